@@ -1,0 +1,192 @@
+//! The update rule.
+
+use burn::optim::{LearningRate, SimpleOptimizer};
+use burn::record::Record;
+use burn::tensor::{Tensor, backend::Backend};
+
+use crate::AdamWL2SPConfig;
+
+/// AdamW with decay towards the starting point, for one group of parameters of any rank.
+///
+/// For a parameter θ with gradient g at its step t (from 1) and learning rate η:
+///
+/// ```text
+/// g ← −g                                     if maximize
+/// θ ← (1 − ηλ₁) θ + ηλ₁ θ⁰                   source: towards the anchor θ⁰
+/// θ ← (1 − ηλ₂) θ                            novel: towards zero
+/// m ← β₁ m + (1 − β₁) g,   v ← β₂ v + (1 − β₂) g²
+/// v̂ ← max(v̂, v)                              with amsgrad (of the uncorrected v); else v̂ = v
+/// θ ← θ − η/(1 − β₁ᵗ) · m / ( √v̂ / √(1 − β₂ᵗ) + ε )
+/// ```
+///
+/// An undecayed parameter skips the second and third line. The anchor θ⁰ of a source parameter is
+/// its value before its first step, or whatever its [state](AdamWL2SPState::anchored) already
+/// holds; it stays in the state, and so in every record of the optimizer.
+///
+/// Made by [`AdamWL2SPConfig::build`], as the rule for source parameters.
+///
+/// References: Loshchilov & Hutter, arXiv 1711.05101; Li, Grandvalet & Davoine, arXiv 1802.01483;
+/// Reddi, Kale & Kumar, openreview ryQu7f-RZ.
+///
+/// ```
+/// use adamw_l2sp::AdamWL2SPConfig;
+/// use burn::backend::Flex;
+/// use burn::optim::SimpleOptimizer;
+/// use burn::tensor::Tensor;
+///
+/// let rule = AdamWL2SPConfig::new().with_source_decay(0.5).build()?;
+/// let theta = Tensor::<Flex, 1>::from_floats([1.0, -2.0], &Default::default());
+/// let grad = theta.ones_like();
+/// let (theta, state) = rule.step(0.1, theta, grad, None);
+/// assert_eq!(state.unwrap().anchor.unwrap().into_data(), [1.0f32, -2.0].into());
+/// # assert!(theta.into_data().to_vec::<f32>().unwrap()[0] < 1.0);
+/// # Ok::<(), adamw_l2sp::OptimizerError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdamWL2SP {
+    beta_1: f64,
+    beta_2: f64,
+    epsilon: f64,
+    novel_decay: f64,
+    amsgrad: bool,
+    maximize: bool,
+    /// Whether θ⁰ is kept.
+    source: bool,
+    /// λ₁ or λ₂; zero for undecayed parameters.
+    decay: f64,
+}
+
+/// What [`AdamWL2SP`] remembers of one parameter.
+#[derive(Record, Clone, Debug)]
+pub struct AdamWL2SPState<B: Backend, const D: usize> {
+    /// t, the steps taken.
+    pub time: usize,
+    /// m, the running mean of the gradient.
+    pub moment_1: Tensor<B, D>,
+    /// v, the running mean of the squared gradient.
+    pub moment_2: Tensor<B, D>,
+    /// The largest v so far, with amsgrad.
+    pub max_moment_2: Option<Tensor<B, D>>,
+    /// θ⁰ of a source parameter.
+    pub anchor: Option<Tensor<B, D>>,
+}
+
+impl<B: Backend, const D: usize> AdamWL2SPState<B, D> {
+    /// The state before the first step of a parameter that is pulled to `anchor`, whatever its
+    /// present value.
+    pub fn anchored(anchor: Tensor<B, D>) -> Self {
+        Self { anchor: Some(anchor.clone()), ..Self::zeros_like(&anchor) }
+    }
+
+    /// No steps taken, nothing to be pulled to.
+    fn zeros_like(theta: &Tensor<B, D>) -> Self {
+        Self {
+            time: 0,
+            moment_1: theta.zeros_like(),
+            moment_2: theta.zeros_like(),
+            max_moment_2: None,
+            anchor: None,
+        }
+    }
+}
+
+impl AdamWL2SP {
+    pub(crate) fn new(config: &AdamWL2SPConfig) -> Self {
+        Self {
+            beta_1: config.beta_1,
+            beta_2: config.beta_2,
+            epsilon: config.epsilon,
+            novel_decay: config.novel_decay,
+            amsgrad: config.amsgrad,
+            maximize: config.maximize,
+            source: true,
+            decay: config.source_decay,
+        }
+    }
+
+    /// The same rule for novel parameters: no anchor, decay to zero.
+    pub fn novel(mut self) -> Self {
+        self.source = false;
+        self.decay = self.novel_decay;
+        self
+    }
+
+    /// The same rule without any decay; a source parameter still keeps its anchor.
+    pub fn undecayed(mut self) -> Self {
+        self.decay = 0.0;
+        self
+    }
+}
+
+impl<B: Backend> SimpleOptimizer<B> for AdamWL2SP {
+    type State<const D: usize> = AdamWL2SPState<B, D>;
+
+    fn step<const D: usize>(
+        &self,
+        lr: LearningRate,
+        theta: Tensor<B, D>,
+        grad: Tensor<B, D>,
+        state: Option<Self::State<D>>,
+    ) -> (Tensor<B, D>, Option<Self::State<D>>) {
+        let mut state = state.unwrap_or_else(|| AdamWL2SPState::zeros_like(&theta));
+        if self.source && state.anchor.is_none() {
+            state.anchor = Some(theta.clone());
+        }
+        state.time += 1;
+
+        let grad = if self.maximize { grad.neg() } else { grad };
+        let theta = self.decayed(lr, theta, &state);
+
+        let (beta_1, beta_2) = (self.beta_1, self.beta_2);
+        state.moment_1 = state.moment_1 * beta_1 + grad.clone() * (1.0 - beta_1);
+        state.moment_2 = state.moment_2 * beta_2 + grad.clone() * grad * (1.0 - beta_2);
+        let second = if self.amsgrad {
+            let largest = match state.max_moment_2 {
+                Some(largest) => largest.max_pair(state.moment_2.clone()),
+                None => state.moment_2.clone(),
+            };
+            state.max_moment_2 = Some(largest.clone());
+            largest
+        } else {
+            state.moment_2.clone()
+        };
+
+        // In f64: f32 loses digits in 1 − βᵗ.
+        let t = state.time as f64;
+        let step_size = lr / (1.0 - beta_1.powf(t));
+        let correction_2 = (1.0 - beta_2.powf(t)).sqrt();
+        let denominator = second.sqrt() / correction_2 + self.epsilon;
+        let theta = theta - state.moment_1.clone() / denominator * step_size;
+
+        (theta, Some(state))
+    }
+
+    fn to_device<const D: usize>(state: Self::State<D>, device: &B::Device) -> Self::State<D> {
+        AdamWL2SPState {
+            time: state.time,
+            moment_1: state.moment_1.to_device(device),
+            moment_2: state.moment_2.to_device(device),
+            max_moment_2: state.max_moment_2.map(|tensor| tensor.to_device(device)),
+            anchor: state.anchor.map(|tensor| tensor.to_device(device)),
+        }
+    }
+}
+
+impl AdamWL2SP {
+    /// (1 − ηλ) θ + ηλ θ⁰, with θ⁰ = 0 for a novel parameter.
+    fn decayed<B: Backend, const D: usize>(
+        &self,
+        lr: LearningRate,
+        theta: Tensor<B, D>,
+        state: &AdamWL2SPState<B, D>,
+    ) -> Tensor<B, D> {
+        let rate = lr * self.decay;
+        if rate == 0.0 {
+            return theta;
+        }
+        match &state.anchor {
+            Some(anchor) if self.source => theta * (1.0 - rate) + anchor.clone() * rate,
+            _ => theta * (1.0 - rate),
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The pretrained values θ⁰, by name.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::module::{AutodiffModule, Module, ModuleVisitor, Param, ParamId};
+use burn::prelude::Shape;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Tensor, TensorPrimitive};
+use burn_store::{ApplyError, ModuleSnapshot, ModuleStore, SafetensorsStore};
+
+use crate::OptimizerError;
+use crate::parameters::{Parameter, PathStack};
+
+/// The values θ⁰ that source parameters are pulled back to, by parameter path.
+///
+/// Taken from a module, a safetensors file or any store of `burn-store`. Cloning and taking copies
+/// no tensor: memory is used only once a parameter has moved away from its anchor.
+///
+/// ```
+/// use adamw_l2sp::Anchors;
+/// use burn::backend::{Autodiff, Flex};
+/// use burn::module::AutodiffModule;
+/// use burn::nn::{Linear, LinearConfig};
+///
+/// let model: Linear<Autodiff<Flex>> = LinearConfig::new(2, 3).init(&Default::default());
+/// let anchors = Anchors::from_module(&model.valid());
+/// assert_eq!(anchors.names().collect::<Vec<_>>(), ["bias", "weight"]);
+/// assert_eq!(anchors.squared_distance(&model).into_scalar(), 0.0);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Anchors<B: Backend> {
+    values: BTreeMap<String, Anchor<B>>,
+}
+
+/// A float tensor of any rank.
+#[derive(Clone, Debug)]
+struct Anchor<B: Backend> {
+    shape: Shape,
+    value: TensorPrimitive<B>,
+}
+
+impl<B: Backend> Anchors<B> {
+    pub(crate) fn none() -> Self {
+        Self { values: BTreeMap::new() }
+    }
+
+    /// The present values of all float parameters of `module`.
+    pub fn from_module<M: Module<B>>(module: &M) -> Self {
+        let mut take = Take { path: PathStack::default(), seen: Vec::new(), anchors: Self::none() };
+        module.visit(&mut take);
+        take.anchors
+    }
+
+    /// The values that a safetensors file holds under the paths and in the shapes of `model`'s own
+    /// parameters, as `burn-store` writes them. For a file of another layout (PyTorch's transposed
+    /// linear layers, other names) give [`from_store`](Self::from_store) a store with adapters.
+    ///
+    /// # Errors
+    /// As [`from_store`](Self::from_store).
+    pub fn from_safetensors<M: Module<B>>(
+        file: impl AsRef<Path>,
+        model: &M,
+    ) -> Result<Self, OptimizerError> {
+        let file = file.as_ref();
+        let mut store = SafetensorsStore::from_file(file).allow_partial(true).validate(false);
+        Self::load(&mut store, model, Some(file.display().to_string()))
+    }
+
+    /// The values that `store` would load into `model`: filters, name remapping and adapters of
+    /// the store apply. Give it `allow_partial(true)` and `validate(false)`, so that parameters
+    /// which only the model has are no error and misshapen ones are reported together.
+    ///
+    /// # Errors
+    /// An unreadable store, tensors of another shape than `model`'s, and tensors that match none
+    /// of its parameters.
+    pub fn from_store<M: Module<B>, S: ModuleStore>(
+        store: &mut S,
+        model: &M,
+    ) -> Result<Self, OptimizerError> {
+        Self::load(store, model, None)
+    }
+
+    fn load<M: Module<B>, S: ModuleStore>(
+        store: &mut S,
+        model: &M,
+        source_name: Option<String>,
+    ) -> Result<Self, OptimizerError> {
+        let unreadable = |reason: String| OptimizerError::UnreadableAnchors {
+            source_name: source_name.clone(),
+            reason,
+        };
+        let mut loaded = model.clone();
+        let result = loaded.load_from(store).map_err(|error| unreadable(error.to_string()))?;
+
+        let mut mismatches = Vec::new();
+        for error in &result.errors {
+            match error {
+                ApplyError::ShapeMismatch { path, expected, found } => mismatches.push(format!(
+                    "{path}: anchor {:?}, parameter {:?}",
+                    found.as_slice(),
+                    expected.as_slice()
+                )),
+                other => return Err(unreadable(other.to_string())),
+            }
+        }
+        if !mismatches.is_empty() {
+            return Err(OptimizerError::AnchorShape { mismatches });
+        }
+        // A norm's `weight` that an adapter turned into `gamma` is reported as unused under its
+        // old name although it was applied.
+        let applied = |name: &str| result.applied.iter().any(|path| path == name);
+        let renamed = |name: &str| {
+            [(".weight", ".gamma"), (".bias", ".beta")].iter().any(|(from, to)| {
+                name.strip_suffix(from).is_some_and(|stem| applied(&format!("{stem}{to}")))
+            })
+        };
+        let names: Vec<String> =
+            result.unused.iter().filter(|name| !renamed(name)).cloned().collect();
+        if !names.is_empty() {
+            return Err(OptimizerError::UnmatchedAnchors { names });
+        }
+        let mut anchors = Self::from_module(&loaded);
+        anchors.values.retain(|path, _| applied(path));
+        Ok(anchors)
+    }
+
+    /// The paths of the anchored parameters, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    /// Only the anchors whose path `keep` says yes to.
+    pub fn filter(mut self, keep: impl Fn(&str) -> bool) -> Self {
+        self.values.retain(|path, _| keep(path));
+        self
+    }
+
+    /// The anchor of the parameter at `path`.
+    pub fn get<const D: usize>(&self, path: &str) -> Option<Tensor<B, D>> {
+        let anchor = self.values.get(path)?;
+        (anchor.shape.num_dims() == D).then(|| Tensor::from_primitive(anchor.value.clone()))
+    }
+
+    pub(crate) fn insert<const D: usize>(&mut self, path: String, value: Tensor<B, D>) {
+        let anchor = Anchor { shape: value.shape(), value: value.into_primitive() };
+        self.values.insert(path, anchor);
+    }
+
+    /// ‖θ − θ⁰‖² over the anchored parameters of `model`, a tensor of one element on the model's
+    /// device: nothing waits for the host.
+    pub fn squared_distance<AB, M>(&self, model: &M) -> Tensor<B, 1>
+    where
+        AB: AutodiffBackend<InnerBackend = B>,
+        M: AutodiffModule<AB>,
+    {
+        let mut distance =
+            Distance { path: PathStack::default(), anchors: self, seen: Vec::new(), sum: None };
+        model.visit(&mut distance);
+        distance.sum.unwrap_or_else(|| Tensor::zeros([1], &Default::default()))
+    }
+
+    /// The anchors of the parameters that `is_source`, after checking that they fit. Where
+    /// `partial`, neither anchors without a source parameter nor the reverse are errors.
+    pub(crate) fn fitting(
+        mut self,
+        parameters: &[Parameter],
+        is_source: impl Fn(&str) -> bool,
+        partial: bool,
+    ) -> Result<Self, OptimizerError> {
+        let shapes: BTreeMap<&str, &Shape> = parameters
+            .iter()
+            .map(|parameter| (parameter.path.as_str(), &parameter.shape))
+            .collect();
+        let mut mismatches = Vec::new();
+        let mut unmatched = Vec::new();
+        for (path, anchor) in &self.values {
+            match shapes.get(path.as_str()) {
+                Some(shape) if **shape != anchor.shape => mismatches.push(format!(
+                    "{path}: anchor {:?}, parameter {:?}",
+                    anchor.shape.as_slice(),
+                    shape.as_slice()
+                )),
+                Some(_) => {}
+                None => unmatched.push(path.clone()),
+            }
+        }
+        if !mismatches.is_empty() {
+            return Err(OptimizerError::AnchorShape { mismatches });
+        }
+        if !partial {
+            if !unmatched.is_empty() {
+                return Err(OptimizerError::UnmatchedAnchors { names: unmatched });
+            }
+            let names: Vec<String> = parameters
+                .iter()
+                .filter(|parameter| is_source(&parameter.path))
+                .filter(|parameter| !self.values.contains_key(&parameter.path))
+                .map(|parameter| parameter.path.clone())
+                .collect();
+            if !names.is_empty() {
+                return Err(OptimizerError::MissingAnchors { names });
+            }
+        }
+        self.values.retain(|path, _| is_source(path));
+        Ok(self)
+    }
+
+    /// Every anchor equals the parameter of its name, element for element.
+    pub(crate) fn check_equal<M: Module<B>>(&self, module: &M) -> Result<(), OptimizerError> {
+        let mut differ = Differ { path: PathStack::default(), anchors: self, names: Vec::new() };
+        module.visit(&mut differ);
+        let names = differ.names;
+        if names.is_empty() { Ok(()) } else { Err(OptimizerError::AnchorsDiffer { names }) }
+    }
+}
+
+struct Take<B: Backend> {
+    path: PathStack,
+    seen: Vec<ParamId>,
+    anchors: Anchors<B>,
+}
+
+impl<B: Backend> ModuleVisitor<B> for Take<B> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        // Tied weights have one anchor, at the first of their places.
+        if !self.seen.contains(&param.id) {
+            self.seen.push(param.id);
+            self.anchors.insert(self.path.path(), param.val());
+        }
+    }
+}
+
+struct Differ<'a, B: Backend> {
+    path: PathStack,
+    anchors: &'a Anchors<B>,
+    names: Vec<String>,
+}
+
+impl<B: Backend> ModuleVisitor<B> for Differ<'_, B> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let path = self.path.path();
+        if let Some(anchor) = self.anchors.get::<D>(&path)
+            && anchor.into_data() != param.val().into_data()
+        {
+            self.names.push(path);
+        }
+    }
+}
+
+struct Distance<'a, B: Backend> {
+    path: PathStack,
+    anchors: &'a Anchors<B>,
+    seen: Vec<ParamId>,
+    sum: Option<Tensor<B, 1>>,
+}
+
+impl<AB: AutodiffBackend> ModuleVisitor<AB> for Distance<'_, AB::InnerBackend> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<AB, D>>) {
+        let Some(anchor) = self.anchors.get::<D>(&self.path.path()) else { return };
+        if self.seen.contains(&param.id) {
+            return;
+        }
+        self.seen.push(param.id);
+        let theta = param.val().inner();
+        let moved = theta.clone() - anchor.to_device(&theta.device());
+        let squared = (moved.clone() * moved).sum();
+        self.sum = Some(match self.sum.take() {
+            Some(sum) => sum.to_device(&squared.device()) + squared,
+            None => squared,
+        });
+    }
+}

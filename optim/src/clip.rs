@@ -1,0 +1,146 @@
+//! The norm of all gradients together, and clipping by it.
+
+use burn::module::{AutodiffModule, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use burn::tensor::backend::AutodiffBackend;
+
+/// Scale all gradients of `model` so that their common L2 norm is at most `max_norm`, and return
+/// the norm they had before.
+///
+/// ```text
+/// norm = √ Σ ‖g‖²,   g ← g · min(1, max_norm / (norm + 1e-6))
+/// ```
+///
+/// One norm over all parameters, as `torch.nn.utils.clip_grad_norm_`; Burn's own
+/// `GradientClipping::Norm` clips each tensor by itself. The norm is a tensor of one element that
+/// stays on the device: nothing waits for the host unless it is read.
+///
+/// See the [crate's example](crate).
+pub fn clip_grad_norm<B: AutodiffBackend, M: AutodiffModule<B>>(
+    grads: &mut GradientsParams,
+    model: &M,
+    max_norm: f64,
+) -> Tensor<B::InnerBackend, 1> {
+    let norm = grad_norm(grads, model);
+    let coefficient = (norm.clone() + 1e-6).recip() * max_norm;
+    let mut scale = Scale::<B> {
+        grads: std::mem::take(grads),
+        coefficient: coefficient.clamp_max(1.0),
+        scaled: GradientsParams::new(),
+    };
+    model.visit(&mut scale);
+    *grads = scale.scaled;
+    norm
+}
+
+/// √ Σ ‖g‖² over all gradients of `model`, a tensor of one element on the device.
+pub fn grad_norm<B: AutodiffBackend, M: AutodiffModule<B>>(
+    grads: &GradientsParams,
+    model: &M,
+) -> Tensor<B::InnerBackend, 1> {
+    let device = model.devices().into_iter().next().unwrap_or_default();
+    let mut visitor =
+        SumOfSquares::<B> { grads, seen: Vec::new(), sum: Tensor::zeros([1], &device) };
+    model.visit(&mut visitor);
+    visitor.sum.sqrt()
+}
+
+struct SumOfSquares<'a, B: AutodiffBackend> {
+    grads: &'a GradientsParams,
+    seen: Vec<burn::module::ParamId>,
+    sum: Tensor<B::InnerBackend, 1>,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for SumOfSquares<'_, B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        // A tied parameter is visited at each of its places, but has one gradient.
+        if self.seen.contains(&param.id) {
+            return;
+        }
+        self.seen.push(param.id);
+        if let Some(grad) = self.grads.get::<B::InnerBackend, D>(param.id) {
+            let squared = (grad.clone() * grad).sum();
+            self.sum = self.sum.clone() + squared.to_device(&self.sum.device());
+        }
+    }
+}
+
+struct Scale<B: AutodiffBackend> {
+    grads: GradientsParams,
+    coefficient: Tensor<B::InnerBackend, 1>,
+    scaled: GradientsParams,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Scale<B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if let Some(grad) = self.grads.remove::<B::InnerBackend, D>(param.id) {
+            let coefficient = self.coefficient.clone().to_device(&grad.device());
+            self.scaled.register(param.id, grad * coefficient.reshape([1; D]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::backend::{Autodiff, Flex};
+    use burn::nn::{Linear, LinearConfig};
+    use burn::tensor::backend::Backend;
+
+    type B = Autodiff<Flex>;
+
+    /// A linear layer with the gradients 3 (weight, two elements) and 4 (bias, two elements).
+    fn layer_with_grads() -> (Linear<B>, GradientsParams) {
+        let device = Default::default();
+        B::seed(&device, 1);
+        let layer: Linear<B> = LinearConfig::new(1, 2).init(&device);
+        let mut grads = GradientsParams::new();
+        grads.register(layer.weight.id, Tensor::<Flex, 2>::full([1, 2], 3.0, &device));
+        let bias = layer.bias.as_ref().unwrap();
+        grads.register(bias.id, Tensor::<Flex, 1>::full([2], 4.0, &device));
+        (layer, grads)
+    }
+
+    fn value<const D: usize>(tensor: Tensor<Flex, D>) -> Vec<f32> {
+        tensor.into_data().to_vec().unwrap()
+    }
+
+    #[test]
+    fn the_norm_is_that_of_all_gradients_together() {
+        let (layer, grads) = layer_with_grads();
+        assert_eq!(value(grad_norm(&grads, &layer)), [50f32.sqrt()]);
+    }
+
+    #[test]
+    fn clipping_scales_all_gradients_alike() {
+        let (layer, mut grads) = layer_with_grads();
+        let norm = clip_grad_norm(&mut grads, &layer, 1.0);
+        assert_eq!(value(norm), [50f32.sqrt()]);
+        let scale = (1.0 / (50f64.sqrt() + 1e-6)) as f32;
+        let weight = value(grads.get::<Flex, 2>(layer.weight.id).unwrap());
+        let bias = value(grads.get::<Flex, 1>(layer.bias.as_ref().unwrap().id).unwrap());
+        for (actual, expected) in weight.iter().zip([3.0 * scale; 2]) {
+            assert!((actual - expected).abs() < 1e-6, "{actual} {expected}");
+        }
+        for (actual, expected) in bias.iter().zip([4.0 * scale; 2]) {
+            assert!((actual - expected).abs() < 1e-6, "{actual} {expected}");
+        }
+    }
+
+    #[test]
+    fn a_small_norm_leaves_the_gradients_alone() {
+        let (layer, mut grads) = layer_with_grads();
+        clip_grad_norm(&mut grads, &layer, 8.0);
+        assert_eq!(value(grads.get::<Flex, 2>(layer.weight.id).unwrap()), [3.0, 3.0]);
+    }
+
+    #[test]
+    fn a_parameter_without_gradient_counts_nothing() {
+        let (layer, mut grads) = layer_with_grads();
+        grads.remove::<Flex, 1>(layer.bias.as_ref().unwrap().id);
+        let norm = clip_grad_norm(&mut grads, &layer, 100.0);
+        assert_eq!(value(norm), [18f32.sqrt()]);
+        assert_eq!(grads.len(), 1);
+    }
+}

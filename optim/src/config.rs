@@ -1,0 +1,136 @@
+//! The hyper-parameters of AdamWL2SP.
+
+use burn::config::Config;
+use burn::module::AutodiffModule;
+use burn::tensor::backend::AutodiffBackend;
+
+use crate::{AdamWL2SP, AdamWL2SPOptimizer, Groups, OptimizerError};
+
+/// The hyper-parameters of [`AdamWL2SP`].
+///
+/// The decays are *decoupled* and multiplied by the learning rate η, as in PyTorch's AdamW: a step
+/// moves a source parameter by η·`source_decay`·(θ⁰ − θ) and a novel one by −η·`novel_decay`·θ.
+/// The defaults are PyTorch's AdamW with no pull on the source parameters; the RTE recipe uses
+/// ε = 1e-6 and decays (0.5, 0).
+///
+/// ```
+/// use adamw_l2sp::AdamWL2SPConfig;
+///
+/// let rule = AdamWL2SPConfig::new().with_epsilon(1e-6).with_source_decay(0.5).build()?;
+/// let error = AdamWL2SPConfig::new().with_beta_2(1.0).build().unwrap_err();
+/// assert_eq!(error.to_string(), "beta_2 is 1, but must be in [0, 1)");
+/// # Ok::<(), adamw_l2sp::OptimizerError>(())
+/// ```
+#[derive(Config, Debug, PartialEq)]
+pub struct AdamWL2SPConfig {
+    /// β₁, the decay rate of the first moment, in [0, 1).
+    #[config(default = 0.9)]
+    pub beta_1: f64,
+    /// β₂, the decay rate of the second moment, in [0, 1).
+    #[config(default = 0.999)]
+    pub beta_2: f64,
+    /// ε, added to the denominator; at least 0.
+    #[config(default = 1e-8)]
+    pub epsilon: f64,
+    /// λ₁, the pull of a source parameter towards its pretrained value; at least 0.
+    #[config(default = 0.0)]
+    pub source_decay: f64,
+    /// λ₂, the pull of a novel parameter towards zero; at least 0.
+    #[config(default = 1e-2)]
+    pub novel_decay: f64,
+    /// Divide by the largest second moment seen so far instead of the present one.
+    #[config(default = false)]
+    pub amsgrad: bool,
+    /// Ascend instead of descend.
+    #[config(default = false)]
+    pub maximize: bool,
+}
+
+impl AdamWL2SPConfig {
+    /// The update rule alone, for a group of *source* parameters: see [`AdamWL2SP::novel`] and
+    /// [`AdamWL2SP::undecayed`] for the others.
+    ///
+    /// # Errors
+    /// [`OptimizerError::InvalidValue`] names a field that is out of range.
+    pub fn build(&self) -> Result<AdamWL2SP, OptimizerError> {
+        self.validate()?;
+        Ok(AdamWL2SP::new(self))
+    }
+
+    /// An optimizer for all of `model`, whose parameters `groups` tells apart.
+    ///
+    /// # Errors
+    /// A field out of range, a rule of `groups` that matches nothing, or anchors that do not fit
+    /// the model; the error lists the names.
+    pub fn init<B: AutodiffBackend, M: AutodiffModule<B>>(
+        &self,
+        model: &M,
+        groups: Groups<B::InnerBackend>,
+    ) -> Result<AdamWL2SPOptimizer<B>, OptimizerError> {
+        AdamWL2SPOptimizer::new(self.build()?, model, groups)
+    }
+
+    /// Check that every value is in its range.
+    ///
+    /// # Errors
+    /// [`OptimizerError::InvalidValue`] names the first field that is not.
+    pub fn validate(&self) -> Result<(), OptimizerError> {
+        check("beta_1", self.beta_1, "in [0, 1)", |beta| (0.0..1.0).contains(&beta))?;
+        check("beta_2", self.beta_2, "in [0, 1)", |beta| (0.0..1.0).contains(&beta))?;
+        for (field, value) in [
+            ("epsilon", self.epsilon),
+            ("source_decay", self.source_decay),
+            ("novel_decay", self.novel_decay),
+        ] {
+            check(field, value, "a finite number of at least 0", |value| value >= 0.0)?;
+        }
+        Ok(())
+    }
+}
+
+/// `value`, if it is finite and `holds`.
+pub(crate) fn check(
+    field: &'static str,
+    value: f64,
+    expected: &'static str,
+    holds: impl Fn(f64) -> bool,
+) -> Result<(), OptimizerError> {
+    if value.is_finite() && holds(value) {
+        Ok(())
+    } else {
+        Err(OptimizerError::InvalidValue { field, value, expected })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_checked() {
+        let config = AdamWL2SPConfig::new;
+        for (field, config) in [
+            ("beta_1", config().with_beta_1(1.0)),
+            ("beta_1", config().with_beta_1(-0.1)),
+            ("beta_2", config().with_beta_2(1.5)),
+            ("beta_2", config().with_beta_2(f64::NAN)),
+            ("epsilon", config().with_epsilon(-1e-9)),
+            ("source_decay", config().with_source_decay(-0.5)),
+            ("novel_decay", config().with_novel_decay(f64::INFINITY)),
+        ] {
+            match config.build().map(|_| ()) {
+                Err(OptimizerError::InvalidValue { field: named, .. }) => assert_eq!(named, field),
+                other => panic!("{field}: {other:?}"),
+            }
+        }
+        config().with_beta_1(0.0).with_epsilon(0.0).build().unwrap();
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let config = AdamWL2SPConfig::new();
+        assert_eq!((config.beta_1, config.beta_2, config.epsilon), (0.9, 0.999, 1e-8));
+        assert_eq!((config.source_decay, config.novel_decay), (0.0, 1e-2));
+        assert!(!config.amsgrad && !config.maximize);
+    }
+}

@@ -1,0 +1,75 @@
+//! Everything that can be wrong with an optimizer before its first step.
+
+/// Why an optimizer or a schedule could not be made.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum OptimizerError {
+    /// A hyper-parameter is out of range or not a finite number.
+    #[error("{field} is {value}, but must be {expected}")]
+    InvalidValue {
+        /// The configuration field.
+        field: &'static str,
+        /// Its value.
+        value: f64,
+        /// The values it may have.
+        expected: &'static str,
+    },
+
+    /// A pattern given to [`Groups`](crate::Groups) is not a regular expression.
+    #[error("`{pattern}` is not a regular expression: {reason}")]
+    InvalidRegex {
+        /// The pattern as given.
+        pattern: String,
+        /// What the regex parser says.
+        reason: String,
+    },
+
+    /// Rules of [`Groups`](crate::Groups) that select no parameter.
+    #[error(
+        "no parameter of the model matches {}; its parameters are: {}",
+        .rules.join(", "),
+        .parameters.join(", ")
+    )]
+    NothingMatches {
+        /// The rules, as given.
+        rules: Vec<String>,
+        /// The paths of all the model's parameters.
+        parameters: Vec<String>,
+    },
+
+    /// Anchors whose name no parameter of the model has.
+    #[error("anchors that match no parameter of the model: {}", .names.join(", "))]
+    UnmatchedAnchors {
+        /// The anchors' names.
+        names: Vec<String>,
+    },
+
+    /// Source parameters for which the given anchors hold no value.
+    #[error("source parameters without an anchor: {}", .names.join(", "))]
+    MissingAnchors {
+        /// The parameters' paths.
+        names: Vec<String>,
+    },
+
+    /// Anchors whose shape is not their parameter's.
+    #[error("anchors of another shape than their parameter: {}", .mismatches.join(", "))]
+    AnchorShape {
+        /// `path: anchor [shape], parameter [shape]`, one entry an anchor.
+        mismatches: Vec<String>,
+    },
+
+    /// Anchors whose values differ from the model's, where equality was asked for.
+    #[error("anchors that differ from the model's present values: {}", .names.join(", "))]
+    AnchorsDiffer {
+        /// The parameters' paths.
+        names: Vec<String>,
+    },
+
+    /// The file or store that should give the anchors cannot be read.
+    #[error("cannot read the anchors{}: {reason}", .source_name.as_ref().map(|name| format!(" from {name}")).unwrap_or_default())]
+    UnreadableAnchors {
+        /// The file, where there is one.
+        source_name: Option<String>,
+        /// What went wrong.
+        reason: String,
+    },
+}

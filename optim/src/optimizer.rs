@@ -1,0 +1,201 @@
+//! AdamWL2SP for a whole module.
+
+use std::collections::BTreeMap;
+
+use burn::module::{AutodiffModule, Module, ModuleMapper, ModuleVisitor, Param};
+use burn::optim::adaptor::GradAdaptor;
+use burn::optim::record::AdaptorRecord;
+use burn::optim::{
+    GradientsParams, LearningRate, MultiGradientsParams, Optimizer, SimpleOptimizer,
+};
+use burn::tensor::Tensor;
+use burn::tensor::backend::AutodiffBackend;
+
+use crate::groups::Resolved;
+use crate::parameters::PathStack;
+use crate::{AdamWL2SP, AdamWL2SPState, Anchors, Groups, OptimizerError, Role};
+
+/// What [`AdamWL2SPOptimizer`] remembers: each stepped parameter's state by its path, anchors
+/// included.
+///
+/// Record it at full precision (`FullPrecisionSettings`): half-precision recorders round the
+/// anchors. States are found again by *path*, so a model that was loaded from any kind of file
+/// resumes with its original anchors.
+pub type AdamWL2SPRecord<B> = Vec<(String, AdaptorRecord<AdamWL2SP, B>)>;
+
+/// [`AdamWL2SP`] over all parameters of a module, made by
+/// [`AdamWL2SPConfig::init`](crate::AdamWL2SPConfig::init).
+///
+/// An [`Optimizer`] for any module of that structure: the Learner, a custom loop and multi-device
+/// training take it as they take Burn's own. A parameter without a gradient at a step is left
+/// alone, its count of steps included.
+#[derive(Clone)]
+pub struct AdamWL2SPOptimizer<B: AutodiffBackend> {
+    rule: AdamWL2SP,
+    roles: BTreeMap<String, Role>,
+    states: BTreeMap<String, AdaptorRecord<AdamWL2SP, B>>,
+}
+
+impl<B: AutodiffBackend> AdamWL2SPOptimizer<B> {
+    pub(crate) fn new<M: AutodiffModule<B>>(
+        rule: AdamWL2SP,
+        model: &M,
+        groups: Groups<B::InnerBackend>,
+    ) -> Result<Self, OptimizerError> {
+        let model = model.valid();
+        let Resolved { roles, anchors } = groups.resolve(&model)?;
+        let mut seed =
+            AnchorStates { path: PathStack::default(), anchors: &anchors, states: BTreeMap::new() };
+        model.visit(&mut seed);
+        Ok(Self { rule, roles, states: seed.states })
+    }
+
+    /// The role of every parameter, by path.
+    pub fn roles(&self) -> &BTreeMap<String, Role> {
+        &self.roles
+    }
+
+    /// The anchors of the source parameters, as far as they are known: explicit ones at once,
+    /// others after a parameter's first step.
+    pub fn anchors<M: AutodiffModule<B>>(&self, model: &M) -> Anchors<B::InnerBackend> {
+        let mut visitor = KnownAnchors {
+            path: PathStack::default(),
+            states: &self.states,
+            anchors: Anchors::none(),
+        };
+        model.visit(&mut visitor);
+        visitor.anchors
+    }
+
+    fn step_with<M: AutodiffModule<B>>(
+        &mut self,
+        lr: LearningRate,
+        module: M,
+        grads: GradAdaptor,
+    ) -> M {
+        module.map(&mut Step { optimizer: self, path: PathStack::default(), grads, lr })
+    }
+
+    /// The rule for the parameter at `path`.
+    ///
+    /// # Panics
+    /// If the module given to `step` is not of the structure given to `init`.
+    fn rule(&self, path: &str) -> AdamWL2SP {
+        let role = self.roles.get(path).unwrap_or_else(|| {
+            panic!("the optimizer was made for a module without the parameter `{path}`")
+        });
+        let rule = self.rule.clone();
+        let rule = if role.source { rule } else { rule.novel() };
+        if role.decayed { rule } else { rule.undecayed() }
+    }
+}
+
+impl<M: AutodiffModule<B>, B: AutodiffBackend> Optimizer<M, B> for AdamWL2SPOptimizer<B> {
+    type Record = AdamWL2SPRecord<B>;
+
+    fn step(&mut self, lr: LearningRate, module: M, grads: GradientsParams) -> M {
+        self.step_with(lr, module, grads.into())
+    }
+
+    fn step_multi(&mut self, lr: LearningRate, module: M, grads: MultiGradientsParams) -> M {
+        self.step_with(lr, module, grads.into())
+    }
+
+    fn to_record(&self) -> Self::Record {
+        self.states.clone().into_iter().collect()
+    }
+
+    fn load_record(mut self, record: Self::Record) -> Self {
+        self.states = record.into_iter().collect();
+        self
+    }
+}
+
+/// Steps each parameter that has a gradient.
+struct Step<'a, B: AutodiffBackend> {
+    optimizer: &'a mut AdamWL2SPOptimizer<B>,
+    path: PathStack,
+    grads: GradAdaptor,
+    lr: LearningRate,
+}
+
+impl<B: AutodiffBackend> ModuleMapper<B> for Step<'_, B> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let (id, tensor, mapper) = param.consume();
+        let Some((grad, device)) = self.grads.remove::<B::InnerBackend, D>(id) else {
+            return Param::from_mapped_value(id, tensor, mapper);
+        };
+        let path = self.path.path();
+        let rule = self.optimizer.rule(&path);
+        let state = self.optimizer.states.remove(&path).map(|record| {
+            <AdamWL2SP as SimpleOptimizer<B::InnerBackend>>::to_device(record.into_state(), &device)
+        });
+        let is_require_grad = tensor.is_require_grad();
+        let theta = tensor.inner().to_device(&device);
+        let (theta, state) = rule.step(self.lr, theta, grad, state);
+        if let Some(state) = state {
+            self.optimizer.states.insert(path, AdaptorRecord::from_state(state));
+        }
+        let tensor = Tensor::from_inner(theta).set_require_grad(is_require_grad);
+        Param::from_mapped_value(id, tensor, mapper)
+    }
+}
+
+/// Places explicit anchors in the states before the first step.
+struct AnchorStates<'a, B: AutodiffBackend> {
+    path: PathStack,
+    anchors: &'a Anchors<B::InnerBackend>,
+    states: BTreeMap<String, AdaptorRecord<AdamWL2SP, B>>,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B::InnerBackend> for AnchorStates<'_, B> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B::InnerBackend, D>>) {
+        let path = self.path.path();
+        if let Some(anchor) = self.anchors.get::<D>(&path) {
+            let state = AdamWL2SPState::anchored(anchor.to_device(&param.lazy_device()));
+            self.states.insert(path, AdaptorRecord::from_state(state));
+        }
+    }
+}
+
+/// Reads the anchors back out of the states.
+struct KnownAnchors<'a, B: AutodiffBackend> {
+    path: PathStack,
+    states: &'a BTreeMap<String, AdaptorRecord<AdamWL2SP, B>>,
+    anchors: Anchors<B::InnerBackend>,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for KnownAnchors<'_, B> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<B, D>>) {
+        let path = self.path.path();
+        let Some(record) = self.states.get(&path) else { return };
+        let state: AdamWL2SPState<B::InnerBackend, D> = record.clone().into_state();
+        if let Some(anchor) = state.anchor {
+            self.anchors.insert(path, anchor);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The learning rate: linear warm-up, then linear or cosine decay to zero, or constant.
+
+use burn::config::Config;
+use burn::optim::LearningRate;
+use burn::optim::lr_scheduler::LrScheduler;
+use burn::tensor::backend::Backend;
+use serde::{Deserialize, Serialize};
+
+use crate::OptimizerError;
+use crate::config::check;
+
+/// What the learning rate does after the warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleKind {
+    /// Falls linearly to zero.
+    Linear,
+    /// Falls along half a cosine to zero.
+    Cosine,
+    /// Stays.
+    Constant,
+}
+
+/// A learning-rate schedule with linear warm-up from zero.
+///
+/// At step s (from 0), with w warm-up steps of T steps in all and the peak rate η:
+///
+/// ```text
+/// s < w       η · s / w                          the first step's rate is exactly 0
+/// linear      η · (T − s) / (T − w)
+/// cosine      η · ½ (1 + cos(π (s − w) / (T − w)))
+/// constant    η
+/// ```
+///
+/// Exactly transformers' `get_linear_schedule_with_warmup` and its siblings (`optimization.py`).
+/// Past the last step linear and cosine stay at zero.
+///
+/// ```
+/// use adamw_l2sp::{ScheduleConfig, ScheduleKind};
+/// use burn::optim::lr_scheduler::LrScheduler;
+///
+/// let mut schedule = ScheduleConfig::new(2e-5, 2, 4).with_kind(ScheduleKind::Linear).init()?;
+/// assert_eq!([0; 5].map(|_| schedule.step()), [0.0, 1e-5, 2e-5, 1e-5, 0.0]);
+/// # Ok::<(), adamw_l2sp::OptimizerError>(())
+/// ```
+#[derive(Config, Debug, PartialEq)]
+pub struct ScheduleConfig {
+    /// η, the largest learning rate; at least 0.
+    pub learning_rate: f64,
+    /// w, the steps of the warm-up.
+    pub warmup_steps: usize,
+    /// T, the steps in all.
+    pub total_steps: usize,
+    /// The form after the warm-up.
+    #[config(default = "ScheduleKind::Linear")]
+    pub kind: ScheduleKind,
+}
+
+impl ScheduleConfig {
+    /// The warm-up steps that are `ratio` of `total_steps`, rounded up as transformers does.
+    pub fn warmup_steps_for(ratio: f64, total_steps: usize) -> usize {
+        (total_steps as f64 * ratio).ceil() as usize
+    }
+
+    /// The schedule before its first step.
+    ///
+    /// # Errors
+    /// [`OptimizerError::InvalidValue`] if the learning rate is negative or not finite.
+    pub fn init(&self) -> Result<Schedule, OptimizerError> {
+        check("learning_rate", self.learning_rate, "a finite number of at least 0", |lr| {
+            lr >= 0.0
+        })?;
+        Ok(Schedule { config: self.clone(), step: 0 })
+    }
+
+    /// The learning rate of step `step`, counted from 0.
+    pub fn learning_rate_at(&self, step: usize) -> LearningRate {
+        let (warmup, total) = (self.warmup_steps, self.total_steps);
+        let factor = if step < warmup {
+            step as f64 / warmup as f64
+        } else {
+            let after = total.saturating_sub(warmup).max(1) as f64;
+            match self.kind {
+                ScheduleKind::Linear => total.saturating_sub(step) as f64 / after,
+                ScheduleKind::Cosine => {
+                    let progress = ((step - warmup) as f64 / after).min(1.0);
+                    0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
+                }
+                ScheduleKind::Constant => 1.0,
+            }
+        };
+        self.learning_rate * factor
+    }
+}
+
+/// A [`ScheduleConfig`] at some step: Burn's learning-rate scheduler.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    config: ScheduleConfig,
+    step: usize,
+}
+
+impl LrScheduler for Schedule {
+    type Record<B: Backend> = usize;
+
+    fn step(&mut self) -> LearningRate {
+        let learning_rate = self.config.learning_rate_at(self.step);
+        self.step += 1;
+        learning_rate
+    }
+
+    fn to_record<B: Backend>(&self) -> Self::Record<B> {
+        self.step
+    }
+
+    fn load_record<B: Backend>(mut self, record: Self::Record<B>) -> Self {
+        self.step = record;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::backend::Flex;
+
+    /// transformers 5.23.0, rounded to 12 digits:
+    /// `get_{linear,cosine,constant}_schedule_with_warmup(SGD([p], lr=1.0), 3, 10)`, twelve steps.
+    #[test]
+    fn the_rates_are_those_of_transformers() {
+        let third = 1.0 / 3.0;
+        let linear: Vec<f64> = (0..=7).rev().map(|left| f64::from(left) / 7.0).collect();
+        let cosine = [
+            1.0,
+            0.950484433951,
+            0.811744900929,
+            0.611260466978,
+            0.388739533022,
+            0.188255099071,
+            0.049515566049,
+            0.0,
+        ];
+        for (kind, after) in [
+            (ScheduleKind::Linear, linear),
+            (ScheduleKind::Cosine, cosine.to_vec()),
+            (ScheduleKind::Constant, vec![1.0; 8]),
+        ] {
+            let mut schedule = ScheduleConfig::new(1.0, 3, 10).with_kind(kind).init().unwrap();
+            let last = *after.last().unwrap();
+            let expected = [0.0, third, 2.0 * third].into_iter().chain(after).chain([last]);
+            for (step, expected) in expected.enumerate() {
+                let actual = schedule.step();
+                assert!((actual - expected).abs() < 1e-11, "{kind:?} {step}: {actual} {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn degenerate_lengths_stay_finite() {
+        for kind in [ScheduleKind::Linear, ScheduleKind::Cosine, ScheduleKind::Constant] {
+            for (warmup, total) in [(0, 0), (0, 1), (5, 5), (9, 3)] {
+                let mut schedule =
+                    ScheduleConfig::new(1.0, warmup, total).with_kind(kind).init().unwrap();
+                for _ in 0..12 {
+                    let rate = schedule.step();
+                    assert!((0.0..=1.0).contains(&rate), "{kind:?} {warmup} {total}: {rate}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_holds_the_place() {
+        let config = ScheduleConfig::new(1.0, 2, 9);
+        let mut schedule = config.init().unwrap();
+        for _ in 0..4 {
+            schedule.step();
+        }
+        let record = schedule.to_record::<Flex>();
+        let mut resumed = config.init().unwrap().load_record::<Flex>(record);
+        assert_eq!(resumed.step(), schedule.step());
+    }
+
+    #[test]
+    fn warm_up_is_rounded_up() {
+        assert_eq!(ScheduleConfig::warmup_steps_for(0.1, 468), 47);
+        assert_eq!(ScheduleConfig::warmup_steps_for(0.0, 468), 0);
+    }
+
+    #[test]
+    fn a_negative_rate_is_refused() {
+        let error = ScheduleConfig::new(-1.0, 0, 1).init().unwrap_err();
+        assert!(error.to_string().starts_with("learning_rate is -1"), "{error}");
+    }
+}
