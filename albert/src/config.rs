@@ -1,0 +1,440 @@
+//! The shape and the constants of an ALBERT model, as Hugging Face's `config.json` holds them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use thiserror::Error;
+
+/// The file of a model folder that holds its configuration.
+pub(crate) const CONFIG_FILE: &str = "config.json";
+
+/// Everything that defines an ALBERT model but its weights.
+///
+/// The fields carry the names of Hugging Face's `config.json`. The six sizes without which no model can be built
+/// (`vocab_size`, `embedding_size`, `hidden_size`, `num_hidden_layers`, `num_attention_heads` and
+/// `intermediate_size`) are required there; every other key has the default of Hugging Face's `AlbertConfig`, and keys
+/// that are not listed here are ignored.
+///
+/// A configuration that was read is already [validated](Self::validate); one that was put together by hand is not.
+///
+/// ```
+/// use albert::AlbertConfig;
+///
+/// let config = AlbertConfig::large_v2().with_labels(&["entailment", "not_entailment"]);
+/// assert_eq!((config.hidden_size, config.num_labels()), (1024, 2));
+///
+/// let text = config.to_json("AlbertForSequenceClassification");
+/// assert_eq!(AlbertConfig::from_json(&text)?, config);
+/// # Ok::<(), albert::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlbertConfig {
+    /// Number of entries of the vocabulary: token ids are below it.
+    pub vocab_size: usize,
+    /// Width of the word, position and segment embeddings, before their projection to `hidden_size`.
+    pub embedding_size: usize,
+    /// Width of the hidden states.
+    pub hidden_size: usize,
+    /// How many times a group of layers is applied.
+    pub num_hidden_layers: usize,
+    /// Number of groups; the applications within one group share their parameters. Default 1.
+    #[serde(default = "default::one")]
+    pub num_hidden_groups: usize,
+    /// Number of layers, each with its own parameters, inside a group. Default 1.
+    #[serde(default = "default::one")]
+    pub inner_group_num: usize,
+    /// Number of attention heads; it divides `hidden_size`.
+    pub num_attention_heads: usize,
+    /// Width of the feed-forward layer.
+    pub intermediate_size: usize,
+    /// Activation of the feed-forward layer and of the masked language modelling head. Default `gelu_new`.
+    #[serde(default)]
+    pub hidden_act: HiddenAct,
+    /// Dropout of the embeddings and of the attention's projected output. Default 0.
+    #[serde(default)]
+    pub hidden_dropout_prob: f64,
+    /// Dropout of the attention probabilities. Default 0.
+    #[serde(default)]
+    pub attention_probs_dropout_prob: f64,
+    /// Dropout of the pooled output before the classifier. Default 0.1; `null` stands for `hidden_dropout_prob`.
+    #[serde(default = "default::classifier_dropout")]
+    pub classifier_dropout_prob: Option<f64>,
+    /// Number of position embeddings, the longest sequence the model can read. Default 512.
+    #[serde(default = "default::max_position_embeddings")]
+    pub max_position_embeddings: usize,
+    /// Number of segments. Default 2.
+    #[serde(default = "default::type_vocab_size")]
+    pub type_vocab_size: usize,
+    /// Standard deviation of freshly drawn weights. Default 0.02.
+    #[serde(default = "default::initializer_range")]
+    pub initializer_range: f64,
+    /// ε of the layer norms. Default 1e-12.
+    #[serde(default = "default::layer_norm_eps")]
+    pub layer_norm_eps: f64,
+    /// Id of the padding token, whose word embedding starts at zero and gets no gradient. Default 0.
+    #[serde(default = "default::pad_token_id")]
+    pub pad_token_id: Option<usize>,
+    /// Id of the first token of a sequence, `[CLS]`. Default 2.
+    #[serde(default = "default::bos_token_id")]
+    pub bos_token_id: Option<usize>,
+    /// Id of the token that ends a sentence, `[SEP]`. Default 3.
+    #[serde(default = "default::eos_token_id")]
+    pub eos_token_id: Option<usize>,
+    /// The classifier's labels, numbered from 0. Default `LABEL_0` and `LABEL_1`.
+    #[serde(default = "default::labels")]
+    pub id2label: BTreeMap<usize, String>,
+}
+
+/// Activation of the feed-forward layer, under Hugging Face's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", try_from = "String")]
+pub enum HiddenAct {
+    /// `gelu`: x·Φ(x) with the exact Gaussian distribution function Φ.
+    Gelu,
+    /// `gelu_new`: its approximation by tanh.
+    #[default]
+    GeluNew,
+    /// `relu`: max(x, 0).
+    Relu,
+}
+
+impl TryFrom<String> for HiddenAct {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        match name.as_str() {
+            "gelu" => Ok(Self::Gelu),
+            "gelu_new" => Ok(Self::GeluNew),
+            "relu" => Ok(Self::Relu),
+            _ => Err(format!("hidden_act `{name}` is unknown; use `gelu`, `gelu_new` or `relu`")),
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The text is not a JSON object with the required keys, each of the right type.
+    #[error("not a usable ALBERT configuration: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Values that no model can be built from: one sentence each, beginning with the key.
+    #[error("not a usable ALBERT configuration: {}", .0.join("; "))]
+    Invalid(Vec<String>),
+    /// What is wrong with the configuration of a file.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<ConfigError>,
+    },
+    /// A sequence is longer than the position embeddings reach.
+    #[error(
+        "a length of {length} tokens is beyond the model's {max} position embeddings (max_position_embeddings)"
+    )]
+    TooLong {
+        /// The length asked for, in tokens.
+        length: usize,
+        /// The longest the model can read.
+        max: usize,
+    },
+}
+
+/// Keys that are looked at while reading but are not part of the model's description.
+#[derive(Deserialize)]
+struct ReadingHints {
+    model_type: Option<String>,
+    num_labels: Option<usize>,
+    id2label: Option<Value>,
+}
+
+impl AlbertConfig {
+    /// Reads and validates `config.json` of a Hugging Face model folder.
+    ///
+    /// # Errors
+    ///
+    /// Names the file, and the key where one is missing or wrong.
+    pub fn from_folder(folder: &Path) -> Result<Self, ConfigError> {
+        let path = folder.join(CONFIG_FILE);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(source) => return Err(ConfigError::Read { path, source }),
+        };
+        Self::from_json(&text)
+            .map_err(|source| ConfigError::File { path, source: Box::new(source) })
+    }
+
+    /// Reads and validates the text of a `config.json`.
+    ///
+    /// # Errors
+    ///
+    /// Text that is not JSON, a missing key, a value of the wrong type or one that [`validate`](Self::validate)
+    /// refuses, or another kind of model (`model_type`).
+    pub fn from_json(text: &str) -> Result<Self, ConfigError> {
+        let hints: ReadingHints = serde_json::from_str(text)?;
+        if let Some(other) = hints.model_type.filter(|model_type| model_type != "albert") {
+            return Err(ConfigError::Invalid(vec![format!(
+                "model_type is `{other}`, not `albert`"
+            )]));
+        }
+        let mut config: Self = serde_json::from_str(text)?;
+        if let (None, Some(count)) = (hints.id2label, hints.num_labels) {
+            config.id2label = default::numbered_labels(count);
+        }
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The text of a `config.json` that Hugging Face's libraries read as this configuration of `architecture`, the name
+    /// of one of their classes such as `AlbertForSequenceClassification`.
+    pub fn to_json(&self, architecture: &str) -> String {
+        let label2id: serde_json::Map<_, _> =
+            self.id2label.iter().map(|(id, label)| (label.clone(), json!(id))).collect();
+        let mut keys = json!(self);
+        keys["architectures"] = json!([architecture]);
+        keys["label2id"] = Value::Object(label2id);
+        keys["model_type"] = json!("albert");
+        keys["torch_dtype"] = json!("float32");
+        format!("{keys:#}\n")
+    }
+
+    /// Checks that a model can be built: sizes above zero, heads that divide the hidden size, probabilities in [0, 1),
+    /// positive constants, token ids within the vocabulary, labels numbered from 0.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] with everything that is wrong.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let mut problems = Vec::new();
+        for (key, size) in [
+            ("vocab_size", self.vocab_size),
+            ("embedding_size", self.embedding_size),
+            ("hidden_size", self.hidden_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_hidden_groups", self.num_hidden_groups),
+            ("inner_group_num", self.inner_group_num),
+            ("num_attention_heads", self.num_attention_heads),
+            ("intermediate_size", self.intermediate_size),
+            ("max_position_embeddings", self.max_position_embeddings),
+            ("type_vocab_size", self.type_vocab_size),
+        ] {
+            if size == 0 {
+                problems.push(format!("{key} must be above 0"));
+            }
+        }
+        if self.num_attention_heads > 0
+            && !self.hidden_size.is_multiple_of(self.num_attention_heads)
+        {
+            problems.push(format!(
+                "num_attention_heads {} does not divide hidden_size {}",
+                self.num_attention_heads, self.hidden_size
+            ));
+        }
+        if self.num_hidden_groups > self.num_hidden_layers {
+            problems.push(format!(
+                "num_hidden_groups {} is more than num_hidden_layers {}, so some groups would never be applied",
+                self.num_hidden_groups, self.num_hidden_layers
+            ));
+        }
+        for (key, probability) in [
+            ("hidden_dropout_prob", self.hidden_dropout_prob),
+            ("attention_probs_dropout_prob", self.attention_probs_dropout_prob),
+            ("classifier_dropout_prob", self.classifier_dropout()),
+        ] {
+            if !(0.0..1.0).contains(&probability) {
+                problems.push(format!("{key} must be at least 0 and below 1, it is {probability}"));
+            }
+        }
+        for (key, value) in
+            [("initializer_range", self.initializer_range), ("layer_norm_eps", self.layer_norm_eps)]
+        {
+            if !(value > 0.0 && value.is_finite()) {
+                problems.push(format!("{key} must be above 0, it is {value}"));
+            }
+        }
+        for (key, id) in [
+            ("pad_token_id", self.pad_token_id),
+            ("bos_token_id", self.bos_token_id),
+            ("eos_token_id", self.eos_token_id),
+        ] {
+            if let Some(id) = id.filter(|&id| id >= self.vocab_size) {
+                problems.push(format!("{key} {id} is not below vocab_size {}", self.vocab_size));
+            }
+        }
+        if self.id2label.is_empty() {
+            problems.push("id2label has no label".to_string());
+        }
+        if let Some(id) = (0..self.id2label.len()).find(|id| !self.id2label.contains_key(id)) {
+            problems.push(format!("id2label has {} labels but none for {id}", self.id2label.len()));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(problems)) }
+    }
+
+    /// Checks that the model can read sequences of `length` tokens.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::TooLong`] where `length` is beyond `max_position_embeddings`.
+    pub fn check_length(&self, length: usize) -> Result<(), ConfigError> {
+        let max = self.max_position_embeddings;
+        if length <= max { Ok(()) } else { Err(ConfigError::TooLong { length, max }) }
+    }
+
+    /// The same configuration with these labels, numbered in this order.
+    pub fn with_labels(mut self, labels: &[&str]) -> Self {
+        self.id2label = labels.iter().map(|label| label.to_string()).enumerate().collect();
+        self
+    }
+
+    /// Number of labels of the classifier.
+    pub fn num_labels(&self) -> usize {
+        self.id2label.len()
+    }
+
+    /// Dropout before the classifier: `classifier_dropout_prob`, or `hidden_dropout_prob` where that is `null`.
+    pub fn classifier_dropout(&self) -> f64 {
+        self.classifier_dropout_prob.unwrap_or(self.hidden_dropout_prob)
+    }
+
+    /// The group that layer `layer` applies: ⌊layer / (layers / groups)⌋, the quotient in floating point as in Hugging
+    /// Face's encoder, so that the groups need not divide the layers.
+    pub(crate) fn group_of_layer(&self, layer: usize) -> usize {
+        let layers_per_group = self.num_hidden_layers as f64 / self.num_hidden_groups as f64;
+        (layer as f64 / layers_per_group) as usize
+    }
+}
+
+/// The published sizes. Version 1 was trained with the exact gelu and, up to xlarge, with dropout; version 2 has the
+/// tanh approximation and no dropout. Source: the models' configurations on the Hugging Face hub, and
+/// <https://github.com/google-research/albert>.
+impl AlbertConfig {
+    /// albert-base-v1: 12 layers, hidden size 768, 12 M parameters.
+    pub fn base_v1() -> Self {
+        Self::published(768, 12, 12, HiddenAct::Gelu, 0.1)
+    }
+
+    /// albert-large-v1: 24 layers, hidden size 1024, 18 M parameters.
+    pub fn large_v1() -> Self {
+        Self::published(1024, 24, 16, HiddenAct::Gelu, 0.1)
+    }
+
+    /// albert-xlarge-v1: 24 layers, hidden size 2048, 60 M parameters.
+    pub fn xlarge_v1() -> Self {
+        Self::published(2048, 24, 16, HiddenAct::Gelu, 0.1)
+    }
+
+    /// albert-xxlarge-v1: 12 layers, hidden size 4096, 235 M parameters; without dropout, unlike its smaller siblings.
+    pub fn xxlarge_v1() -> Self {
+        Self::published(4096, 12, 64, HiddenAct::Gelu, 0.0)
+    }
+
+    /// albert-base-v2: 12 layers, hidden size 768, 12 M parameters.
+    pub fn base_v2() -> Self {
+        Self::published(768, 12, 12, HiddenAct::GeluNew, 0.0)
+    }
+
+    /// albert-large-v2: 24 layers, hidden size 1024, 18 M parameters.
+    pub fn large_v2() -> Self {
+        Self::published(1024, 24, 16, HiddenAct::GeluNew, 0.0)
+    }
+
+    /// albert-xlarge-v2: 24 layers, hidden size 2048, 60 M parameters.
+    pub fn xlarge_v2() -> Self {
+        Self::published(2048, 24, 16, HiddenAct::GeluNew, 0.0)
+    }
+
+    /// albert-xxlarge-v2: 12 layers, hidden size 4096, 235 M parameters.
+    pub fn xxlarge_v2() -> Self {
+        Self::published(4096, 12, 64, HiddenAct::GeluNew, 0.0)
+    }
+
+    fn published(
+        hidden_size: usize,
+        layers: usize,
+        heads: usize,
+        hidden_act: HiddenAct,
+        dropout: f64,
+    ) -> Self {
+        Self {
+            vocab_size: 30000,
+            embedding_size: 128,
+            hidden_size,
+            num_hidden_layers: layers,
+            num_hidden_groups: default::one(),
+            inner_group_num: default::one(),
+            num_attention_heads: heads,
+            intermediate_size: 4 * hidden_size,
+            hidden_act,
+            hidden_dropout_prob: dropout,
+            attention_probs_dropout_prob: dropout,
+            classifier_dropout_prob: default::classifier_dropout(),
+            max_position_embeddings: default::max_position_embeddings(),
+            type_vocab_size: default::type_vocab_size(),
+            initializer_range: default::initializer_range(),
+            layer_norm_eps: default::layer_norm_eps(),
+            pad_token_id: default::pad_token_id(),
+            bos_token_id: default::bos_token_id(),
+            eos_token_id: default::eos_token_id(),
+            id2label: default::labels(),
+        }
+    }
+}
+
+/// The defaults of Hugging Face's `AlbertConfig`, for keys a `config.json` leaves out.
+mod default {
+    use std::collections::BTreeMap;
+
+    pub fn one() -> usize {
+        1
+    }
+
+    pub fn classifier_dropout() -> Option<f64> {
+        Some(0.1)
+    }
+
+    pub fn max_position_embeddings() -> usize {
+        512
+    }
+
+    pub fn type_vocab_size() -> usize {
+        2
+    }
+
+    pub fn initializer_range() -> f64 {
+        0.02
+    }
+
+    pub fn layer_norm_eps() -> f64 {
+        1e-12
+    }
+
+    pub fn pad_token_id() -> Option<usize> {
+        Some(0)
+    }
+
+    pub fn bos_token_id() -> Option<usize> {
+        Some(2)
+    }
+
+    pub fn eos_token_id() -> Option<usize> {
+        Some(3)
+    }
+
+    pub fn labels() -> BTreeMap<usize, String> {
+        numbered_labels(2)
+    }
+
+    pub fn numbered_labels(count: usize) -> BTreeMap<usize, String> {
+        (0..count).map(|id| (id, format!("LABEL_{id}"))).collect()
+    }
+}

@@ -1,0 +1,63 @@
+//! From token ids to vectors.
+
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor};
+
+use crate::config::AlbertConfig;
+use crate::input::AlbertInput;
+
+/// Word, segment and position embeddings, summed, normalised and dropped out.
+#[derive(Module, Debug)]
+pub struct AlbertEmbeddings<B: Backend> {
+    /// `[vocab_size, embedding_size]`
+    pub word_embeddings: Embedding<B>,
+    /// `[max_position_embeddings, embedding_size]`
+    pub position_embeddings: Embedding<B>,
+    /// `[type_vocab_size, embedding_size]`
+    pub token_type_embeddings: Embedding<B>,
+    /// Over `embedding_size`.
+    pub layer_norm: LayerNorm<B>,
+    dropout: Dropout,
+    pad_token_id: Option<usize>,
+}
+
+impl<B: Backend> AlbertEmbeddings<B> {
+    pub(crate) fn new(config: &AlbertConfig, device: &B::Device) -> Self {
+        let embedding = |count| EmbeddingConfig::new(count, config.embedding_size).init(device);
+        Self {
+            word_embeddings: embedding(config.vocab_size),
+            position_embeddings: embedding(config.max_position_embeddings),
+            token_type_embeddings: embedding(config.type_vocab_size),
+            layer_norm: LayerNormConfig::new(config.embedding_size)
+                .with_epsilon(config.layer_norm_eps)
+                .init(device),
+            dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
+            pad_token_id: config.pad_token_id,
+        }
+    }
+
+    /// `[batch, sequence]` to `[batch, sequence, embedding_size]`.
+    pub(crate) fn forward(&self, input: &AlbertInput<B>) -> Tensor<B, 3> {
+        let [_, length] = input.input_ids.dims();
+        let words = self.embed_words(input.input_ids.clone());
+        let segments = self.token_type_embeddings.forward(input.token_type_ids.clone());
+        let positions = self.position_embeddings.weight.val().narrow(0, 0, length).unsqueeze();
+        self.dropout.forward(self.layer_norm.forward(words + segments + positions))
+    }
+
+    /// Looks the words up. The padding token's embedding gets no gradient, even where the attention mask counts it as a
+    /// token.
+    fn embed_words(&self, input_ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
+        let words = self.word_embeddings.forward(input_ids.clone());
+        match self.pad_token_id {
+            Some(pad) if B::ad_enabled(&words.device()) => {
+                let padding =
+                    input_ids.equal_elem(pad as i64).unsqueeze_dim::<3>(2).expand(words.dims());
+                words.clone().mask_where(padding, words.detach())
+            }
+            _ => words,
+        }
+    }
+}

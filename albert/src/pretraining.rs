@@ -1,0 +1,116 @@
+//! ALBERT with the two heads of its pre-training.
+
+use burn::module::{Module, Param};
+use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+use crate::config::{AlbertConfig, HiddenAct};
+use crate::init;
+use crate::input::AlbertInput;
+use crate::model::AlbertModel;
+use crate::ops::activate;
+
+/// ALBERT with masked language modelling and sentence order prediction.
+#[derive(Module, Debug)]
+pub struct AlbertForPreTraining<B: Backend> {
+    /// The encoder.
+    pub albert: AlbertModel<B>,
+    /// Scores every token of the vocabulary at every position.
+    pub predictions: AlbertMlmHead<B>,
+    /// Tells whether the two segments stand in their original order.
+    pub sop_classifier: AlbertSopHead<B>,
+}
+
+/// What [`AlbertForPreTraining`] says about a batch.
+#[derive(Clone, Debug)]
+pub struct AlbertForPreTrainingOutput<B: Backend> {
+    /// Scores of the vocabulary, `[batch, sequence, vocab_size]`.
+    pub prediction_logits: Tensor<B, 3>,
+    /// Scores of the original and of the switched order, `[batch, 2]`.
+    pub sop_logits: Tensor<B, 2>,
+}
+
+impl<B: Backend> AlbertForPreTraining<B> {
+    /// A model whose parameters come into being on first use, to be replaced by loaded ones.
+    ///
+    /// `config` must be [valid](AlbertConfig::validate). As in Hugging Face's model, the sentence order head has
+    /// [`num_labels`](AlbertConfig::num_labels) outputs, 2 in every published configuration.
+    pub fn new(config: &AlbertConfig, device: &B::Device) -> Self {
+        Self {
+            albert: AlbertModel::new(config, device),
+            predictions: AlbertMlmHead::new(config, device),
+            sop_classifier: AlbertSopHead {
+                classifier: LinearConfig::new(config.hidden_size, config.num_labels()).init(device),
+                dropout: DropoutConfig::new(config.classifier_dropout()).init(),
+            },
+        }
+    }
+
+    /// A model with fresh parameters; see [`AlbertModel::init`].
+    pub fn init(config: &AlbertConfig, seed: u64, device: &B::Device) -> Self {
+        init::draw(Self::new(config, device), config, seed, |_| true)
+    }
+
+    /// Scores a batch.
+    ///
+    /// # Panics
+    ///
+    /// As [`AlbertModel::forward`].
+    pub fn forward(&self, input: &AlbertInput<B>) -> AlbertForPreTrainingOutput<B> {
+        let output = self.albert.forward(input);
+        let word_embeddings = self.albert.embeddings.word_embeddings.weight.val();
+        AlbertForPreTrainingOutput {
+            prediction_logits: self.predictions.forward(output.last_hidden_state, word_embeddings),
+            sop_logits: self.sop_classifier.forward(output.pooler_output),
+        }
+    }
+}
+
+/// The masked language modelling head: norm(act(dense(h)))·Eᵀ + bias, where E are the word embeddings.
+#[derive(Module, Debug)]
+pub struct AlbertMlmHead<B: Backend> {
+    /// Over `embedding_size`.
+    pub layer_norm: LayerNorm<B>,
+    /// `[vocab_size]`
+    pub bias: Param<Tensor<B, 1>>,
+    /// `[hidden_size, embedding_size]`
+    pub dense: Linear<B>,
+    #[module(skip)]
+    hidden_act: HiddenAct,
+}
+
+impl<B: Backend> AlbertMlmHead<B> {
+    fn new(config: &AlbertConfig, device: &B::Device) -> Self {
+        Self {
+            layer_norm: LayerNormConfig::new(config.embedding_size)
+                .with_epsilon(config.layer_norm_eps)
+                .init(device),
+            bias: burn::module::Initializer::Zeros.init([config.vocab_size], device),
+            dense: LinearConfig::new(config.hidden_size, config.embedding_size).init(device),
+            hidden_act: config.hidden_act,
+        }
+    }
+
+    fn forward(&self, hidden: Tensor<B, 3>, word_embeddings: Tensor<B, 2>) -> Tensor<B, 3> {
+        let [batch, length, _] = hidden.dims();
+        let [vocab_size, _] = word_embeddings.dims();
+        let hidden = activate(self.hidden_act, self.dense.forward(hidden.flatten::<2>(0, 1)));
+        let scores = self.layer_norm.forward(hidden).matmul(word_embeddings.transpose());
+        (scores + self.bias.val().unsqueeze()).reshape([batch, length, vocab_size])
+    }
+}
+
+/// The sentence order head: a linear classifier over the pooled first token, after dropout.
+#[derive(Module, Debug)]
+pub struct AlbertSopHead<B: Backend> {
+    /// `[hidden_size, 2]`
+    pub classifier: Linear<B>,
+    dropout: Dropout,
+}
+
+impl<B: Backend> AlbertSopHead<B> {
+    fn forward(&self, pooled: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.classifier.forward(self.dropout.forward(pooled))
+    }
+}
