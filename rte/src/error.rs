@@ -1,0 +1,241 @@
+//! What can go wrong between a file and a batch, said with the file, the row and the column.
+
+use std::{fmt, io, path::PathBuf};
+
+use thiserror::Error;
+
+use crate::Split;
+
+/// Where in a file a row stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file's path, or whatever name the caller gave its source.
+    pub file: String,
+    /// What is counted: `line` in text files (the header is line 1), `row` otherwise.
+    pub unit: &'static str,
+    /// The line or row, counted from 1.
+    pub number: usize,
+}
+
+impl Place {
+    pub(crate) fn line(file: &str, number: usize) -> Self {
+        Self { file: file.to_owned(), unit: "line", number }
+    }
+
+    pub(crate) fn row(file: &str, number: usize) -> Self {
+        Self { file: file.to_owned(), unit: "row", number }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}, {} {}", self.file, self.unit, self.number)
+    }
+}
+
+/// An error of this crate. Every message says what was wrong, where, and what would be right.
+#[derive(Debug, Error)]
+pub enum RteError {
+    /// A file, folder or stream could not be read.
+    #[error("cannot read {file}: {source}")]
+    Io {
+        /// The path or name of the source.
+        file: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+
+    /// A label that is not one of the task's.
+    #[error("{place}: unknown label {label}; the labels are {accepted}")]
+    UnknownLabel {
+        /// The row it stands in.
+        place: Place,
+        /// The label as the file has it.
+        label: String,
+        /// What this format accepts.
+        accepted: &'static str,
+    },
+
+    /// A column, or a key of a JSON object, that is not there.
+    #[error("{place}: no column {wanted}; it has {found}")]
+    MissingColumn {
+        /// The row, or the file's name where the whole file lacks the column.
+        place: String,
+        /// The names the column may have.
+        wanted: String,
+        /// The names that are there.
+        found: String,
+    },
+
+    /// A row of a TSV file with another number of fields than its header.
+    #[error(
+        "{place}: {found} fields where the header has {expected}; fields are separated by single tabs, quotes are ordinary letters"
+    )]
+    FieldCount {
+        /// The row.
+        place: Place,
+        /// The header's number of fields.
+        expected: usize,
+        /// The row's number of fields.
+        found: usize,
+    },
+
+    /// A value of the wrong kind.
+    #[error("{place}, column {column}: {reason}")]
+    InvalidValue {
+        /// The row.
+        place: Place,
+        /// The column's name.
+        column: String,
+        /// What is wrong with the value.
+        reason: String,
+    },
+
+    /// Bytes that are not UTF-8.
+    #[error("{place}: not valid UTF-8; save the file as UTF-8")]
+    NotUtf8 {
+        /// The line.
+        place: Place,
+    },
+
+    /// A line of a JSONL file that is not a JSON object.
+    #[error("{place}: not a JSON object: {reason}")]
+    Json {
+        /// The line.
+        place: Place,
+        /// The parser's reason.
+        reason: String,
+    },
+
+    /// A file that is not Parquet, is damaged, or uses a part of the format that is not read here.
+    #[error("{file}: {reason}")]
+    Parquet {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A column of a Parquet file that cannot be read.
+    #[error("{file}, column {column}: {reason}")]
+    ParquetColumn {
+        /// The file.
+        file: String,
+        /// The column's name in the file.
+        column: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A split without a single row.
+    #[error("{file}: holds no examples")]
+    Empty {
+        /// The file, or the files of a sharded split.
+        file: String,
+    },
+
+    /// A folder without a file for the split.
+    #[error("{folder}: no {split} split; looked for {looked_for}; the folder holds {found}")]
+    MissingSplit {
+        /// The folder.
+        folder: PathBuf,
+        /// The split asked for.
+        split: Split,
+        /// The file names that would have been taken.
+        looked_for: String,
+        /// What the folder holds.
+        found: String,
+    },
+
+    /// A split in several files of which some are missing or belong to another set.
+    #[error(
+        "{folder}: the {split} split should have {expected} shards, but the folder holds {found}"
+    )]
+    MissingShards {
+        /// The folder.
+        folder: PathBuf,
+        /// The split.
+        split: Split,
+        /// The number of files that their names promise.
+        expected: usize,
+        /// The files found.
+        found: String,
+    },
+
+    /// An example without a label where labels are needed.
+    #[error("{place}: has no label, and training and evaluation need one in every row")]
+    Unlabelled {
+        /// The first row without a label.
+        place: Place,
+    },
+
+    /// A split's name that is not known.
+    #[error("unknown split {name:?}; the splits are train, validation (dev, val) and test")]
+    UnknownSplit {
+        /// The name.
+        name: String,
+    },
+
+    /// A model folder without a `tokenizer.json`.
+    #[error("{folder}: no tokenizer.json{hint}")]
+    MissingTokenizer {
+        /// The model folder.
+        folder: PathBuf,
+        /// What to do instead, where the folder holds another form of the tokenizer.
+        hint: &'static str,
+    },
+
+    /// A `tokenizer.json` that cannot be used.
+    #[error("{path}: not a usable tokenizer: {reason}")]
+    DamagedTokenizer {
+        /// The file.
+        path: PathBuf,
+        /// The parser's reason.
+        reason: String,
+    },
+
+    /// A maximum length that leaves no room for the sentences.
+    #[error(
+        "max length {max_length} is too small: {special_tokens} special tokens and a token of each sentence need at least {minimum}"
+    )]
+    MaxLengthTooSmall {
+        /// The maximum length asked for.
+        max_length: usize,
+        /// The special tokens around a pair.
+        special_tokens: usize,
+        /// The smallest maximum length that works.
+        minimum: usize,
+    },
+
+    /// A tokenizer that has no padding token.
+    #[error(
+        "{path}: no padding token: neither padding settings, nor a token <pad> or [PAD], nor a pad_token_id in config.json beside it"
+    )]
+    NoPadToken {
+        /// The tokenizer's file.
+        path: PathBuf,
+    },
+
+    /// A tokenizer with an id that the model has no embedding for.
+    #[error(
+        "{path}: its largest token id is {max_token_id}, but the model's vocabulary has {vocab_size} entries (ids 0 to {}); use the tokenizer the model was trained with",
+        vocab_size.saturating_sub(1)
+    )]
+    TokenizerExceedsVocabulary {
+        /// The tokenizer's file.
+        path: PathBuf,
+        /// The largest id the tokenizer can give.
+        max_token_id: u32,
+        /// The model's vocabulary size.
+        vocab_size: usize,
+    },
+
+    /// A pair the tokenizer refuses.
+    #[error("cannot tokenise {what}: {reason}")]
+    Encode {
+        /// The pair.
+        what: String,
+        /// The tokenizer's reason.
+        reason: String,
+    },
+}

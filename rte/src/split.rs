@@ -1,0 +1,74 @@
+//! The three splits of the task and their names.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::RteError;
+
+/// One of the task's splits: 2490 training, 277 validation and 3000 (unlabelled) test examples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// The training split.
+    Train,
+    /// The validation split, also called `dev` (GLUE) or `val` (SuperGLUE).
+    Validation,
+    /// The test split, whose labels are not published.
+    Test,
+}
+
+impl Split {
+    /// Every split, in the order they are used.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
+
+    /// The names this split goes by, the canonical one first.
+    pub fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Train => &["train"],
+            Self::Validation => &["validation", "val", "dev"],
+            Self::Test => &["test"],
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.names()[0])
+    }
+}
+
+impl FromStr for Split {
+    type Err = RteError;
+
+    fn from_str(name: &str) -> Result<Self, RteError> {
+        Self::ALL
+            .into_iter()
+            .find(|split| split.names().contains(&name))
+            .ok_or_else(|| RteError::UnknownSplit { name: name.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_parses_and_the_canonical_one_is_displayed() {
+        for split in Split::ALL {
+            for name in split.names() {
+                assert_eq!(name.parse::<Split>().unwrap(), split);
+            }
+            assert_eq!(split.to_string().parse::<Split>().unwrap(), split);
+        }
+        assert_eq!("dev".parse::<Split>().unwrap().to_string(), "validation");
+    }
+
+    #[test]
+    fn another_name_is_refused_with_the_names_there_are() {
+        assert_eq!(
+            "Train".parse::<Split>().unwrap_err().to_string(),
+            "unknown split \"Train\"; the splits are train, validation (dev, val) and test"
+        );
+    }
+}
