@@ -89,10 +89,15 @@ impl<B: Backend> Groups<B> {
     /// fine-tuned one lacks, and the other way round.
     pub fn source_in<M: Module<B>>(module: &M) -> Self {
         let anchors = Anchors::from_module(module);
-        let names = anchors.names().map(str::to_string).collect();
-        let mut groups = Self::new().rule(Selector::Named(names), Effect::Source);
+        let mut groups = Self::source_names(anchors.names());
         groups.anchors = Some(anchors);
         groups
+    }
+
+    /// Source is whatever parameter has one of these paths.
+    pub fn source_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let names = names.into_iter().map(str::to_string).collect();
+        Self::new().rule(Selector::Named(names), Effect::Source)
     }
 
     /// The parameters at or below `path` are source.

@@ -1,0 +1,97 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::recipe::{FinetuneArgs, Recipe};
+use crate::{ProgramError, evaluate, finetune, predict};
+
+/// Stable fine-tuning: ALBERT on RTE with AdamWL2SP, whose weight decay pulls pretrained weights
+/// back to where they started.
+#[derive(Debug, Parser)]
+#[command(name = "bin", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Fine-tune a pretrained ALBERT on RTE.
+    ///
+    /// Reads a Hugging Face model folder (config.json, model.safetensors, tokenizer.json) and RTE's
+    /// train and validation splits; writes config.toml, metrics.jsonl, summary.json and model/, a
+    /// Hugging Face folder again. The defaults are the RTE recipe for albert-large-v2.
+    Finetune(Box<FinetuneCommand>),
+    /// Measure a fine-tuned model's accuracy and loss on a labelled split.
+    Evaluate(evaluate::EvaluateArgs),
+    /// Predict entailment for one pair of sentences or for a file of them.
+    Predict(predict::PredictArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct FinetuneCommand {
+    #[command(flatten)]
+    args: FinetuneArgs,
+
+    /// Read these settings from a TOML file, under the flags' names; flags win.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Do what the command line asks.
+    pub fn run(self) -> Result<(), ProgramError> {
+        match self.command {
+            Command::Finetune(command) => {
+                let recipe = Recipe::resolve(&command.args, command.config.as_deref())?;
+                finetune::finetune(&recipe)
+            }
+            Command::Evaluate(args) => evaluate::evaluate(&args),
+            Command::Predict(args) => predict::predict(&args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// The help states defaults in words; they must be those of the recipe.
+    #[test]
+    fn the_help_states_the_recipes_defaults() {
+        let mut command = Cli::command();
+        let help = command
+            .find_subcommand_mut("finetune")
+            .expect("finetune")
+            .render_long_help()
+            .to_string();
+        let defaults = toml::Table::try_from(Recipe::default()).expect("a table");
+        for (name, value) in defaults {
+            let flag = help
+                .split(&format!("--{name} "))
+                .nth(1)
+                .or_else(|| help.split(&format!("--{name}[")).nth(1));
+            let text = flag.unwrap_or_else(|| panic!("--{name} is not in the help"));
+            let text = text.split("\n      --").next().expect("the flag's own text");
+            let value = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Float(number) => format!("{number:?}"),
+                other => other.to_string(),
+            };
+            if name != "model" && name != "data" && value != "false" {
+                assert!(
+                    text.contains(&format!("[default: {value}]")),
+                    "--{name}: {value} in {text}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The model as burn-train's Learner sees it: a training step, a validation step.
+
+use std::sync::Arc;
+
+use albert::{AlbertForSequenceClassification, AlbertInput, cross_entropy};
+use burn::module::Module;
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{ElementConversion, Int, Tensor};
+use burn::train::metric::{Adaptor, ItemLazy};
+use burn::train::{InferenceStep, TrainOutput, TrainStep};
+use rte::RteBatch;
+
+use crate::journal::{Journal, Score, Slot};
+
+/// ALBERT's classifier, being fine-tuned.
+#[derive(Module, Debug)]
+pub struct FineTuning<B: Backend> {
+    /// What is fine-tuned.
+    pub model: AlbertForSequenceClassification<B>,
+    #[module(skip)]
+    journal: Arc<Journal>,
+}
+
+impl<B: Backend> FineTuning<B> {
+    /// `model`, whose steps go into `journal`.
+    pub fn new(model: AlbertForSequenceClassification<B>, journal: Arc<Journal>) -> Self {
+        Self { model, journal }
+    }
+}
+
+/// The input of the model in a batch, and its labels; nothing for a batch without labels.
+pub fn labelled<B: Backend>(batch: RteBatch<B>) -> Option<(AlbertInput<B>, Tensor<B, 1, Int>)> {
+    let input = AlbertInput {
+        input_ids: batch.input_ids,
+        attention_mask: batch.attention_mask,
+        token_type_ids: batch.token_type_ids,
+    };
+    Some((input, batch.labels?))
+}
+
+/// How many of the largest `logits` `[batch, labels]` are at the true `labels` `[batch]`.
+pub fn count_correct<B: Backend>(logits: Tensor<B, 2>, labels: Tensor<B, 1, Int>) -> usize {
+    let right = logits.argmax(1).squeeze_dim::<1>(1).equal(labels);
+    right.int().sum().into_scalar().elem::<i64>() as usize
+}
+
+/// What the dashboard gets to see of a step.
+pub struct StepOutput(pub Slot);
+
+impl ItemLazy for StepOutput {
+    type ItemSync = Self;
+
+    fn sync(self) -> Self {
+        self
+    }
+}
+
+impl Adaptor<Slot> for StepOutput {
+    fn adapt(&self) -> Slot {
+        self.0.clone()
+    }
+}
+
+impl<B: AutodiffBackend> TrainStep for FineTuning<B> {
+    type Input = Vec<RteBatch<B>>;
+    type Output = StepOutput;
+
+    /// The gradient of the mean loss over all examples of the step's batches: the same as of one
+    /// large batch, however it is cut.
+    fn step(&self, batches: Self::Input) -> TrainOutput<StepOutput> {
+        let examples: usize = batches.iter().map(|batch| batch.idx.len()).sum();
+        let mut score = Score { examples, ..Score::default() };
+        let mut accumulator = GradientsAccumulator::new();
+        for batch in batches {
+            let share = batch.idx.len() as f64 / examples as f64;
+            let Some((input, labels)) = labelled(batch) else { continue };
+            let logits = self.model.forward(&input);
+            score.correct += count_correct(logits.clone().inner(), labels.clone().inner());
+            let loss = cross_entropy(logits, labels) * share;
+            score.loss_sum += loss.clone().into_scalar().elem::<f64>() * examples as f64;
+            let grads = GradientsParams::from_grads(loss.backward(), self);
+            accumulator.accumulate(self, grads);
+        }
+        let item = StepOutput(self.journal.begin_step(score));
+        TrainOutput { grads: accumulator.grads(), item }
+    }
+}
+
+impl<B: Backend> InferenceStep for FineTuning<B> {
+    type Input = Vec<RteBatch<B>>;
+    type Output = StepOutput;
+
+    fn step(&self, batches: Self::Input) -> StepOutput {
+        let mut score = Score::default();
+        for batch in batches {
+            score.add(score_batch(&self.model, batch));
+        }
+        self.journal.evaluated(score);
+        StepOutput(Slot { score, record: Arc::default() })
+    }
+}
+
+/// The model's loss and right answers on a labelled batch.
+pub fn score_batch<B: Backend>(
+    model: &AlbertForSequenceClassification<B>,
+    batch: RteBatch<B>,
+) -> Score {
+    let examples = batch.idx.len();
+    let Some((input, labels)) = labelled(batch) else { return Score::default() };
+    let logits = model.forward(&input);
+    let loss: f64 = cross_entropy(logits.clone(), labels.clone()).into_scalar().elem();
+    Score { loss_sum: loss * examples as f64, correct: count_correct(logits, labels), examples }
+}

@@ -1,0 +1,240 @@
+//! A whole run: model and data in, burn-train's Learner over them, an output folder out.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use adamw_l2sp::{Anchors, Groups};
+use albert::{AlbertForSequenceClassification, LoadReport, hugging_face_name};
+use burn::module::AutodiffModule;
+use burn::tensor::backend::AutodiffBackend;
+use burn::train::logger::InMemoryMetricLogger;
+use burn::train::renderer::tui::TuiMetricsRendererWrapper;
+use burn::train::{Interrupter, Learner, SupervisedTraining};
+use rte::{EncodedExample, LABELS, RteBatcher, Split};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::ProgramError;
+use crate::backend::{self, Training};
+use crate::dashboard::{self, Lines, Reading};
+use crate::fine_tuning::FineTuning;
+use crate::journal::{Journal, Length, Stop};
+use crate::loader::Loader;
+use crate::optimizer::RecordedOptimizer;
+use crate::output::{Output, Summary};
+use crate::recipe::{DashboardName, OptimizerName, Recipe};
+use crate::task::ModelFolder;
+
+/// Fine-tune as `recipe` says, on the program's backend.
+///
+/// # Errors
+/// Unusable input, an output folder that cannot be used, a loss that is no number, a signal.
+pub fn finetune(recipe: &Recipe) -> Result<(), ProgramError> {
+    run::<Training>(recipe, backend::device())
+}
+
+fn run<B: AutodiffBackend>(recipe: &Recipe, device: B::Device) -> Result<(), ProgramError> {
+    let dashboard = dashboard::choose(recipe.dashboard)?;
+    Output::check(&recipe.output, recipe.overwrite)?;
+
+    // Model and data.
+    let mut folder = ModelFolder::open(&recipe.model, recipe.max_length)?;
+    folder.config = folder.config.with_labels(&LABELS);
+    let mut train = folder.labelled(&recipe.data, Split::Train)?;
+    train.truncate(recipe.max_examples.unwrap_or(usize::MAX));
+    let validation = folder.labelled(&recipe.data, Split::Validation)?;
+    let (model, report) = AlbertForSequenceClassification::<B>::from_pretrained(
+        &folder.path,
+        &folder.config,
+        recipe.seed,
+        &device,
+    )?;
+    // Dropout draws from the backend's generator.
+    B::seed(&device, recipe.seed);
+
+    // The run.
+    let output = Output::create(&recipe.output, recipe.overwrite, &recipe.to_toml())?;
+    let length = Length {
+        epochs: recipe.total_steps(train.len()).div_ceil(recipe.steps_per_epoch(train.len())),
+        steps_per_epoch: recipe.steps_per_epoch(train.len()),
+        total_steps: recipe.total_steps(train.len()),
+        eval_examples: validation.len(),
+    };
+    let majority = majority_share(&validation);
+    let schedule = recipe.schedule_config(train.len()).init()?;
+    let (train_count, validation_count) = (train.len(), validation.len());
+    let batcher = RteBatcher {
+        padding: recipe.padding,
+        max_length: recipe.max_length,
+        pad_token_id: folder.tokenizer.pad_token_id(),
+    };
+    let train = Loader::<B>::in_order(train, batcher.clone(), recipe.batch_size, device.clone())
+        .shuffled(recipe.data_seed, recipe.gradient_accumulation, length.total_steps);
+    let validation =
+        Loader::<B::InnerBackend>::in_order(validation, batcher, recipe.batch_size, device.clone());
+
+    let interrupter = Interrupter::new();
+    let signal = watch_signals()?;
+    let journal =
+        Arc::new(Journal::new(output.metrics()?, length, interrupter.clone(), signal.clone()));
+    let model = FineTuning::new(model, journal.clone());
+    let optimizer = optimizer(recipe, &model, &report, journal.clone())?;
+    if dashboard != DashboardName::Off {
+        introduce(recipe, &folder, &report, train_count, validation_count, length);
+    }
+
+    let training = SupervisedTraining::new(&recipe.output, Arc::new(train), Arc::new(validation))
+        .metric_train_numeric(Reading::loss())
+        .metric_valid_numeric(Reading::loss())
+        .metric_train_numeric(Reading::accuracy())
+        .metric_valid_numeric(Reading::accuracy())
+        .metric_train_numeric(Reading::learning_rate())
+        .metric_train_numeric(Reading::grad_norm())
+        .metric_train_numeric(Reading::distance())
+        // Our own journal is the log.
+        .with_metric_logger(InMemoryMetricLogger::new())
+        .with_application_logger(None)
+        .with_interrupter(interrupter.clone())
+        .num_epochs(length.epochs);
+    let training = match dashboard {
+        DashboardName::Tui => training.renderer(TuiMetricsRendererWrapper::new(interrupter, None)),
+        _ => training.renderer(Lines::new(journal.clone(), dashboard == DashboardName::Off)),
+    };
+    let result = training.launch(Learner::new(model, optimizer, schedule));
+    let model = result.model.model;
+    // Gives the terminal back before anything is printed.
+    drop(result.renderer);
+
+    // What it leaves.
+    output.save_model(|path| {
+        model.save_pretrained(&folder.config, path)?;
+        folder.copy_tokenizer(path)
+    })?;
+    let summary = summarise(&journal, majority);
+    output.summary(&summary)?;
+    match journal.take_stop() {
+        Some(Stop::NotFinite { step, what, value }) => {
+            return Err(ProgramError::NotFinite { step, what, value, model: output.model() });
+        }
+        Some(Stop::Write(error)) => {
+            return Err(ProgramError::io("write", &output.metrics_path())(error));
+        }
+        None => {}
+    }
+    if journal.step() < length.total_steps || signal.load(Ordering::Relaxed) != 0 {
+        let signal = match signal.load(Ordering::Relaxed) as u8 {
+            0 => SIGINT as u8,
+            signal => signal,
+        };
+        return Err(ProgramError::Stopped { step: journal.step(), signal, model: output.model() });
+    }
+    conclude(&summary, &output, validation_count)
+}
+
+/// The recipe's optimizer. Everything pretrained under `albert` is source; the classifier, and
+/// whatever else the weights file lacked, is novel. For AdamW all is novel, but the distance is
+/// measured all the same.
+fn optimizer<B: AutodiffBackend>(
+    recipe: &Recipe,
+    model: &FineTuning<B>,
+    report: &LoadReport,
+    journal: Arc<Journal>,
+) -> Result<RecordedOptimizer<FineTuning<B>, B>, ProgramError> {
+    let pretrained = |path: &str| {
+        path.strip_prefix("model.").is_some_and(|path| {
+            path.starts_with("albert.") && !report.new.contains(&hugging_face_name(path))
+        })
+    };
+    let anchors = Anchors::from_module(&model.valid()).filter(pretrained);
+    let groups = match recipe.optimizer {
+        OptimizerName::AdamWL2SP => Groups::source_names(anchors.names()),
+        OptimizerName::AdamW => Groups::new(),
+    };
+    let optimizer = recipe.optimizer_config().init(model, groups.biases_and_norms_undecayed())?;
+    Ok(RecordedOptimizer::new(optimizer, anchors, recipe.max_grad_norm, journal))
+}
+
+/// The accuracy of always guessing the most frequent label.
+fn majority_share(examples: &[EncodedExample]) -> f64 {
+    let counts = (0..LABELS.len())
+        .map(|label| examples.iter().filter(|example| example.label == Some(label)).count());
+    counts.max().unwrap_or(0) as f64 / examples.len() as f64
+}
+
+fn summarise(journal: &Journal, majority: f64) -> Summary {
+    let evaluations = journal.evaluations();
+    let last = evaluations.last();
+    let (examples, time) = journal.training();
+    let seconds = time.as_secs_f64();
+    Summary {
+        eval_accuracy: last.map(|evaluation| evaluation.eval_accuracy),
+        best_eval_accuracy: evaluations
+            .iter()
+            .map(|evaluation| evaluation.eval_accuracy)
+            .max_by(f64::total_cmp),
+        eval_loss: last.map(|evaluation| evaluation.eval_loss),
+        steps: journal.step(),
+        train_seconds: seconds,
+        examples_per_second: if examples > 0 { examples as f64 / seconds } else { 0.0 },
+        failed: last.map(|evaluation| evaluation.eval_accuracy <= majority),
+    }
+}
+
+/// Ctrl-C and a termination signal end the run after the step under way; a second one ends it at
+/// once. The cell holds the signal's number.
+fn watch_signals() -> Result<Arc<AtomicUsize>, ProgramError> {
+    let signal = Arc::new(AtomicUsize::new(0));
+    for number in [SIGINT, SIGTERM] {
+        let seen = Arc::new(AtomicBool::new(false));
+        let register = || {
+            // In this order: the first signal finds `seen` still unset.
+            signal_hook::flag::register_conditional_shutdown(number, 128 + number, seen.clone())?;
+            signal_hook::flag::register(number, seen.clone())?;
+            signal_hook::flag::register_usize(number, signal.clone(), number as usize)
+        };
+        register().map_err(ProgramError::io("watch", "signals".as_ref()))?;
+    }
+    Ok(signal)
+}
+
+/// What is about to happen, in a few lines.
+fn introduce(
+    recipe: &Recipe,
+    folder: &ModelFolder,
+    report: &LoadReport,
+    train: usize,
+    validation: usize,
+    length: Length,
+) {
+    eprintln!(
+        "model {}: {} new parameters drawn from seed {} ({}), {} unused tensors",
+        folder.path.display(),
+        report.new.len(),
+        recipe.seed,
+        report.new.join(", "),
+        report.unused.len(),
+    );
+    eprintln!(
+        "data {}: {train} training and {validation} validation examples; {} epochs, {} steps",
+        recipe.data.display(),
+        length.epochs,
+        length.total_steps,
+    );
+}
+
+fn conclude(summary: &Summary, output: &Output, examples: usize) -> Result<(), ProgramError> {
+    let percent = |share: Option<f64>| format!("{:.2} %", 100.0 * share.unwrap_or(f64::NAN));
+    let failed = match summary.failed {
+        Some(true) => "; not above the majority class: this run failed to learn",
+        _ => "",
+    };
+    writeln!(
+        std::io::stdout(),
+        "accuracy {} of {examples} examples (best {}), loss {:.4}{failed}; model in {}",
+        percent(summary.eval_accuracy),
+        percent(summary.best_eval_accuracy),
+        summary.eval_loss.unwrap_or(f64::NAN),
+        output.model().display(),
+    )
+    .map_err(ProgramError::stdout)
+}

@@ -1,0 +1,56 @@
+//! Fine-tune ALBERT on RTE with AdamWL2SP: the program's parts, from the command line inwards.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`cli`] | the command line |
+//! | [`recipe`] | the hyper-parameters: defaults, then `--config FILE`, then flags |
+//! | [`backend`] | the Burn backend that the program was built for |
+//! | [`task`] | model folder and data, checked against each other and tokenised |
+//! | [`finetune`] | a whole run: burn-train's Learner over the parts below |
+//! | [`fine_tuning`] | the model as the Learner sees it: a training step, a validation step |
+//! | [`loader`] | batches in the seeded order |
+//! | [`optimizer`] | AdamWL2SP with clipping, measured and recorded at each step |
+//! | [`journal`] | what happened so far: `metrics.jsonl`, progress, why the run stopped |
+//! | [`dashboard`] | the journal on the screen |
+//! | [`output`] | the folder a run leaves behind |
+//! | [`evaluate`], [`predict`] | using what `finetune` wrote |
+
+pub mod backend;
+pub mod cli;
+pub mod dashboard;
+mod error;
+pub mod evaluate;
+pub mod fine_tuning;
+pub mod finetune;
+pub mod journal;
+pub mod loader;
+pub mod optimizer;
+pub mod output;
+pub mod predict;
+pub mod recipe;
+pub mod task;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use error::ProgramError;
+
+/// Parse the command line, run, and say in one line what went wrong if something did.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + n stopped by signal n.
+pub fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = catch_unwind(AssertUnwindSafe(|| cli.run()))
+        .unwrap_or_else(|panic| Err(ProgramError::from_panic(panic)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(ProgramError::ClosedPipe) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

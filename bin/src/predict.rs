@@ -1,0 +1,195 @@
+//! Predictions of a fine-tuned model, for one pair or a file of pairs.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use albert::AlbertInput;
+use burn::data::dataloader::batcher::Batcher;
+use burn::tensor::activation::softmax;
+use burn::tensor::backend::Backend;
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use rte::{Padding, RteBatch, RteBatcher, RteDataset, RteExample, read_examples};
+use serde_json::json;
+
+use crate::ProgramError;
+use crate::backend::{self, Inference};
+use crate::evaluate::load;
+use crate::output::write_beside;
+use crate::task::ModelFolder;
+
+/// The flags of `predict`.
+#[derive(Args, Debug)]
+pub struct PredictArgs {
+    /// A fine-tuned model's folder, or the output folder of finetune
+    #[arg(long, value_name = "FOLDER")]
+    pub model: PathBuf,
+
+    /// The first sentence
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "hypothesis",
+        required_unless_present = "input",
+        conflicts_with = "input"
+    )]
+    pub premise: Option<String>,
+
+    /// The second sentence, which may follow from the first
+    #[arg(long, value_name = "TEXT", requires = "premise")]
+    pub hypothesis: Option<String>,
+
+    /// Pairs as TSV with a header (sentence1, sentence2), JSONL (premise, hypothesis) or the hub's
+    /// parquet; - for TSV or JSONL from standard input
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+
+    /// Where the predictions go; - for standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+
+    /// How predictions are written
+    #[arg(long, value_name = "NAME", default_value = "json")]
+    pub format: Format,
+
+    /// Examples that go through the model at once
+    #[arg(long, value_name = "COUNT", default_value_t = 16, value_parser = at_least_one)]
+    pub batch_size: usize,
+
+    /// Truncate a pair to this many tokens [default: what the model was fine-tuned with]
+    #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
+    pub max_length: Option<usize>,
+}
+
+/// How predictions are written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Format {
+    /// One JSON object a row: idx, label, probabilities
+    Json,
+    /// GLUE's submission: index<TAB>prediction
+    Glue,
+}
+
+/// One pair's prediction.
+struct Prediction {
+    idx: usize,
+    /// By the model's label index.
+    probabilities: Vec<f64>,
+}
+
+/// Predict and print or write, on the program's backend.
+///
+/// # Errors
+/// An unusable model or input, an output that cannot be written.
+pub fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
+    let folder = ModelFolder::open_fine_tuned(&args.model, args.max_length)?;
+    let examples = read(args)?;
+    let predictions = run::<Inference>(args, &folder, &examples, &backend::device())?;
+    let text = format(args.format, &folder, &predictions);
+    if args.output == Path::new("-") {
+        io::stdout().write_all(text.as_bytes()).map_err(ProgramError::stdout)
+    } else {
+        write_beside(&args.output, text.as_bytes())
+    }
+}
+
+/// The pairs that the flags name.
+fn read(args: &PredictArgs) -> Result<Vec<RteExample>, ProgramError> {
+    Ok(match (&args.premise, &args.hypothesis, &args.input) {
+        (Some(premise), Some(hypothesis), None) => vec![RteExample {
+            sentence1: premise.clone(),
+            sentence2: hypothesis.clone(),
+            label: None,
+            idx: 0,
+        }],
+        (_, _, Some(input)) if input == Path::new("-") => {
+            read_examples(io::stdin().lock(), "standard input")?
+        }
+        (_, _, Some(input)) => RteDataset::from_file(input)?.examples().to_vec(),
+        _ => {
+            return Err(ProgramError::Usage(
+                "--premise and --hypothesis, or --input is needed".into(),
+            ));
+        }
+    })
+}
+
+fn run<B: Backend>(
+    args: &PredictArgs,
+    folder: &ModelFolder,
+    examples: &[RteExample],
+    device: &B::Device,
+) -> Result<Vec<Prediction>, ProgramError> {
+    let encoded = folder.encode(examples)?;
+    let model = load::<B>(folder, device)?;
+    let batcher = RteBatcher {
+        padding: Padding::Longest,
+        max_length: folder.max_length,
+        pad_token_id: folder.tokenizer.pad_token_id(),
+    };
+    let progress = progress_bar(encoded.len());
+    let mut predictions = Vec::with_capacity(encoded.len());
+    for examples in encoded.chunks(args.batch_size) {
+        let batch: RteBatch<B> = batcher.batch(examples.to_vec(), device);
+        let logits = model.forward(&AlbertInput {
+            input_ids: batch.input_ids,
+            attention_mask: batch.attention_mask,
+            token_type_ids: batch.token_type_ids,
+        });
+        let [_, labels] = logits.dims();
+        let probabilities: Vec<f64> = softmax(logits, 1).into_data().iter().collect();
+        let rows = batch.idx.into_iter().zip(probabilities.chunks(labels));
+        predictions.extend(rows.map(|(idx, row)| Prediction { idx, probabilities: row.to_vec() }));
+        progress.set_position(predictions.len() as u64);
+    }
+    progress.finish_and_clear();
+    Ok(predictions)
+}
+
+fn format(format: Format, folder: &ModelFolder, predictions: &[Prediction]) -> String {
+    let labels: Vec<&str> = folder.config.id2label.values().map(String::as_str).collect();
+    let mut text = String::new();
+    if matches!(format, Format::Glue) {
+        text.push_str("index\tprediction\n");
+    }
+    for Prediction { idx, probabilities } in predictions {
+        let best = (0..probabilities.len())
+            .max_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]))
+            .unwrap_or(0);
+        // Writing to a string cannot fail.
+        let _ = match format {
+            Format::Json => {
+                let probabilities: serde_json::Map<_, _> = labels
+                    .iter()
+                    .zip(probabilities)
+                    .map(|(label, probability)| (label.to_string(), json!(probability)))
+                    .collect();
+                let row =
+                    json!({ "idx": idx, "label": labels[best], "probabilities": probabilities });
+                writeln!(text, "{row}")
+            }
+            Format::Glue => writeln!(text, "{idx}\t{}", labels[best]),
+        };
+    }
+    text
+}
+
+/// A bar on a terminal's standard error; nothing elsewhere.
+pub(crate) fn progress_bar(examples: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} examples  {per_sec}  ETA {eta}");
+    let bar = ProgressBar::new(examples as u64);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// A parser of counts.
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(count) => Ok(count),
+        Err(error) => Err(format!("{error}")),
+    }
+}
