@@ -64,3 +64,55 @@ impl<B: Backend> AlbertForSequenceClassification<B> {
 pub fn cross_entropy<B: Backend>(logits: Tensor<B, 2>, labels: Tensor<B, 1, Int>) -> Tensor<B, 1> {
     activation::log_softmax(logits, 1).gather(1, labels.unsqueeze_dim(1)).mean().neg()
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::module::AutodiffModule;
+
+    use super::*;
+    use crate::testing::{Train, batch, distance, tiny, values};
+
+    const TOKENS: &[i64] = &[2, 11, 4, 3, 9, 3];
+
+    #[test]
+    fn loss_has_its_known_value() {
+        // torch.nn.functional.cross_entropy in float64
+        let device = Default::default();
+        let logits = Tensor::<Train, 2>::from_floats(
+            [[2.0, -1.0, 0.5], [0.0; 3], [-30.0, 40.0, 1.0]],
+            &device,
+        );
+        let loss = cross_entropy(logits, Tensor::from_ints([0, 2, 0], &device));
+        assert!((values(loss)[0] - 23.779_974).abs() < 3e-6);
+    }
+
+    #[test]
+    fn without_dropout_training_and_inference_agree() {
+        let model = AlbertForSequenceClassification::<Train>::init(&tiny(), 3, &Default::default());
+        let training = values(model.forward(&batch(&[TOKENS], 8, 0)));
+        let inference = values(model.valid().forward(&batch(&[TOKENS], 8, 0)));
+        assert!(distance(&training, &inference) < 2e-6);
+        assert_eq!(training, values(model.forward(&batch(&[TOKENS], 8, 0))));
+    }
+
+    #[test]
+    fn each_dropout_acts_in_training_only() {
+        let none = tiny();
+        let device = Default::default();
+        let inference = |config: &AlbertConfig| {
+            let model = AlbertForSequenceClassification::<Train>::init(config, 3, &device).valid();
+            values(model.forward(&batch(&[TOKENS], 8, 0)))
+        };
+        for config in [
+            AlbertConfig { hidden_dropout_prob: 0.5, ..none.clone() },
+            AlbertConfig { attention_probs_dropout_prob: 0.5, ..none.clone() },
+            AlbertConfig { classifier_dropout_prob: Some(0.5), ..none.clone() },
+        ] {
+            assert_eq!(inference(&config), inference(&none));
+            let model = AlbertForSequenceClassification::<Train>::init(&config, 3, &device);
+            let once = values(model.forward(&batch(&[TOKENS], 8, 0)));
+            let again = values(model.forward(&batch(&[TOKENS], 8, 0)));
+            assert_ne!(once, again);
+        }
+    }
+}

@@ -10,6 +10,9 @@ use thiserror::Error;
 /// The file of a model folder that holds its configuration.
 pub(crate) const CONFIG_FILE: &str = "config.json";
 
+/// More layers than any model has; what goes beyond is a damaged file, and would exhaust the memory.
+const MAX_LAYERS: usize = 1000;
+
 /// Everything that defines an ALBERT model but its weights.
 ///
 /// The fields carry the names of Hugging Face's `config.json`. The six sizes without which no model can be built
@@ -108,7 +111,7 @@ impl TryFrom<String> for HiddenAct {
             "gelu" => Ok(Self::Gelu),
             "gelu_new" => Ok(Self::GeluNew),
             "relu" => Ok(Self::Relu),
-            _ => Err(format!("hidden_act `{name}` is unknown; use `gelu`, `gelu_new` or `relu`")),
+            _ => Err(format!("`{name}` is unknown; use `gelu`, `gelu_new` or `relu`")),
         }
     }
 }
@@ -126,7 +129,7 @@ pub enum ConfigError {
     },
     /// The text is not a JSON object with the required keys, each of the right type.
     #[error("not a usable ALBERT configuration: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(String),
     /// Values that no model can be built from: one sentence each, beginning with the key.
     #[error("not a usable ALBERT configuration: {}", .0.join("; "))]
     Invalid(Vec<String>),
@@ -158,6 +161,15 @@ struct ReadingHints {
     id2label: Option<Value>,
 }
 
+/// Reads JSON; errors begin with the key they are about.
+fn read_json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, ConfigError> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| ConfigError::Json(error.to_string()))?;
+    json.end().map_err(|error| ConfigError::Json(error.to_string()))?;
+    Ok(value)
+}
+
 impl AlbertConfig {
     /// Reads and validates `config.json` of a Hugging Face model folder.
     ///
@@ -181,13 +193,13 @@ impl AlbertConfig {
     /// Text that is not JSON, a missing key, a value of the wrong type or one that [`validate`](Self::validate)
     /// refuses, or another kind of model (`model_type`).
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
-        let hints: ReadingHints = serde_json::from_str(text)?;
+        let hints: ReadingHints = read_json(text)?;
         if let Some(other) = hints.model_type.filter(|model_type| model_type != "albert") {
             return Err(ConfigError::Invalid(vec![format!(
                 "model_type is `{other}`, not `albert`"
             )]));
         }
-        let mut config: Self = serde_json::from_str(text)?;
+        let mut config: Self = read_json(text)?;
         if let (None, Some(count)) = (hints.id2label, hints.num_labels) {
             config.id2label = default::numbered_labels(count);
         }
@@ -201,6 +213,8 @@ impl AlbertConfig {
         let label2id: serde_json::Map<_, _> =
             self.id2label.iter().map(|(id, label)| (label.clone(), json!(id))).collect();
         let mut keys = json!(self);
+        // Null is our own shorthand: Python demands a number.
+        keys["classifier_dropout_prob"] = json!(self.classifier_dropout());
         keys["architectures"] = json!([architecture]);
         keys["label2id"] = Value::Object(label2id);
         keys["model_type"] = json!("albert");
@@ -208,7 +222,7 @@ impl AlbertConfig {
         format!("{keys:#}\n")
     }
 
-    /// Checks that a model can be built: sizes above zero, heads that divide the hidden size, probabilities in [0, 1),
+    /// Checks that a model can be built: sizes above zero, at most 1000 layers, heads that divide the hidden size, probabilities in [0, 1),
     /// positive constants, token ids within the vocabulary, labels numbered from 0.
     ///
     /// # Errors
@@ -230,6 +244,14 @@ impl AlbertConfig {
         ] {
             if size == 0 {
                 problems.push(format!("{key} must be above 0"));
+            }
+        }
+        for (key, count) in [
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("inner_group_num", self.inner_group_num),
+        ] {
+            if count > MAX_LAYERS {
+                problems.push(format!("{key} {count} is above {MAX_LAYERS}"));
             }
         }
         if self.num_attention_heads > 0
@@ -394,47 +416,305 @@ impl AlbertConfig {
 mod default {
     use std::collections::BTreeMap;
 
-    pub fn one() -> usize {
+    pub(super) fn one() -> usize {
         1
     }
 
-    pub fn classifier_dropout() -> Option<f64> {
+    pub(super) fn classifier_dropout() -> Option<f64> {
         Some(0.1)
     }
 
-    pub fn max_position_embeddings() -> usize {
+    pub(super) fn max_position_embeddings() -> usize {
         512
     }
 
-    pub fn type_vocab_size() -> usize {
+    pub(super) fn type_vocab_size() -> usize {
         2
     }
 
-    pub fn initializer_range() -> f64 {
+    pub(super) fn initializer_range() -> f64 {
         0.02
     }
 
-    pub fn layer_norm_eps() -> f64 {
+    pub(super) fn layer_norm_eps() -> f64 {
         1e-12
     }
 
-    pub fn pad_token_id() -> Option<usize> {
+    pub(super) fn pad_token_id() -> Option<usize> {
         Some(0)
     }
 
-    pub fn bos_token_id() -> Option<usize> {
+    pub(super) fn bos_token_id() -> Option<usize> {
         Some(2)
     }
 
-    pub fn eos_token_id() -> Option<usize> {
+    pub(super) fn eos_token_id() -> Option<usize> {
         Some(3)
     }
 
-    pub fn labels() -> BTreeMap<usize, String> {
+    pub(super) fn labels() -> BTreeMap<usize, String> {
         numbered_labels(2)
     }
 
-    pub fn numbered_labels(count: usize) -> BTreeMap<usize, String> {
+    pub(super) fn numbered_labels(count: usize) -> BTreeMap<usize, String> {
         (0..count).map(|id| (id, format!("LABEL_{id}"))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZES: &str = r#""vocab_size": 100, "embedding_size": 8, "hidden_size": 16, "num_hidden_layers": 4,
+        "num_attention_heads": 4, "intermediate_size": 32"#;
+
+    fn with(keys: &str) -> Result<AlbertConfig, ConfigError> {
+        AlbertConfig::from_json(&format!("{{{SIZES}{keys}}}"))
+    }
+
+    fn message(keys: &str) -> String {
+        with(keys).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn keys_left_out_have_hugging_faces_defaults() {
+        let config = with("").unwrap();
+        let expected = AlbertConfig {
+            vocab_size: 100,
+            embedding_size: 8,
+            hidden_size: 16,
+            num_hidden_layers: 4,
+            num_hidden_groups: 1,
+            inner_group_num: 1,
+            num_attention_heads: 4,
+            intermediate_size: 32,
+            hidden_act: HiddenAct::GeluNew,
+            hidden_dropout_prob: 0.0,
+            attention_probs_dropout_prob: 0.0,
+            classifier_dropout_prob: Some(0.1),
+            max_position_embeddings: 512,
+            type_vocab_size: 2,
+            initializer_range: 0.02,
+            layer_norm_eps: 1e-12,
+            pad_token_id: Some(0),
+            bos_token_id: Some(2),
+            eos_token_id: Some(3),
+            id2label: BTreeMap::from([(0, "LABEL_0".into()), (1, "LABEL_1".into())]),
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn every_key_is_read_and_unknown_ones_are_ignored() {
+        let config = with(
+            r#", "num_hidden_groups": 2, "inner_group_num": 3, "hidden_act": "relu", "hidden_dropout_prob": 0,
+            "attention_probs_dropout_prob": 0.2, "classifier_dropout_prob": 0.3, "max_position_embeddings": 48,
+            "type_vocab_size": 1, "initializer_range": 0.5, "layer_norm_eps": 1e-5, "pad_token_id": null,
+            "bos_token_id": 9, "eos_token_id": 10, "id2label": {"0": "yes", "1": "no", "2": "maybe"},
+            "net_structure_type": 0, "architectures": ["AlbertForMaskedLM"], "model_type": "albert""#,
+        )
+        .unwrap();
+        let expected = AlbertConfig {
+            num_hidden_groups: 2,
+            inner_group_num: 3,
+            hidden_act: HiddenAct::Relu,
+            attention_probs_dropout_prob: 0.2,
+            classifier_dropout_prob: Some(0.3),
+            max_position_embeddings: 48,
+            type_vocab_size: 1,
+            initializer_range: 0.5,
+            layer_norm_eps: 1e-5,
+            pad_token_id: None,
+            bos_token_id: Some(9),
+            eos_token_id: Some(10),
+            ..with("").unwrap().with_labels(&["yes", "no", "maybe"])
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn a_missing_size_is_named_with_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        for key in [
+            "vocab_size",
+            "embedding_size",
+            "hidden_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "intermediate_size",
+        ] {
+            let text = format!("{{{SIZES}}}").replace(&format!("\"{key}\""), "\"other\"");
+            std::fs::write(folder.path().join("config.json"), text).unwrap();
+            let message = AlbertConfig::from_folder(folder.path()).unwrap_err().to_string();
+            assert!(message.contains(&format!("missing field `{key}`")), "{message}");
+            assert!(message.contains("config.json"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_folder_without_configuration_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let message =
+            AlbertConfig::from_folder(&folder.path().join("nowhere")).unwrap_err().to_string();
+        assert!(message.contains("nowhere") && message.contains("config.json"), "{message}");
+    }
+
+    #[test]
+    fn text_that_is_not_a_configuration_is_an_error_wherever_it_is_cut() {
+        let text = AlbertConfig::base_v2().to_json("AlbertModel");
+        let text = text.trim_end();
+        for end in 0..text.len() {
+            assert!(
+                matches!(AlbertConfig::from_json(&text[..end]), Err(ConfigError::Json(_))),
+                "{end}"
+            );
+        }
+        assert!(AlbertConfig::from_json(&format!("{text} more")).is_err());
+        assert!(AlbertConfig::from_json("[1, 2]").is_err());
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_named_by_its_key() {
+        for (keys, expected) in [
+            (r#", "num_hidden_groups": "two""#, "num_hidden_groups: invalid type"),
+            (r#", "inner_group_num": -1"#, "inner_group_num: invalid value"),
+            (
+                r#", "hidden_act": "swish""#,
+                "hidden_act: `swish` is unknown; use `gelu`, `gelu_new` or `relu`",
+            ),
+            (r#", "hidden_dropout_prob": null"#, "hidden_dropout_prob: invalid type"),
+        ] {
+            let message = message(keys);
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn values_no_model_can_have_are_refused() {
+        for (keys, expected) in [
+            (r#", "num_hidden_groups": 0"#, "num_hidden_groups must be above 0"),
+            (r#", "num_hidden_groups": 5"#, "num_hidden_groups 5 is more than num_hidden_layers 4"),
+            (
+                r#", "inner_group_num": 18446744073709551615"#,
+                "inner_group_num 18446744073709551615 is above 1000",
+            ),
+            (r#", "max_position_embeddings": 0"#, "max_position_embeddings must be above 0"),
+            (
+                r#", "hidden_dropout_prob": 1.0"#,
+                "hidden_dropout_prob must be at least 0 and below 1, it is 1",
+            ),
+            (r#", "attention_probs_dropout_prob": -0.1"#, "attention_probs_dropout_prob must be"),
+            (r#", "classifier_dropout_prob": 2"#, "classifier_dropout_prob must be"),
+            (r#", "initializer_range": 0"#, "initializer_range must be above 0"),
+            (r#", "layer_norm_eps": -1e-12"#, "layer_norm_eps must be above 0"),
+            (r#", "pad_token_id": 100"#, "pad_token_id 100 is not below vocab_size 100"),
+            (r#", "id2label": {}"#, "id2label has no label"),
+            (r#", "id2label": {"0": "a", "2": "b"}"#, "id2label has 2 labels but none for 1"),
+            (r#", "model_type": "bert""#, "model_type is `bert`"),
+        ] {
+            let message = message(keys);
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let mut config = AlbertConfig::base_v2();
+        config.num_attention_heads = 7;
+        config.hidden_dropout_prob = f64::NAN;
+        let message = config.validate().unwrap_err().to_string();
+        assert!(
+            message.contains("num_attention_heads 7 does not divide hidden_size 768"),
+            "{message}"
+        );
+        assert!(message.contains("hidden_dropout_prob"), "{message}");
+    }
+
+    #[test]
+    fn written_configurations_read_back_and_carry_what_python_needs() {
+        let config = AlbertConfig::xxlarge_v1().with_labels(&["a", "b", "c"]);
+        let text = config.to_json("AlbertForSequenceClassification");
+        assert_eq!(AlbertConfig::from_json(&text).unwrap(), config);
+
+        let keys: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(keys["architectures"], json!(["AlbertForSequenceClassification"]));
+        assert_eq!(keys["model_type"], "albert");
+        assert_eq!(keys["torch_dtype"], "float32");
+        assert_eq!(keys["id2label"], json!({"0": "a", "1": "b", "2": "c"}));
+        assert_eq!(keys["label2id"], json!({"a": 0, "b": 1, "c": 2}));
+    }
+
+    #[test]
+    fn num_labels_stands_in_for_absent_labels() {
+        let config = with(r#", "num_labels": 3"#).unwrap();
+        assert_eq!(
+            config.id2label.into_values().collect::<Vec<_>>(),
+            ["LABEL_0", "LABEL_1", "LABEL_2"]
+        );
+    }
+
+    #[test]
+    fn classifier_dropout_falls_back_to_hidden_dropout() {
+        let config =
+            with(r#", "hidden_dropout_prob": 0.25, "classifier_dropout_prob": null"#).unwrap();
+        assert_eq!(config.classifier_dropout(), 0.25);
+        let keys: Value = serde_json::from_str(&config.to_json("AlbertModel")).unwrap();
+        assert_eq!(keys["classifier_dropout_prob"], 0.25);
+    }
+
+    #[test]
+    fn published_sizes_are_valid_and_as_published() {
+        type Published = (fn() -> AlbertConfig, usize, usize, usize, usize, HiddenAct, f64);
+        let table: [Published; 8] = [
+            (AlbertConfig::base_v1, 768, 12, 12, 3072, HiddenAct::Gelu, 0.1),
+            (AlbertConfig::large_v1, 1024, 24, 16, 4096, HiddenAct::Gelu, 0.1),
+            (AlbertConfig::xlarge_v1, 2048, 24, 16, 8192, HiddenAct::Gelu, 0.1),
+            (AlbertConfig::xxlarge_v1, 4096, 12, 64, 16384, HiddenAct::Gelu, 0.0),
+            (AlbertConfig::base_v2, 768, 12, 12, 3072, HiddenAct::GeluNew, 0.0),
+            (AlbertConfig::large_v2, 1024, 24, 16, 4096, HiddenAct::GeluNew, 0.0),
+            (AlbertConfig::xlarge_v2, 2048, 24, 16, 8192, HiddenAct::GeluNew, 0.0),
+            (AlbertConfig::xxlarge_v2, 4096, 12, 64, 16384, HiddenAct::GeluNew, 0.0),
+        ];
+        for (config, hidden_size, layers, heads, intermediate_size, act, dropout) in table {
+            let config = config();
+            config.validate().unwrap();
+            assert_eq!(config.hidden_size, hidden_size);
+            assert_eq!(config.num_hidden_layers, layers);
+            assert_eq!(config.num_attention_heads, heads);
+            assert_eq!(config.intermediate_size, intermediate_size);
+            assert_eq!(config.hidden_act, act);
+            assert_eq!(
+                (config.hidden_dropout_prob, config.attention_probs_dropout_prob),
+                (dropout, dropout)
+            );
+            assert_eq!((config.vocab_size, config.embedding_size), (30000, 128));
+        }
+    }
+
+    #[test]
+    fn lengths_up_to_the_position_embeddings_are_fine() {
+        let config = AlbertConfig::base_v2();
+        assert!(config.check_length(512).is_ok());
+        let message = config.check_length(513).unwrap_err().to_string();
+        assert!(message.contains("513") && message.contains("512"), "{message}");
+    }
+
+    #[test]
+    fn layers_choose_their_group_by_hugging_faces_rule() {
+        for (layers, groups, expected) in [
+            (4, 1, vec![0, 0, 0, 0]),
+            (4, 2, vec![0, 0, 1, 1]),
+            (5, 2, vec![0, 0, 0, 1, 1]),
+            (6, 4, vec![0, 0, 1, 2, 2, 3]),
+            (3, 3, vec![0, 1, 2]),
+        ] {
+            let config = AlbertConfig {
+                num_hidden_layers: layers,
+                num_hidden_groups: groups,
+                ..AlbertConfig::base_v2()
+            };
+            let chosen: Vec<_> = (0..layers).map(|layer| config.group_of_layer(layer)).collect();
+            assert_eq!(chosen, expected);
+        }
     }
 }

@@ -61,3 +61,23 @@ impl<B: Backend> AlbertEmbeddings<B> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::AlbertModel;
+    use crate::testing::{Train, batch, tiny, values};
+
+    #[test]
+    fn the_padding_token_gets_no_gradient_even_where_it_counts_as_a_token() {
+        let config = tiny();
+        let model = AlbertModel::<Train>::init(&config, 1, &Default::default());
+        let grads = model.forward(&batch(&[&[2, 0, 7, 3]], 4, 0)).pooler_output.sum().backward();
+        let weight = model.embeddings.word_embeddings.weight.val();
+        let gradient = values(weight.grad(&grads).unwrap());
+        let row =
+            |id: usize| &gradient[id * config.embedding_size..(id + 1) * config.embedding_size];
+        assert!(row(0).iter().all(|&g| g == 0.0));
+        assert!(row(7).iter().any(|&g| g != 0.0));
+        assert!(row(8).iter().all(|&g| g == 0.0));
+    }
+}

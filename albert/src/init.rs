@@ -72,3 +72,52 @@ impl<B: Backend, F: Fn(&str) -> bool> ModuleMapper<B> for Initialization<'_, F> 
         param.transform_for_load(Tensor::from_data(values, &device), id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::Flex;
+
+    use crate::classification::AlbertForSequenceClassification;
+    use crate::config::AlbertConfig;
+    use crate::testing::{Train, tiny, values};
+
+    #[test]
+    fn a_seed_means_the_same_numbers_on_every_backend() {
+        let weight = |seed| {
+            let model =
+                AlbertForSequenceClassification::<Flex>::init(&tiny(), seed, &Default::default());
+            values(model.classifier.weight.val())
+        };
+        let trained =
+            AlbertForSequenceClassification::<Train>::init(&tiny(), 7, &Default::default());
+        assert_eq!(weight(7), weight(7));
+        assert_eq!(weight(7), values(trained.classifier.weight.val()));
+        assert_ne!(weight(7), weight(8));
+    }
+
+    #[test]
+    fn fresh_parameters_are_distributed_as_in_hugging_faces_model() {
+        let config = AlbertConfig { vocab_size: 4000, initializer_range: 0.02, ..tiny() };
+        let model = AlbertForSequenceClassification::<Train>::init(&config, 7, &Default::default());
+        let embeddings = &model.albert.embeddings;
+
+        let words = values(embeddings.word_embeddings.weight.val());
+        let (padding, drawn) = words.split_at(config.embedding_size);
+        assert!(padding.iter().all(|&x| x == 0.0));
+        let count = drawn.len() as f32;
+        let mean = drawn.iter().sum::<f32>() / count;
+        let deviation = (drawn.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / count).sqrt();
+        assert!(mean.abs() < 5e-4, "{mean}");
+        assert!((deviation - 0.02).abs() < 5e-4, "{deviation}");
+
+        let layer = &model.albert.encoder.albert_layer_groups[1].albert_layers[0];
+        let bias = layer.ffn.bias.as_ref().unwrap().val();
+        assert!(bias.is_require_grad());
+        assert!(values(bias).iter().all(|&x| x == 0.0));
+        assert!(values(layer.full_layer_layer_norm.gamma.val()).iter().all(|&x| x == 1.0));
+        let shift = layer.full_layer_layer_norm.beta.as_ref().unwrap().val();
+        assert!(values(shift).iter().all(|&x| x == 0.0));
+        let query = values(layer.attention.query.weight.val());
+        assert_ne!(query, values(layer.attention.key.weight.val()));
+    }
+}

@@ -54,6 +54,8 @@ mod layer;
 mod model;
 mod ops;
 mod pretraining;
+#[cfg(test)]
+mod testing;
 mod weights;
 
 pub use attention::AlbertAttention;

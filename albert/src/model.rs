@@ -71,3 +71,79 @@ impl<B: Backend> AlbertModel<B> {
         AlbertOutput { last_hidden_state, pooler_output }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::Flex;
+
+    use super::*;
+    use crate::testing::{batch, distance, tiny, values};
+
+    const SHORT: &[i64] = &[2, 11, 4, 3, 9, 3];
+    const LONG: &[i64] = &[2, 7, 31, 49, 3, 12, 13, 14, 3];
+
+    #[test]
+    fn padding_changes_no_real_position() {
+        let config = tiny();
+        let model = AlbertModel::<Flex>::init(&config, 5, &Default::default());
+        let alone = model.forward(&batch(&[SHORT], SHORT.len(), 0));
+        for length in [9, 10, 16, 17, 32] {
+            for filler in [0, 42] {
+                let padded = model.forward(&batch(&[SHORT, LONG], length, filler));
+                let real = padded.last_hidden_state.slice([0..1, 0..SHORT.len()]);
+                assert!(distance(&values(real), &values(alone.last_hidden_state.clone())) < 2e-6);
+                let pooled = padded.pooler_output.narrow(0, 0, 1);
+                assert!(distance(&values(pooled), &values(alone.pooler_output.clone())) < 2e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_of_padding_gives_finite_outputs() {
+        let model = AlbertModel::<Flex>::init(&tiny(), 5, &Default::default());
+        let output = model.forward(&batch(&[&[], SHORT], 8, 0));
+        assert!(values(output.last_hidden_state).iter().all(|x| x.is_finite()));
+        assert!(values(output.pooler_output).iter().all(|x| x.is_finite()));
+    }
+
+    #[test]
+    fn positions_segments_and_words_all_count() {
+        let model = AlbertModel::<Flex>::init(&tiny(), 5, &Default::default());
+        let input = batch::<Flex>(&[SHORT], SHORT.len(), 0);
+        let output = |input: &AlbertInput<Flex>| values(model.forward(input).pooler_output);
+        let reference = output(&input);
+
+        let segments =
+            AlbertInput { token_type_ids: input.token_type_ids.zeros_like(), ..input.clone() };
+        let words = batch(&[&[2, 11, 4, 3, 8, 3]], SHORT.len(), 0);
+        let positions = batch(&[&[2, 4, 11, 3, 9, 3]], SHORT.len(), 0);
+        for changed in [segments, words, positions] {
+            assert!(distance(&output(&changed), &reference) > 1e-3);
+        }
+    }
+
+    #[test]
+    fn layers_run_through_their_groups_and_inner_layers_in_order() {
+        let config = AlbertConfig { inner_group_num: 2, ..tiny() };
+        let model = AlbertModel::<Flex>::init(&config, 5, &Default::default());
+        let input = batch(&[SHORT], SHORT.len(), 0);
+        let bias = attention_bias(input.attention_mask.clone().equal_elem(0));
+        let encoder = &model.encoder;
+        let embeddings = model.embeddings.forward(&input).flatten::<2>(0, 1);
+        let mut hidden = encoder.embedding_hidden_mapping_in.forward(embeddings);
+        // Three layers over two groups: ⌊0 / 1.5⌋, ⌊1 / 1.5⌋, ⌊2 / 1.5⌋.
+        for group in [0, 0, 1] {
+            hidden = encoder.albert_layer_groups[group].forward(hidden, bias.clone());
+        }
+        let output = model.forward(&input).last_hidden_state.flatten::<2>(0, 1);
+        assert_eq!(values(output), values(hidden));
+        assert_eq!(encoder.albert_layer_groups[0].albert_layers.len(), 2);
+    }
+
+    #[test]
+    #[should_panic]
+    fn a_sequence_beyond_the_position_embeddings_panics() {
+        let model = AlbertModel::<Flex>::init(&tiny(), 5, &Default::default());
+        model.forward(&batch(&[SHORT], 33, 0));
+    }
+}

@@ -53,3 +53,65 @@ pub(crate) fn add_layer_norm<B: Backend, const D: usize>(
 ) -> Tensor<B, D> {
     layer_norm.forward(output + input)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::Flex;
+
+    use super::*;
+    use crate::testing::{distance, values};
+
+    // import torch; x = torch.tensor(X, dtype=torch.float64); gelu = torch.nn.functional.gelu
+    // print(gelu(x, approximate="tanh")); print(gelu(x))
+    const X: [f32; 9] = [-10.0, -3.0, -1.0, -0.5, 0.0, 0.3, 1.0, 2.5, 8.0];
+    const GELU_NEW: [f32; 9] = [
+        0.0,
+        -0.003_637_392,
+        -0.158_808,
+        -0.154_286,
+        0.0,
+        0.185_370_92,
+        0.841_192,
+        2.484_915_7,
+        8.0,
+    ];
+    const GELU: [f32; 9] = [
+        0.0,
+        -0.004_049_694,
+        -0.158_655_25,
+        -0.154_268_77,
+        0.0,
+        0.185_373_43,
+        0.841_344_8,
+        2.484_475_7,
+        8.0,
+    ];
+
+    #[test]
+    fn activations_have_their_known_values() {
+        let x = Tensor::<Flex, 1>::from_floats(X, &Default::default());
+        assert!(distance(&values(activate(HiddenAct::GeluNew, x.clone())), &GELU_NEW) < 5e-7);
+        assert!(distance(&values(activate(HiddenAct::Gelu, x.clone())), &GELU) < 5e-7);
+        assert_eq!(values(activate(HiddenAct::Relu, x)), X.map(|x| x.max(0.0)));
+    }
+
+    #[test]
+    fn gelu_new_of_huge_numbers_is_finite() {
+        let x = Tensor::<Flex, 1>::from_floats([-1e10, 1e10], &Default::default());
+        assert_eq!(values(gelu_new(x)), [0.0, 1e10]);
+    }
+
+    #[test]
+    fn padding_gets_no_attention_and_a_row_of_padding_gets_equal_shares() {
+        let device = Default::default();
+        let scores = Tensor::<Flex, 4>::from_floats(
+            [[[[1.0, 900.0, 1.0]]], [[[-900.0, 5.0, 900.0]]]],
+            &device,
+        );
+        let padding =
+            Tensor::<Flex, 2, Bool>::from_data([[false, true, false], [true, true, true]], &device);
+        let probabilities = values(masked_softmax(scores, attention_bias(padding)));
+        assert_eq!(probabilities[..3], [0.5, 0.0, 0.5]);
+        assert!(distance(&probabilities[3..], &[1.0 / 3.0; 3]) < 1e-6);
+    }
+}

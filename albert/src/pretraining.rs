@@ -114,3 +114,37 @@ impl<B: Backend> AlbertSopHead<B> {
         self.classifier.forward(self.dropout.forward(pooled))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::Flex;
+
+    use super::*;
+    use crate::testing::{Train, batch, distance, tiny, values};
+
+    const TOKENS: &[i64] = &[2, 11, 4, 3, 9, 3];
+
+    #[test]
+    fn outputs_have_their_shapes_and_the_bias_is_added() {
+        let config = tiny();
+        let mut model = AlbertForPreTraining::<Flex>::init(&config, 3, &Default::default());
+        let input = batch(&[TOKENS, TOKENS], 8, 0);
+        let before = model.forward(&input);
+        assert_eq!(before.prediction_logits.dims(), [2, 8, config.vocab_size]);
+        assert_eq!(before.sop_logits.dims(), [2, 2]);
+
+        model.predictions.bias = model.predictions.bias.map(|bias| bias + 1.0);
+        let after = model.forward(&input).prediction_logits;
+        assert!(distance(&values(after), &values(before.prediction_logits + 1.0)) < 1e-5);
+    }
+
+    #[test]
+    fn the_decoder_is_the_word_embeddings() {
+        let model = AlbertForPreTraining::<Train>::init(&tiny(), 3, &Default::default());
+        let grads = model.forward(&batch(&[TOKENS], 6, 0)).prediction_logits.sum().backward();
+        let gradient =
+            values(model.albert.embeddings.word_embeddings.weight.val().grad(&grads).unwrap());
+        // Token 40 is not in the batch: its row is reached through the decoder alone.
+        assert!(gradient[40 * 6..41 * 6].iter().any(|&g| g != 0.0));
+    }
+}

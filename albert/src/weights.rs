@@ -125,9 +125,9 @@ pub enum WeightsError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The file's tensors are not those of the model that the configuration describes.
+    /// The file's tensors are not those of the configured model.
     #[error(
-        "{} does not fit the model that its {CONFIG_FILE} describes{}{}{}",
+        "{} does not fit the configured model{}{}{}",
         path.display(),
         list("\n  missing: ", missing),
         list("\n  misshapen: ", misshapen),
@@ -471,4 +471,467 @@ fn write_beside(
             std::fs::remove_file(&beside).ok();
             WeightsError::Write { path: path.to_path_buf(), reason }
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::Flex;
+    use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::testing::{batch, tiny, values};
+
+    type Classifier = AlbertForSequenceClassification<Flex>;
+    type PreTraining = AlbertForPreTraining<Flex>;
+    type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+
+    fn read(folder: &Path) -> Tensors {
+        let bytes = std::fs::read(folder.join(WEIGHTS_FILE)).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let tensor =
+            |view: TensorView<'_>| (view.dtype(), view.shape().to_vec(), view.data().to_vec());
+        file.tensors().into_iter().map(|(name, view)| (name, tensor(view))).collect()
+    }
+
+    fn write(folder: &Path, tensors: &Tensors) {
+        let views = tensors.iter().map(|(name, (dtype, shape, data))| {
+            (name, TensorView::new(*dtype, shape.clone(), data).unwrap())
+        });
+        std::fs::write(folder.join(WEIGHTS_FILE), safetensors::serialize(views, None).unwrap())
+            .unwrap();
+    }
+
+    /// A folder with the weights of a classifier.
+    fn classifier_folder() -> (Classifier, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let model = Classifier::init(&tiny(), 11, &Default::default());
+        model.save_pretrained(&tiny(), folder.path()).unwrap();
+        (model, folder)
+    }
+
+    /// A folder with the weights of a pre-training model.
+    fn pretraining_folder() -> (PreTraining, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let model = PreTraining::init(&tiny(), 12, &Default::default());
+        model.save_pretrained(&tiny(), folder.path()).unwrap();
+        (model, folder)
+    }
+
+    fn load_classifier(folder: &Path) -> Result<(Classifier, LoadReport), WeightsError> {
+        Classifier::from_pretrained(folder, &tiny(), 99, &Default::default())
+    }
+
+    fn pooled(model: &AlbertModel<Flex>) -> Vec<f32> {
+        values(model.forward(&batch(&[&[2, 5, 8, 3, 44, 3]], 7, 0)).pooler_output)
+    }
+
+    fn error<T>(result: Result<T, WeightsError>) -> String {
+        result.err().expect("an error").to_string()
+    }
+
+    /// Names in the file of a layer, of the encoder around it, and of the heads.
+    fn expected_names(prefix: &str, heads: &[&str]) -> Vec<String> {
+        let mut names: Vec<String> = heads.iter().map(|name| name.to_string()).collect();
+        for name in [
+            "embeddings.LayerNorm.bias",
+            "embeddings.LayerNorm.weight",
+            "embeddings.position_embeddings.weight",
+            "embeddings.token_type_embeddings.weight",
+            "embeddings.word_embeddings.weight",
+            "encoder.embedding_hidden_mapping_in.bias",
+            "encoder.embedding_hidden_mapping_in.weight",
+            "pooler.bias",
+            "pooler.weight",
+        ] {
+            names.push(format!("{prefix}{name}"));
+        }
+        for group in 0..2 {
+            for module in [
+                "attention.LayerNorm",
+                "attention.dense",
+                "attention.key",
+                "attention.query",
+                "attention.value",
+                "ffn",
+                "ffn_output",
+                "full_layer_layer_norm",
+            ] {
+                for kind in ["bias", "weight"] {
+                    let layer =
+                        format!("{prefix}encoder.albert_layer_groups.{group}.albert_layers.0");
+                    names.push(format!("{layer}.{module}.{kind}"));
+                }
+            }
+        }
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn files_have_exactly_hugging_faces_names() {
+        let names = |folder: &Path| read(folder).into_keys().collect::<Vec<_>>();
+        let (model, folder) = classifier_folder();
+        assert_eq!(
+            names(folder.path()),
+            expected_names("albert.", &["classifier.bias", "classifier.weight"])
+        );
+
+        model.albert.save_pretrained(&tiny(), folder.path()).unwrap();
+        assert_eq!(names(folder.path()), expected_names("", &[]));
+
+        let (_, folder) = pretraining_folder();
+        let heads = [
+            "predictions.LayerNorm.bias",
+            "predictions.LayerNorm.weight",
+            "predictions.bias",
+            "predictions.dense.bias",
+            "predictions.dense.weight",
+            "sop_classifier.classifier.bias",
+            "sop_classifier.classifier.weight",
+        ];
+        assert_eq!(names(folder.path()), expected_names("albert.", &heads));
+    }
+
+    #[test]
+    fn files_are_laid_out_as_hugging_faces_and_say_so() {
+        let (model, folder) = classifier_folder();
+        let tensors = read(folder.path());
+        let name = "albert.encoder.albert_layer_groups.1.albert_layers.0.ffn.weight";
+        let (dtype, shape, data) = &tensors[name];
+        assert_eq!((*dtype, shape.as_slice()), (Dtype::F32, [20, 12].as_slice()));
+        let weight = &model.albert.encoder.albert_layer_groups[1].albert_layers[0].ffn.weight;
+        let bytes: Vec<u8> =
+            values(weight.val().transpose()).iter().flat_map(|x| x.to_le_bytes()).collect();
+        assert_eq!(*data, bytes);
+
+        let bytes = std::fs::read(folder.path().join(WEIGHTS_FILE)).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let metadata = header.metadata().clone().unwrap();
+        assert_eq!(
+            metadata.into_iter().collect::<Vec<_>>(),
+            [("format".to_string(), "pt".to_string())]
+        );
+
+        let mut left: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["config.json", "model.safetensors"]);
+    }
+
+    #[test]
+    fn what_was_saved_loads_bit_for_bit() {
+        let (model, folder) = classifier_folder();
+        let (loaded, report) = load_classifier(folder.path()).unwrap();
+        assert_eq!(report, LoadReport::default());
+        let input = batch(&[&[2, 5, 8, 3, 44, 3]], 7, 0);
+        assert_eq!(values(loaded.forward(&input)), values(model.forward(&input)));
+
+        let again = tempfile::tempdir().unwrap();
+        loaded.save_pretrained(&tiny(), again.path()).unwrap();
+        for file in [WEIGHTS_FILE, CONFIG_FILE] {
+            let bytes = |folder: &TempDir| std::fs::read(folder.path().join(file)).unwrap();
+            assert_eq!(bytes(&folder), bytes(&again), "{file}");
+        }
+        assert_eq!(AlbertConfig::from_folder(again.path()).unwrap(), tiny());
+    }
+
+    #[test]
+    fn a_base_model_loads_under_a_new_classifier_with_or_without_prefix() {
+        let (model, folder) = classifier_folder();
+        let mut tensors = read(folder.path());
+        tensors.retain(|name, _| !name.starts_with("classifier."));
+        let bare: Tensors = tensors
+            .iter()
+            .map(|(name, tensor)| (name["albert.".len()..].to_string(), tensor.clone()))
+            .collect();
+        let mut heads = Vec::new();
+        for tensors in [tensors, bare] {
+            write(folder.path(), &tensors);
+            let (loaded, report) = load_classifier(folder.path()).unwrap();
+            assert_eq!(report.new, ["classifier.bias", "classifier.weight"]);
+            assert!(report.unused.is_empty());
+            assert_eq!(pooled(&loaded.albert), pooled(&model.albert));
+            assert_eq!(values(loaded.classifier.bias.as_ref().unwrap().val()), [0.0; 2]);
+            heads.push(values(loaded.classifier.weight.val()));
+
+            let (base, report) = AlbertModel::<Flex>::from_pretrained(
+                folder.path(),
+                &tiny(),
+                0,
+                &Default::default(),
+            )
+            .unwrap();
+            assert_eq!(report, LoadReport::default());
+            assert_eq!(pooled(&base), pooled(&model.albert));
+        }
+        assert_eq!(heads[0], heads[1], "the seed decides");
+        assert!(heads[0].iter().all(|&x| x != 0.0 && x.abs() < 6.0 * 0.4));
+        let (other, _) =
+            Classifier::from_pretrained(folder.path(), &tiny(), 100, &Default::default()).unwrap();
+        assert_ne!(values(other.classifier.weight.val()), heads[0]);
+    }
+
+    #[test]
+    fn a_pretraining_model_loads_under_a_new_classifier_and_its_heads_are_reported() {
+        let (model, folder) = pretraining_folder();
+        let (loaded, report) = load_classifier(folder.path()).unwrap();
+        assert_eq!(report.new, ["classifier.bias", "classifier.weight"]);
+        let heads = [
+            "predictions.LayerNorm.bias",
+            "predictions.LayerNorm.weight",
+            "predictions.bias",
+            "predictions.dense.bias",
+            "predictions.dense.weight",
+            "sop_classifier.classifier.bias",
+            "sop_classifier.classifier.weight",
+        ];
+        assert_eq!(report.unused, heads);
+        assert_eq!(pooled(&loaded.albert), pooled(&model.albert));
+
+        let (classifier, folder) = classifier_folder();
+        let (loaded, report) =
+            PreTraining::from_pretrained(folder.path(), &tiny(), 0, &Default::default()).unwrap();
+        assert_eq!(report.new, heads);
+        assert_eq!(report.unused, ["classifier.bias", "classifier.weight"]);
+        assert_eq!(pooled(&loaded.albert), pooled(&classifier.albert));
+    }
+
+    #[test]
+    fn the_decoder_may_be_stored_twice_or_under_its_own_name_but_not_differ() {
+        let (model, folder) = pretraining_folder();
+        let input = batch(&[&[2, 5, 8, 3, 44, 3]], 7, 0);
+        let expected = values(model.forward(&input).prediction_logits);
+        let load = || PreTraining::from_pretrained(folder.path(), &tiny(), 0, &Default::default());
+
+        let mut tensors = read(folder.path());
+        for (name, copy) in TIED {
+            tensors.insert(copy.to_string(), tensors[name].clone());
+        }
+        write(folder.path(), &tensors);
+        let (loaded, report) = load().unwrap();
+        assert_eq!(report, LoadReport::default());
+        assert_eq!(values(loaded.forward(&input).prediction_logits), expected);
+
+        let mut renamed = tensors.clone();
+        for (name, _) in TIED {
+            renamed.remove(name);
+        }
+        write(folder.path(), &renamed);
+        let (loaded, report) = load().unwrap();
+        assert_eq!(report, LoadReport::default());
+        assert_eq!(values(loaded.forward(&input).prediction_logits), expected);
+
+        tensors.get_mut("predictions.decoder.weight").unwrap().2[17] ^= 1;
+        write(folder.path(), &tensors);
+        let message = error(load());
+        assert!(message.contains("predictions.decoder.weight differs"), "{message}");
+        assert!(load_classifier(folder.path()).is_ok(), "a classifier has no decoder to tie");
+    }
+
+    #[test]
+    fn a_classifier_for_other_labels_is_named_with_both_shapes() {
+        let (_, folder) = classifier_folder();
+        let three = tiny().with_labels(&["a", "b", "c"]);
+        let message =
+            error(Classifier::from_pretrained(folder.path(), &three, 0, &Default::default()));
+        assert!(
+            message.contains("classifier.weight is [2, 12] in the file and [3, 12] in the model"),
+            "{message}"
+        );
+        assert!(
+            message.contains("classifier.bias is [2] in the file and [3] in the model"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn everything_that_does_not_fit_is_named() {
+        let (_, folder) = classifier_folder();
+        let mut tensors = read(folder.path());
+        let key = "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.key.weight";
+        tensors.remove(key);
+        tensors.remove("albert.embeddings.LayerNorm.weight");
+        tensors.get_mut("albert.pooler.bias").unwrap().1 = vec![3, 4];
+        tensors.get_mut("albert.encoder.embedding_hidden_mapping_in.weight").unwrap().1 =
+            vec![6, 12];
+        tensors.get_mut("albert.pooler.weight").unwrap().0 = Dtype::I32;
+        write(folder.path(), &tensors);
+        let Err(WeightsError::Mismatch { path, missing, misshapen, not_float }) =
+            load_classifier(folder.path())
+        else {
+            panic!("a mismatch");
+        };
+        assert_eq!(path, folder.path().join(WEIGHTS_FILE));
+        assert_eq!(missing, ["albert.embeddings.LayerNorm.weight", key]);
+        let misshapen: Vec<_> = misshapen.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            misshapen,
+            [
+                "albert.encoder.embedding_hidden_mapping_in.weight is [6, 12] in the file and [12, 6] in the model",
+                "albert.pooler.bias is [3, 4] in the file and [12] in the model",
+            ]
+        );
+        assert_eq!(not_float, ["albert.pooler.weight"]);
+        let message = error(load_classifier(folder.path()));
+        assert!(
+            message.contains("missing: albert.embeddings.LayerNorm.weight, albert.encoder"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn tensors_the_model_has_no_place_for_are_reported() {
+        let (_, folder) = classifier_folder();
+        let mut tensors = read(folder.path());
+        tensors
+            .insert("albert.embeddings.position_ids".into(), (Dtype::I64, vec![1, 2], vec![0; 16]));
+        write(folder.path(), &tensors);
+        let (_, report) = load_classifier(folder.path()).unwrap();
+        assert_eq!(report.unused, ["albert.embeddings.position_ids"]);
+    }
+
+    #[test]
+    fn half_precision_files_load_as_float32() {
+        let (model, folder) = classifier_folder();
+        let tensors = read(folder.path());
+        type Narrow = fn(f32) -> u16;
+        // Both formats by dropping low bits, which is off by less than one unit in the last place.
+        let formats: [(Dtype, Narrow, f32); 2] = [
+            (Dtype::BF16, |x| (x.to_bits() >> 16) as u16, 1.0 / 128.0),
+            (Dtype::F16, half_bits, 1.0 / 1024.0),
+        ];
+        for (dtype, narrow, tolerance) in formats {
+            let mut half = tensors.clone();
+            for (tensor_dtype, _, data) in half.values_mut() {
+                let wide = data.chunks(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]]));
+                *data = wide.flat_map(|x| narrow(x).to_le_bytes()).collect();
+                *tensor_dtype = dtype;
+            }
+            write(folder.path(), &half);
+            let (loaded, _) = load_classifier(folder.path()).unwrap();
+            let weight = loaded.classifier.weight.val();
+            assert_eq!(weight.dtype(), DType::F32);
+            for (loaded, exact) in
+                values(weight).into_iter().zip(values(model.classifier.weight.val()))
+            {
+                assert!(
+                    (loaded - exact).abs() <= tolerance * exact.abs(),
+                    "{dtype:?}: {loaded} for {exact}"
+                );
+            }
+        }
+    }
+
+    /// The bits of a float16, truncated; zero below its normal numbers.
+    fn half_bits(x: f32) -> u16 {
+        let bits = x.to_bits();
+        let exponent = (bits >> 23 & 0xff) as i32 - 127 + 15;
+        if exponent <= 0 {
+            0
+        } else {
+            (bits >> 16 & 0x8000 | (exponent as u32) << 10 | bits >> 13 & 0x3ff) as u16
+        }
+    }
+
+    #[test]
+    fn a_truncated_file_is_an_error_wherever_it_is_cut() {
+        let (_, folder) = classifier_folder();
+        let path = folder.path().join(WEIGHTS_FILE);
+        let bytes = std::fs::read(&path).unwrap();
+        let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let ends = (0..header)
+            .step_by(7)
+            .chain((header..bytes.len()).step_by(997))
+            .chain([8, bytes.len() - 1]);
+        for end in ends {
+            std::fs::write(&path, &bytes[..end]).unwrap();
+            let Err(error @ WeightsError::Unreadable { .. }) = load_classifier(folder.path())
+            else {
+                panic!("cut at {end}");
+            };
+            assert!(error.to_string().contains(WEIGHTS_FILE), "{error}");
+        }
+    }
+
+    #[test]
+    fn foreign_and_hostile_files_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let with_header = |header: &str, data: usize| {
+            let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+            bytes.extend(header.as_bytes());
+            bytes.resize(bytes.len() + data, 0);
+            bytes
+        };
+        let tensor = |shape: &str, end: &str| {
+            format!(
+                r#"{{"classifier.weight":{{"dtype":"F32","shape":{shape},"data_offsets":[0,{end}]}}}}"#
+            )
+        };
+        for bytes in [
+            b"PK\x03\x04 a zip archive, as pytorch_model.bin is".to_vec(),
+            b"version https://git-lfs.github.com/spec/v1".to_vec(),
+            vec![0xff; 64],
+            with_header("{", 0),
+            with_header(&"[".repeat(100_000), 0),
+            with_header(&tensor("[2,12]", "18446744073709551615"), 96),
+            with_header(&tensor("[4294967296,4294967296,4]", "96"), 96),
+            with_header(&tensor("[2,12]", "95"), 96),
+            with_header(&tensor("[-1]", "96"), 96),
+        ] {
+            std::fs::write(folder.path().join(WEIGHTS_FILE), bytes).unwrap();
+            assert!(matches!(load_classifier(folder.path()), Err(WeightsError::Unreadable { .. })));
+        }
+        std::fs::write(folder.path().join(WEIGHTS_FILE), with_header("{}", 0)).unwrap();
+        assert!(matches!(load_classifier(folder.path()), Err(WeightsError::Mismatch { .. })));
+    }
+
+    #[test]
+    fn a_folder_without_the_file_says_what_it_has_instead() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = || error(load_classifier(folder.path()));
+        assert!(message().contains("holds no model.safetensors"), "{}", message());
+        std::fs::write(folder.path().join("pytorch_model.bin"), "").unwrap();
+        assert!(message().contains("safe_serialization"), "{}", message());
+        std::fs::write(folder.path().join("model.safetensors.index.json"), "").unwrap();
+        assert!(message().contains("shards"), "{}", message());
+        let message = error(load_classifier(&folder.path().join("nowhere")));
+        assert!(message.contains("nowhere") && message.contains("no such folder"), "{message}");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_named_and_left_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = Classifier::init(&tiny(), 1, &Default::default());
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let message = error(model.save_pretrained(&tiny(), &file));
+        assert!(message.contains("cannot write") && message.contains("file"), "{message}");
+
+        let blocked = folder.path().join("blocked");
+        std::fs::create_dir_all(blocked.join(WEIGHTS_FILE).join("occupied")).unwrap();
+        let message = error(model.save_pretrained(&tiny(), &blocked));
+        assert!(message.contains(WEIGHTS_FILE), "{message}");
+        assert_eq!(std::fs::read_dir(&blocked).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_norms_change_their_names() {
+        let model = PreTraining::new(&tiny(), &Default::default());
+        let mut parameters = Parameters::default();
+        model.visit(&mut parameters);
+        let changed = parameters.found.iter().filter(|parameter| parameter.name != parameter.path);
+        for Parameter { path, name, .. } in changed {
+            assert!(
+                path.contains("norm.") && (path.ends_with(".gamma") || path.ends_with(".beta")),
+                "{path}"
+            );
+            assert!(
+                name.contains("orm.") && (name.ends_with(".weight") || name.ends_with(".bias")),
+                "{name}"
+            );
+        }
+        let names: BTreeSet<_> = parameters.found.iter().map(|parameter| &parameter.name).collect();
+        assert_eq!(names.len(), parameters.found.len());
+    }
 }
