@@ -45,7 +45,7 @@ impl<B: Backend> AlbertAttention<B> {
         }
     }
 
-    /// `hidden` is `[batch · sequence, hidden_size]`, `bias` is `[batch, 1, 1, sequence]`.
+    /// `hidden` is `[batch · sequence, hidden_size]`, `bias` is `[batch, heads, sequence, sequence]`.
     pub(crate) fn forward(&self, hidden: Tensor<B, 2>, bias: Tensor<B, 4>) -> Tensor<B, 2> {
         let [batch, _, _, length] = bias.dims();
         let [tokens, hidden_size] = hidden.dims();

@@ -37,7 +37,7 @@ impl<B: Backend> AlbertEncoder<B> {
         }
     }
 
-    /// `[batch, sequence, embedding_size]` to `[batch, sequence, hidden_size]`; `bias` is `[batch, 1, 1, sequence]`.
+    /// `[batch, sequence, embedding_size]` to `[batch, sequence, hidden_size]`; `bias` is `[batch, heads, sequence, sequence]`.
     ///
     /// Inside, the tokens of a batch are the rows of one matrix, so that a linear layer is a single matrix product, and
     /// its weight's gradient as well.

@@ -24,6 +24,7 @@ pub struct AlbertModel<B: Backend> {
     pub encoder: AlbertEncoder<B>,
     /// `[hidden_size, hidden_size]`, applied to the first token.
     pub pooler: Linear<B>,
+    num_attention_heads: usize,
 }
 
 /// What [`AlbertModel`] says about a batch.
@@ -44,6 +45,7 @@ impl<B: Backend> AlbertModel<B> {
             embeddings: AlbertEmbeddings::new(config, device),
             encoder: AlbertEncoder::new(config, device),
             pooler: LinearConfig::new(config.hidden_size, config.hidden_size).init(device),
+            num_attention_heads: config.num_attention_heads,
         }
     }
 
@@ -64,7 +66,8 @@ impl<B: Backend> AlbertModel<B> {
     /// [`AlbertConfig::check_length`](AlbertConfig::check_length). What an id beyond its embeddings does is up to the
     /// backend.
     pub fn forward(&self, input: &AlbertInput<B>) -> AlbertOutput<B> {
-        let bias = attention_bias(input.attention_mask.clone().equal_elem(0));
+        let padding = input.attention_mask.clone().equal_elem(0);
+        let bias = attention_bias(padding, self.num_attention_heads);
         let last_hidden_state = self.encoder.forward(self.embeddings.forward(input), bias);
         let first_token = last_hidden_state.clone().narrow(1, 0, 1).squeeze_dim(1);
         let pooler_output = self.pooler.forward(first_token).tanh();
@@ -127,7 +130,8 @@ mod tests {
         let config = AlbertConfig { inner_group_num: 2, ..tiny() };
         let model = AlbertModel::<Flex>::init(&config, 5, &Default::default());
         let input = batch(&[SHORT], SHORT.len(), 0);
-        let bias = attention_bias(input.attention_mask.clone().equal_elem(0));
+        let bias =
+            attention_bias(input.attention_mask.clone().equal_elem(0), config.num_attention_heads);
         let encoder = &model.encoder;
         let embeddings = model.embeddings.forward(&input).flatten::<2>(0, 1);
         let mut hidden = encoder.embedding_hidden_mapping_in.forward(embeddings);
