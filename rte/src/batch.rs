@@ -72,3 +72,63 @@ impl<B: Backend> Batcher<B, EncodedExample, RteBatch<B>> for RteBatcher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::Flex;
+
+    use super::*;
+
+    fn item(ids: &[u32], segments: &[u32], label: Option<usize>, idx: usize) -> EncodedExample {
+        EncodedExample { input_ids: ids.to_vec(), token_type_ids: segments.to_vec(), label, idx }
+    }
+
+    fn batch(padding: Padding, max_length: usize, items: Vec<EncodedExample>) -> RteBatch<Flex> {
+        RteBatcher { padding, max_length, pad_token_id: 9 }.batch(items, &Default::default())
+    }
+
+    fn values<const D: usize>(tensor: Tensor<Flex, D, Int>) -> Vec<i64> {
+        tensor.into_data().convert::<i64>().to_vec().unwrap()
+    }
+
+    fn pair() -> Vec<EncodedExample> {
+        vec![item(&[2, 5, 3], &[0, 0, 1], Some(1), 4), item(&[2], &[1], Some(0), 8)]
+    }
+
+    #[test]
+    fn longest_pads_to_the_longest_of_the_batch() {
+        let batch = batch(Padding::Longest, 128, pair());
+        assert_eq!(batch.input_ids.dims(), [2, 3]);
+        assert_eq!(values(batch.input_ids), [2, 5, 3, 2, 9, 9]);
+        assert_eq!(values(batch.attention_mask), [1, 1, 1, 1, 0, 0]);
+        assert_eq!(values(batch.token_type_ids), [0, 0, 1, 1, 0, 0]);
+        assert_eq!(values(batch.labels.unwrap()), [1, 0]);
+        assert_eq!(batch.idx, [4, 8]);
+    }
+
+    #[test]
+    fn max_length_pads_every_batch_alike() {
+        let batch = batch(Padding::MaxLength, 5, pair());
+        assert_eq!(batch.input_ids.dims(), [2, 5]);
+        assert_eq!(values(batch.input_ids), [2, 5, 3, 9, 9, 2, 9, 9, 9, 9]);
+        assert_eq!(values(batch.attention_mask), [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_batch_with_an_unlabelled_example_has_no_labels() {
+        let items = vec![item(&[2], &[0], Some(1), 0), item(&[2], &[0], None, 1)];
+        assert!(batch(Padding::Longest, 5, items).labels.is_none());
+    }
+
+    #[test]
+    fn longer_examples_widen_and_none_at_all_is_no_panic() {
+        assert_eq!(batch(Padding::MaxLength, 2, pair()).input_ids.dims(), [2, 3]);
+        assert_eq!(batch(Padding::Longest, 2, vec![]).input_ids.dims(), [0, 0]);
+    }
+
+    #[test]
+    fn paddings_names_are_kebab_case() {
+        assert_eq!(serde_json::to_string(&Padding::MaxLength).unwrap(), "\"max-length\"");
+        assert_eq!(serde_json::from_str::<Padding>("\"longest\"").unwrap(), Padding::Longest);
+    }
+}

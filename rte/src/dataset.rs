@@ -123,3 +123,163 @@ impl Dataset<RteExample> for RteDataset {
         self.examples.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::testing::{self, HUB_SCHEMA, hub_columns, hub_properties, parquet_file};
+
+    fn parquet(examples: &[RteExample]) -> Vec<u8> {
+        parquet_file(HUB_SCHEMA, &[hub_columns(examples)], hub_properties())
+    }
+
+    /// A folder with these files; a name may have a subfolder.
+    fn folder(files: &[(&str, impl AsRef<[u8]>)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        folder
+    }
+
+    fn open(folder: &tempfile::TempDir, split: Split) -> Result<RteDataset, RteError> {
+        RteDataset::open(folder.path(), split)
+    }
+
+    /// The error's message with the folder's path taken out.
+    fn error(folder: &tempfile::TempDir, split: Split) -> String {
+        let message = open(folder, split).unwrap_err().to_string();
+        message.replace(&folder.path().display().to_string(), "FOLDER")
+    }
+
+    #[test]
+    fn a_split_is_found_under_each_of_its_names() {
+        let examples = testing::examples();
+        let (tsv, jsonl) = (testing::tsv(&examples), testing::jsonl(&examples));
+        let parquet = parquet(&examples);
+        for (name, split, bytes) in [
+            ("train.tsv", Split::Train, tsv.as_bytes()),
+            ("dev.tsv", Split::Validation, tsv.as_bytes()),
+            ("validation.tsv", Split::Validation, tsv.as_bytes()),
+            ("test.tsv", Split::Test, tsv.as_bytes()),
+            ("val.jsonl", Split::Validation, jsonl.as_bytes()),
+            ("RTE/val.jsonl", Split::Validation, jsonl.as_bytes()),
+            ("validation.parquet", Split::Validation, &parquet),
+            ("train-00000-of-00001.parquet", Split::Train, &parquet),
+            ("rte/test-00000-of-00001.parquet", Split::Test, &parquet),
+            ("data/train-00000-of-00001-b42a775f407cee45.parquet", Split::Train, &parquet),
+        ] {
+            let folder = folder(&[(name, bytes)]);
+            assert_eq!(open(&folder, split).unwrap().examples(), examples, "{name}");
+            assert_eq!(RteDataset::splits(folder.path()).unwrap(), [split], "{name}");
+        }
+    }
+
+    #[test]
+    fn parquet_is_preferred_to_jsonl_to_tsv_and_the_folder_to_its_subfolders() {
+        let examples = testing::examples();
+        let files = [
+            ("validation-00000-of-00001.parquet", parquet(&examples[..1])),
+            ("val.jsonl", testing::jsonl(&examples[..2]).into_bytes()),
+            ("dev.tsv", testing::tsv(&examples[..3]).into_bytes()),
+            ("rte/validation.parquet", parquet(&examples[..4])),
+        ];
+        for first in 0..files.len() {
+            let folder = folder(&files[first..]);
+            assert_eq!(open(&folder, Split::Validation).unwrap().len(), first + 1);
+        }
+    }
+
+    #[test]
+    fn shards_are_read_in_order() {
+        let examples = testing::examples();
+        let folder = folder(&[
+            ("train-00001-of-00002.parquet", &parquet(&examples[3..])),
+            ("train-00000-of-00002.parquet", &parquet(&examples[..3])),
+        ]);
+        let dataset = open(&folder, Split::Train).unwrap();
+        assert_eq!(dataset.examples(), examples);
+        let files: Vec<&str> = dataset.files().collect();
+        assert!(files[0].ends_with("train-00000-of-00002.parquet"), "{files:?}");
+        assert_eq!(files.len(), 2);
+    }
+
+    #[test]
+    fn a_missing_shard_is_an_error() {
+        let shard = parquet(&testing::examples());
+        let folder = folder(&[
+            ("train-00000-of-00003.parquet", &shard),
+            ("train-00002-of-00003.parquet", &shard),
+        ]);
+        assert_eq!(
+            error(&folder, Split::Train),
+            "FOLDER: the train split should have 3 shards, but the folder holds train-00000-of-00003.parquet, train-00002-of-00003.parquet"
+        );
+    }
+
+    #[test]
+    fn a_missing_split_lists_what_was_looked_for_and_what_is_there() {
+        let folder = folder(&[("train.tsv", ""), ("rte/README", "")]);
+        assert_eq!(
+            error(&folder, Split::Test),
+            "FOLDER: no test split; looked for test-00000-of-00001.parquet, test.parquet, test.jsonl, test.tsv, there and in rte/ and data/; the folder holds rte, train.tsv, rte/README"
+        );
+        let empty = tempfile::tempdir().unwrap();
+        assert!(error(&empty, Split::Train).ends_with("the folder holds nothing"));
+    }
+
+    #[test]
+    fn a_file_is_read_whatever_the_split_and_without_an_extension() {
+        let examples = testing::examples();
+        let folder = folder(&[("rows", testing::jsonl(&examples).as_bytes())]);
+        let path = folder.path().join("rows");
+        assert_eq!(RteDataset::open(&path, Split::Test).unwrap().examples(), examples);
+    }
+
+    #[test]
+    fn an_empty_or_absent_file_is_an_error() {
+        let folder = folder(&[
+            ("train.tsv", &b"index\tsentence1\tsentence2\tlabel\n"[..]),
+            ("dev.tsv", b""),
+            ("test.parquet", &parquet(&[])),
+        ]);
+        assert_eq!(error(&folder, Split::Train), "FOLDER/train.tsv: holds no examples");
+        assert_eq!(error(&folder, Split::Validation), "FOLDER/dev.tsv: holds no examples");
+        assert_eq!(error(&folder, Split::Test), "FOLDER/test.parquet: holds no examples");
+        let absent = RteDataset::from_file(Path::new("absent.tsv")).unwrap_err().to_string();
+        assert!(absent.starts_with("cannot read absent.tsv: "), "{absent}");
+    }
+
+    #[test]
+    fn the_first_row_without_a_label_is_named() {
+        let mut examples = testing::examples();
+        let labelled = parquet(&examples);
+        examples[2].label = None;
+        let folder = folder(&[
+            ("train-00000-of-00002.parquet", &labelled),
+            ("train-00001-of-00002.parquet", &parquet(&examples)),
+            ("test.parquet", &labelled),
+        ]);
+        open(&folder, Split::Test).unwrap().require_labels().unwrap();
+        let error = open(&folder, Split::Train).unwrap().require_labels().unwrap_err().to_string();
+        assert!(
+            error.ends_with(
+                "train-00001-of-00002.parquet, row 3: has no label, and training and evaluation need one in every row"
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn it_is_a_burn_dataset() {
+        let examples = testing::examples();
+        let folder = folder(&[("dev.tsv", testing::tsv(&examples).as_bytes())]);
+        let dataset = open(&folder, Split::Validation).unwrap();
+        assert_eq!(dataset.iter().collect::<Vec<_>>(), examples);
+        assert_eq!(dataset.get(examples.len()), None);
+    }
+}

@@ -18,7 +18,10 @@ const LISTED_ENTRIES: usize = 30;
 /// The files of a split, in order; none where the folder lacks the split.
 pub(crate) fn find(folder: &Path, split: Split) -> Result<Vec<PathBuf>, RteError> {
     for subfolder in SUBFOLDERS {
-        let folder = folder.join(subfolder);
+        let folder = match subfolder {
+            "" => folder.to_owned(),
+            subfolder => folder.join(subfolder),
+        };
         if !folder.is_dir() {
             continue;
         }

@@ -86,3 +86,32 @@ pub fn read_examples(mut input: impl BufRead, file: &str) -> Result<Vec<RteExamp
         input.fill_buf().map_err(|source| RteError::Io { file: file.to_owned(), source })?;
     Format::of_content(beginning).read(input, file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, HUB_SCHEMA, hub_columns, hub_properties, parquet_file};
+
+    #[test]
+    fn the_three_formats_give_the_same_examples_whatever_their_source_is_called() {
+        let examples = testing::examples();
+        let parquet = parquet_file(HUB_SCHEMA, &[hub_columns(&examples)], hub_properties());
+        let sources = [
+            testing::tsv(&examples).into_bytes(),
+            testing::jsonl(&examples).into_bytes(),
+            format!("\u{feff}\r\n{}", testing::jsonl(&examples)).into_bytes(),
+            parquet,
+        ];
+        for source in sources {
+            assert_eq!(read_examples(source.as_slice(), "standard input").unwrap(), examples);
+        }
+    }
+
+    #[test]
+    fn extensions_tell_formats() {
+        assert_eq!(Format::from_extension(Path::new("a/dev.TSV")), Some(Format::Tsv));
+        assert_eq!(Format::from_extension(Path::new("val.jsonl")), Some(Format::Jsonl));
+        assert_eq!(Format::from_extension(Path::new("x.parquet")), Some(Format::Parquet));
+        assert_eq!(Format::from_extension(Path::new("parquet")), None);
+    }
+}

@@ -103,3 +103,76 @@ fn invalid(place: &Place, column: &str, value: &Value, expected: &str) -> RteErr
         reason: format!("{value} is not {expected}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn read(text: impl AsRef<[u8]>) -> Result<Vec<RteExample>, RteError> {
+        read_jsonl(text.as_ref(), "val.jsonl")
+    }
+
+    fn error(second_line: &str) -> String {
+        let first_line = r#"{"premise": "a", "hypothesis": "b"}"#;
+        read(format!("{first_line}\n{second_line}\n")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn superglue_rows_are_read() {
+        let examples = testing::examples();
+        let text = testing::jsonl(&examples);
+        assert_eq!(read(&text).unwrap(), examples);
+        assert_eq!(read(text.replace('\n', "\r\n\r\n")).unwrap(), examples);
+    }
+
+    #[test]
+    fn glues_names_and_the_hubs_numbers_are_read_too() {
+        let label = |label: &str| {
+            let line = format!(r#"{{"sentence1": "a", "sentence2": "b", "index": 4{label}}}"#);
+            let examples = read(line).unwrap();
+            assert_eq!(examples[0].idx, 4);
+            examples[0].label
+        };
+        assert_eq!(label(r#", "label": 0"#), Some(0));
+        assert_eq!(label(r#", "label": 1"#), Some(1));
+        assert_eq!(label(r#", "label": -1"#), None);
+        assert_eq!(label(r#", "label": null"#), None);
+        assert_eq!(label(""), None);
+    }
+
+    #[test]
+    fn rows_without_a_number_are_numbered_by_position() {
+        let examples = read("{\"premise\":\"a\",\"hypothesis\":\"b\"}\n\n".repeat(2)).unwrap();
+        assert_eq!(examples.iter().map(|example| example.idx).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn errors_name_file_line_and_key() {
+        assert_eq!(
+            error(r#"{"premise": "a", "idx": 1}"#),
+            "val.jsonl, line 2: no column sentence2 (or hypothesis); it has idx, premise"
+        );
+        assert_eq!(
+            error(r#"{"premise": "a", "hypothesis": 3}"#),
+            "val.jsonl, line 2, column hypothesis: 3 is not a string"
+        );
+        assert_eq!(
+            error(r#"{"premise": "a", "hypothesis": "b", "idx": 1.5}"#),
+            "val.jsonl, line 2, column idx: 1.5 is not a whole number from 0"
+        );
+        for label in ["\"neutral\"", "2", "0.5", "true"] {
+            assert_eq!(
+                error(&format!(r#"{{"premise": "a", "hypothesis": "b", "label": {label}}}"#)),
+                format!(
+                    "val.jsonl, line 2: unknown label {label}; the labels are entailment (0) and not_entailment (1); -1 or null where there is none"
+                )
+            );
+        }
+        assert_eq!(
+            error("[1]"),
+            "val.jsonl, line 2: not a JSON object: invalid type: sequence, expected a map at line 1 column 0"
+        );
+        assert!(error("{\"premise\"").starts_with("val.jsonl, line 2: not a JSON object: EOF"));
+    }
+}

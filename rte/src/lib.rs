@@ -43,8 +43,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![warn(missing_docs)]
-
 mod batch;
 mod columns;
 mod dataset;
@@ -56,7 +54,11 @@ mod jsonl;
 mod lines;
 mod pages;
 mod parquet;
+#[cfg(test)]
+mod robustness;
 mod split;
+#[cfg(test)]
+mod testing;
 mod tokenize;
 mod tsv;
 

@@ -222,3 +222,105 @@ fn bits(bytes: &[u8], start: usize, width: usize) -> u32 {
         })
         .fold(0, |value, bit| value | bit)
 }
+
+#[cfg(test)]
+mod tests {
+    use parquet::column::page::Page;
+
+    use super::*;
+
+    /// The example of the format's specification: 0 to 7 in three bits each.
+    const PACKED: [u8; 4] = [0b11, 0b1000_1000, 0b1100_0110, 0b1111_1010];
+
+    fn hybrid(bytes: &[u8], width: usize) -> Vec<u32> {
+        Hybrid::new(bytes, width).take(20).collect()
+    }
+
+    fn dictionary(values: &[i32]) -> Page {
+        Page::DictionaryPage {
+            buf: values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>().into(),
+            num_values: values.len() as u32,
+            encoding: Encoding::PLAIN,
+            is_sorted: false,
+        }
+    }
+
+    fn data(bytes: &[u8], num_values: u32, encoding: Encoding) -> Page {
+        Page::DataPage {
+            buf: bytes.to_vec().into(),
+            num_values,
+            encoding,
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        }
+    }
+
+    fn read(pages: Vec<Page>, rows: usize, nullable: bool) -> Result<Vec<Option<i64>>, String> {
+        read_values(pages.into_iter().map(Ok), rows, nullable, plain_int32)
+    }
+
+    #[test]
+    fn runs_are_read_as_the_specification_has_them() {
+        assert_eq!(hybrid(&PACKED, 3), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(hybrid(&[5 << 1, 9], 4), [9; 5]);
+        assert_eq!(hybrid(&[2 << 1, 0x34, 0x12, 1 << 1, 1, 0], 12), [0x1234, 0x1234, 1]);
+        // A header of two bytes: 200 repeats.
+        assert_eq!(Hybrid::new(&[0x90, 0x03, 1], 1).count(), 200);
+        // A group cut after its first byte still holds two whole values.
+        assert_eq!(hybrid(&PACKED[..2], 3), [0, 1]);
+        assert_eq!(hybrid(&[4 << 1], 0), [0; 4]);
+        assert_eq!(hybrid(&[0b11], 0), [0; 8]);
+        assert!(hybrid(&[], 3).is_empty());
+        assert!(hybrid(&[0xff; 5], 3).is_empty());
+    }
+
+    #[test]
+    fn nulls_and_dictionary_indices_are_woven() {
+        // Levels: one byte-aligned group, present where the bit is 1; then two indices of one bit.
+        let page = [&[2, 0, 0, 0, 0b11, 0b101][..], &[1, 0b11, 0b10]].concat();
+        let pages = vec![dictionary(&[7, -8]), data(&page, 3, Encoding::RLE_DICTIONARY)];
+        assert_eq!(read(pages, 3, true), Ok(vec![Some(7), None, Some(-8)]));
+    }
+
+    #[test]
+    fn damage_is_told_apart() {
+        let indices = |bytes: &[u8]| data(bytes, 2, Encoding::RLE_DICTIONARY);
+        let plain = |bytes: &[u8]| data(bytes, 2, Encoding::PLAIN);
+        let error = |pages, nullable| read(pages, 2, nullable).unwrap_err();
+        assert_eq!(
+            error(vec![dictionary(&[7]), indices(&[1, 2 << 1, 1])], false),
+            "an index of 1 into a dictionary of 1"
+        );
+        assert_eq!(
+            error(vec![indices(&[1, 2 << 1, 0])], false),
+            "a page refers to a dictionary that the column lacks"
+        );
+        assert_eq!(
+            error(vec![dictionary(&[7]), indices(&[33])], false),
+            "dictionary indices of 33 bits"
+        );
+        assert_eq!(error(vec![dictionary(&[7]), indices(&[])], false), "a page is cut short");
+        assert_eq!(error(vec![plain(&[0; 7])], false), "a page is cut short");
+        assert_eq!(
+            error(vec![plain(&[0; 8]), plain(&[0; 8])], false),
+            "more values than the 2 rows of its row group"
+        );
+        assert_eq!(error(vec![], false), "only 0 values for the 2 rows of its row group");
+        assert_eq!(
+            error(vec![plain(&[9, 0, 0, 0, 4, 1])], true),
+            "the definition levels of a page are damaged"
+        );
+        assert_eq!(
+            error(vec![plain(&[2, 0, 0, 0, 2, 0])], true),
+            "a page's definition levels are cut short"
+        );
+        let short = Page::DictionaryPage {
+            buf: vec![0; 7].into(),
+            num_values: u32::MAX,
+            encoding: Encoding::PLAIN,
+            is_sorted: false,
+        };
+        assert_eq!(error(vec![short], false), "its dictionary is cut short");
+    }
+}

@@ -1,6 +1,6 @@
 //! The hub's Parquet files: `sentence1`, `sentence2`, `label`, `idx`.
 
-use std::sync::Arc;
+use std::{panic, sync::Arc};
 
 use bytes::Bytes;
 use parquet::{
@@ -32,6 +32,16 @@ use crate::{
 /// A file that is damaged or cut short, a missing column, a column of another type, codec or encoding, and a value
 /// that is null, no UTF-8 or no label, with the file, the column and the row.
 pub fn read_parquet(bytes: Vec<u8>, file: &str) -> Result<Vec<RteExample>, RteError> {
+    // The crate's parser of headers panics on some that are damaged, such as a number in place of a yes or no.
+    panic::catch_unwind(|| read(bytes, file)).unwrap_or_else(|_| {
+        Err(RteError::Parquet {
+            file: file.to_owned(),
+            reason: "not a readable Parquet file: its headers are damaged".to_owned(),
+        })
+    })
+}
+
+fn read(bytes: Vec<u8>, file: &str) -> Result<Vec<RteExample>, RteError> {
     let bytes = Bytes::from(bytes);
     let reader = SerializedFileReader::new(bytes.clone()).map_err(|error| RteError::Parquet {
         file: file.to_owned(),
@@ -186,5 +196,183 @@ impl Parquet<'_> {
 
     fn column_error(&self, column: usize, reason: String) -> RteError {
         RteError::ParquetColumn { file: self.file.to_owned(), column: self.name(column), reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::parquet::file::properties::WriterProperties;
+
+    use super::{RteError, RteExample, read_parquet};
+    use crate::testing::{
+        self, Column, HUB_SCHEMA, hub_columns, hub_properties, parquet_file, plain_properties,
+        version_2_properties,
+    };
+
+    fn read(bytes: Vec<u8>) -> Result<Vec<RteExample>, RteError> {
+        read_parquet(bytes, "dev.parquet")
+    }
+
+    fn error(schema: &str, columns: Vec<Column>) -> String {
+        read(parquet_file(schema, &[columns], hub_properties())).unwrap_err().to_string()
+    }
+
+    /// A damaged file's error; panics if it is read.
+    fn damaged(bytes: Vec<u8>) -> String {
+        read(bytes).unwrap_err().to_string()
+    }
+
+    const TEXTS: &str = "message schema { required binary sentence1; required binary sentence2;";
+
+    #[test]
+    fn every_layout_gives_the_same_examples() {
+        let examples = testing::examples();
+        for properties in [hub_properties(), version_2_properties(), plain_properties()] {
+            let one = parquet_file(HUB_SCHEMA, &[hub_columns(&examples)], properties.clone());
+            assert_eq!(read(one).unwrap(), examples);
+            let groups = [hub_columns(&examples[..2]), hub_columns(&examples[2..])];
+            assert_eq!(read(parquet_file(HUB_SCHEMA, &groups, properties)).unwrap(), examples);
+        }
+    }
+
+    #[test]
+    fn a_long_file_uses_runs_of_every_kind() {
+        let examples: Vec<RteExample> = (0..1000)
+            .map(|idx| RteExample {
+                sentence1: format!("sentence {}", idx * idx % 37),
+                sentence2: format!("sentence {}", idx / 100),
+                label: [None, Some(0), Some(1)][(idx / 3 + idx % 2) % 3],
+                idx,
+            })
+            .collect();
+        for properties in [hub_properties(), version_2_properties(), plain_properties()] {
+            let file = parquet_file(HUB_SCHEMA, &[hub_columns(&examples)], properties);
+            assert_eq!(read(file).unwrap(), examples);
+        }
+    }
+
+    #[test]
+    fn minus_one_and_null_are_no_label_and_rows_are_numbered() {
+        let schema = "message schema { required binary premise; required binary hypothesis; optional int32 label; }";
+        let columns = vec![
+            Column::text(&["a", "b", "c"]),
+            Column::text(&["d", "e", "f"]),
+            Column::Int32(vec![Some(-1), None, Some(1)]),
+        ];
+        let examples = read(parquet_file(schema, &[columns], hub_properties())).unwrap();
+        let summary: Vec<_> =
+            examples.iter().map(|e| (e.sentence2.as_str(), e.label, e.idx)).collect();
+        assert_eq!(summary, [("d", None, 0), ("e", None, 1), ("f", Some(1), 2)]);
+    }
+
+    #[test]
+    fn a_file_without_rows_gives_none() {
+        let empty = parquet_file(HUB_SCHEMA, &[hub_columns(&[])], hub_properties());
+        assert_eq!(read(empty).unwrap(), []);
+        assert_eq!(read(parquet_file(HUB_SCHEMA, &[], hub_properties())).unwrap(), []);
+    }
+
+    #[test]
+    fn a_wrong_column_is_named() {
+        assert_eq!(
+            error(
+                "message schema { required binary sentence1; required int64 label; }",
+                vec![Column::text(&["a"]), Column::Int64(vec![Some(0)])]
+            ),
+            "dev.parquet: no column sentence2 (or hypothesis); it has sentence1, label"
+        );
+        assert_eq!(
+            error(
+                "message schema { required binary sentence1; required int32 sentence2; }",
+                vec![Column::text(&["a"]), Column::Int32(vec![Some(0)])]
+            ),
+            "dev.parquet, column sentence2: its type is INT32, but BYTE_ARRAY is needed"
+        );
+        assert_eq!(
+            error(
+                &format!("{TEXTS} required binary label; }}"),
+                vec![Column::text(&["a"]), Column::text(&["b"]), Column::text(&["entailment"])]
+            ),
+            "dev.parquet, column label: its type is BYTE_ARRAY, but INT64 or INT32 is needed"
+        );
+    }
+
+    #[test]
+    fn a_repeated_column_is_refused() {
+        let schema = "message schema { required binary sentence1; repeated binary sentence2; }";
+        let columns = vec![Column::text(&[]), Column::text(&[])];
+        assert_eq!(
+            error(schema, columns),
+            "dev.parquet, column sentence2: is nested, but one value a row is needed"
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_by_row_across_row_groups() {
+        let schema = format!("{TEXTS} optional int64 label; optional int64 idx; }}");
+        let group = |sentence2: &[u8], label, idx| {
+            vec![
+                Column::text(&["a", "b"]),
+                Column::Text(vec![Some(b"c".to_vec()), Some(sentence2.to_vec())]),
+                Column::Int64(vec![Some(0), label]),
+                Column::Int64(vec![Some(0), idx]),
+            ]
+        };
+        let error = |second| {
+            let groups = [group(b"d", Some(1), Some(1)), second];
+            damaged(parquet_file(&schema, &groups, hub_properties()))
+        };
+        assert_eq!(
+            error(group(b"d", Some(2), Some(3))),
+            "dev.parquet, row 4: unknown label 2; the labels are 0 (entailment) and 1 (not_entailment); -1 or null where there is none"
+        );
+        assert_eq!(
+            error(group(b"\xff", Some(1), Some(3))),
+            "dev.parquet, row 4, column sentence2: not valid UTF-8"
+        );
+        assert_eq!(
+            error(group(b"d", Some(1), Some(-3))),
+            "dev.parquet, row 4, column idx: -3 is not a whole number from 0"
+        );
+        assert_eq!(
+            error(group(b"d", Some(1), None)),
+            "dev.parquet, row 4, column idx: null where a number is needed"
+        );
+    }
+
+    #[test]
+    fn a_null_sentence_is_named_by_row() {
+        let schema = "message schema { required binary sentence1; optional binary sentence2; }";
+        let columns = vec![Column::text(&["a", "b"]), Column::Text(vec![Some(vec![]), None])];
+        assert_eq!(
+            error(schema, columns),
+            "dev.parquet, row 2, column sentence2: null where a sentence is needed"
+        );
+    }
+
+    #[test]
+    fn another_encoding_is_refused_by_name() {
+        let properties = WriterProperties::builder()
+            .set_dictionary_enabled(false)
+            .set_encoding(::parquet::basic::Encoding::DELTA_BYTE_ARRAY)
+            .build();
+        let columns = vec![Column::text(&["a"]), Column::text(&["b"])];
+        assert_eq!(
+            damaged(parquet_file(&format!("{TEXTS} }}"), &[columns], properties)),
+            "dev.parquet, column sentence1: its encoding is DELTA_BYTE_ARRAY, but only PLAIN and RLE_DICTIONARY are read; write the file again with those"
+        );
+    }
+
+    #[test]
+    fn what_is_no_parquet_file_or_cut_short_is_refused() {
+        let file = parquet_file(HUB_SCHEMA, &[hub_columns(&testing::examples())], hub_properties());
+        for length in 0..file.len() {
+            let message = damaged(file[..length].to_vec());
+            assert!(
+                message.starts_with("dev.parquet: not a readable Parquet file: "),
+                "{length}: {message}"
+            );
+        }
+        assert!(damaged(b"PAR1 but nothing else PAR1".to_vec()).starts_with("dev.parquet: not"));
     }
 }

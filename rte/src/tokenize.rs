@@ -231,3 +231,274 @@ fn missing_tokenizer(folder: &Path) -> RteError {
     };
     RteError::MissingTokenizer { folder: folder.to_owned(), hint }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokenizers::PaddingParams;
+
+    use super::*;
+
+    const PAD: u32 = 0;
+    const CLS: u32 = 2;
+    const SEP: u32 = 3;
+
+    /// A tokenizer of the words w0 to w9 with ids 10 to 19, in ALBERT's template.
+    fn tokenizer() -> Value {
+        let mut vocab = json!({"<pad>": PAD, "<unk>": 1, "[CLS]": CLS, "[SEP]": SEP});
+        for word in 0..10 {
+            vocab[format!("w{word}")] = (10 + word).into();
+        }
+        let special = |id: &str, type_id| json!({"SpecialToken": {"id": id, "type_id": type_id}});
+        let sequence = |id: &str, type_id| json!({"Sequence": {"id": id, "type_id": type_id}});
+        json!({
+            "version": "1.0",
+            "truncation": null,
+            "padding": null,
+            "added_tokens": [],
+            "normalizer": null,
+            "pre_tokenizer": {"type": "Whitespace"},
+            "post_processor": {
+                "type": "TemplateProcessing",
+                "single": [special("[CLS]", 0), sequence("A", 0), special("[SEP]", 0)],
+                "pair": [
+                    special("[CLS]", 0), sequence("A", 0), special("[SEP]", 0),
+                    sequence("B", 1), special("[SEP]", 1),
+                ],
+                "special_tokens": {
+                    "[CLS]": {"id": "[CLS]", "ids": [CLS], "tokens": ["[CLS]"]},
+                    "[SEP]": {"id": "[SEP]", "ids": [SEP], "tokens": ["[SEP]"]},
+                },
+            },
+            "decoder": null,
+            "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "<unk>"},
+        })
+    }
+
+    /// A model folder with this `tokenizer.json`.
+    fn folder(tokenizer: &Value) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+        folder
+    }
+
+    fn load(tokenizer: &Value, max_length: usize) -> Result<PairTokenizer, RteError> {
+        PairTokenizer::from_folder(folder(tokenizer).path(), max_length)
+    }
+
+    /// The words w0, w1 and so on.
+    fn words(count: usize) -> String {
+        (0..count).map(|word| format!("w{word} ")).collect()
+    }
+
+    /// The error's message with the folder's path taken out.
+    fn error(folder: &tempfile::TempDir, max_length: usize) -> String {
+        let error = PairTokenizer::from_folder(folder.path(), max_length).unwrap_err();
+        error.to_string().replace(&folder.path().display().to_string(), "FOLDER")
+    }
+
+    #[test]
+    fn special_tokens_and_segments_come_from_the_template() {
+        let pair = load(&tokenizer(), 128).unwrap().encode("w1 w2", "w3 nonsense").unwrap();
+        assert_eq!(pair.input_ids, [CLS, 11, 12, SEP, 13, 1, SEP]);
+        assert_eq!(pair.token_type_ids, [0, 0, 0, 0, 1, 1, 1]);
+
+        let mut other = tokenizer();
+        other["post_processor"]["pair"][1]["Sequence"]["type_id"] = 5.into();
+        let pair = load(&other, 128).unwrap().encode("w1", "w2").unwrap();
+        assert_eq!(pair.token_type_ids, [0, 5, 0, 1, 1]);
+    }
+
+    #[test]
+    fn the_longer_sentence_is_cut_first_then_both() {
+        let encode = |first, second, max_length| {
+            let tokenizer = load(&tokenizer(), max_length).unwrap();
+            tokenizer.encode(&words(first), &words(second)).unwrap().input_ids
+        };
+        assert_eq!(encode(6, 2, 9), [CLS, 10, 11, 12, 13, SEP, 10, 11, SEP]);
+        assert_eq!(encode(2, 6, 9), [CLS, 10, 11, SEP, 10, 11, 12, 13, SEP]);
+        assert_eq!(encode(6, 6, 9), [CLS, 10, 11, 12, SEP, 10, 11, 12, SEP]);
+        // An odd length favours the longer, or the second of two equals.
+        assert_eq!(encode(6, 6, 8), [CLS, 10, 11, SEP, 10, 11, 12, SEP]);
+        assert_eq!(encode(7, 6, 8), [CLS, 10, 11, 12, SEP, 10, 11, SEP]);
+        assert_eq!(encode(3, 3, 9), [CLS, 10, 11, 12, SEP, 10, 11, 12, SEP]);
+    }
+
+    #[test]
+    fn it_is_what_the_librarys_own_pair_encoding_gives() {
+        let mut others = vec![tokenizer(); 4];
+        others[1]["post_processor"] =
+            json!({"type": "BertProcessing", "sep": ["[SEP]", SEP], "cls": ["[CLS]", CLS]});
+        others[2]["post_processor"] = json!({
+            "type": "RobertaProcessing", "sep": ["[SEP]", SEP], "cls": ["[CLS]", CLS],
+            "trim_offsets": true, "add_prefix_space": true,
+        });
+        others[3]["post_processor"] = Value::Null;
+        for json in others {
+            for max_length in 6..14 {
+                let ours = load(&json, max_length).unwrap();
+                let mut library = Tokenizer::from_bytes(json.to_string()).unwrap();
+                let truncation = TruncationParams { max_length, ..Default::default() };
+                library.with_truncation(Some(truncation)).unwrap();
+                for (first, second) in (0..10).flat_map(|first| (0..10).map(move |s| (first, s))) {
+                    let (first, second) = (words(first), words(second));
+                    let pair = ours.encode(&first, &second).unwrap();
+                    let expected = library.encode((first, second), true).unwrap();
+                    assert_eq!(pair.input_ids, expected.get_ids());
+                    assert_eq!(pair.token_type_ids, expected.get_type_ids());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_files_own_padding_and_truncation_are_overridden() {
+        let mut own = tokenizer();
+        own["truncation"] =
+            json!({"direction": "Left", "max_length": 5, "strategy": "OnlyFirst", "stride": 1});
+        own["padding"] = json!({
+            "strategy": {"Fixed": 32}, "direction": "Left", "pad_to_multiple_of": 8,
+            "pad_id": 7, "pad_type_id": 3, "pad_token": "<pad>",
+        });
+        let own = load(&own, 9).unwrap();
+        let plain = load(&tokenizer(), 9).unwrap();
+        for (first, second) in [(1, 1), (6, 6)] {
+            let (first, second) = (words(first), words(second));
+            assert_eq!(
+                own.encode(&first, &second).unwrap(),
+                plain.encode(&first, &second).unwrap()
+            );
+        }
+        assert_eq!(own.pad_token_id(), 7);
+    }
+
+    #[test]
+    fn the_padding_id_is_searched_in_order() {
+        let mut json = tokenizer();
+        assert_eq!(load(&json, 9).unwrap().pad_token_id(), PAD);
+        json["padding"] =
+            serde_json::to_value(PaddingParams { pad_id: 4, ..Default::default() }).unwrap();
+        assert_eq!(load(&json, 9).unwrap().pad_token_id(), 4);
+        json["padding"] = Value::Null;
+        json["model"]["vocab"].as_object_mut().unwrap().remove("<pad>");
+        json["model"]["vocab"]["[PAD]"] = 5.into();
+        assert_eq!(load(&json, 9).unwrap().pad_token_id(), 5);
+        json["model"]["vocab"].as_object_mut().unwrap().remove("[PAD]");
+        let folder = folder(&json);
+        assert_eq!(
+            error(&folder, 9),
+            "FOLDER/tokenizer.json: no padding token: neither padding settings, nor a token <pad> or [PAD], nor a pad_token_id in config.json beside it"
+        );
+        fs::write(folder.path().join("config.json"), r#"{"pad_token_id": 6}"#).unwrap();
+        assert_eq!(PairTokenizer::from_folder(folder.path(), 9).unwrap().pad_token_id(), 6);
+    }
+
+    #[test]
+    fn the_largest_id_is_compared_with_the_models_vocabulary() {
+        let mut json = tokenizer();
+        let tokenizer = load(&json, 9).unwrap();
+        assert_eq!((tokenizer.vocab_size(), tokenizer.max_token_id()), (14, 19));
+        tokenizer.check_vocabulary(20).unwrap();
+        let error = tokenizer.check_vocabulary(19).unwrap_err().to_string();
+        assert!(
+            error.ends_with("tokenizer.json: its largest token id is 19, but the model's vocabulary has 19 entries (ids 0 to 18); use the tokenizer the model was trained with"),
+            "{error}"
+        );
+
+        // Ids that only the template or an added token has count too.
+        json["post_processor"]["special_tokens"]["[SEP]"]["ids"] = json!([30]);
+        assert_eq!(load(&json, 9).unwrap().max_token_id(), 30);
+        json["added_tokens"] = json!([{
+            "id": 14, "content": "[NEW]", "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true,
+        }]);
+        assert_eq!(load(&json, 9).unwrap().vocab_size(), 15);
+    }
+
+    #[test]
+    fn a_max_length_without_room_for_both_sentences_is_refused() {
+        let folder = folder(&tokenizer());
+        PairTokenizer::from_folder(folder.path(), 5).unwrap();
+        for max_length in [0, 1, 4] {
+            assert_eq!(
+                error(&folder, max_length),
+                format!(
+                    "max length {max_length} is too small: 3 special tokens and a token of each sentence need at least 5"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_or_damaged_file_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(
+            error(&folder, 9),
+            "FOLDER: no tokenizer.json; copy it from where the model comes from"
+        );
+        fs::write(folder.path().join("spiece.model"), "").unwrap();
+        assert_eq!(
+            error(&folder, 9),
+            "FOLDER: no tokenizer.json, only the older form of the vocabulary; make one with Python's transformers: AutoTokenizer.from_pretrained(FOLDER, use_fast=True).save_pretrained(FOLDER)"
+        );
+        fs::write(folder.path().join("tokenizer.json"), "{\"version\": \"1.0\"").unwrap();
+        assert!(
+            error(&folder, 9).starts_with("FOLDER/tokenizer.json: not a usable tokenizer: EOF"),
+            "{}",
+            error(&folder, 9)
+        );
+        assert_eq!(
+            PairTokenizer::from_folder(Path::new("absent"), 9).unwrap_err().to_string(),
+            "absent: no tokenizer.json, for the folder does not exist"
+        );
+    }
+
+    #[test]
+    fn a_refused_example_is_named() {
+        let mut json = tokenizer();
+        json["model"]["unk_token"] = "missing".into();
+        let example = |sentence2: &str, idx| RteExample {
+            sentence1: "w1".to_owned(),
+            sentence2: sentence2.to_owned(),
+            label: None,
+            idx,
+        };
+        let error =
+            load(&json, 9).unwrap().encode_all(&[example("w1", 3), example("nonsense", 41)]);
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("cannot tokenise the example with idx 41: "), "{error}");
+    }
+
+    #[test]
+    fn many_are_encoded_in_order_and_each_is_counted() {
+        let examples: Vec<RteExample> = (0..300)
+            .map(|idx| RteExample {
+                sentence1: words(idx % 7),
+                sentence2: words(idx % 5),
+                label: Some(idx % 2),
+                idx,
+            })
+            .collect();
+        let tokenizer = load(&tokenizer(), 9).unwrap();
+        let done = std::sync::atomic::AtomicUsize::new(0);
+        let encoded = tokenizer
+            .encode_all_with_progress(&examples, || {
+                done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            })
+            .unwrap();
+        assert_eq!(done.into_inner(), 300);
+        for (example, encoded) in examples.iter().zip(encoded) {
+            let pair = tokenizer.encode(&example.sentence1, &example.sentence2).unwrap();
+            assert_eq!(encoded.input_ids, pair.input_ids);
+            assert_eq!(encoded.token_type_ids, pair.token_type_ids);
+            assert_eq!((encoded.label, encoded.idx), (example.label, example.idx));
+        }
+    }
+
+    #[test]
+    fn two_very_long_sentences_are_no_burden() {
+        let long = words(10).repeat(20_000);
+        let pair = load(&tokenizer(), 128).unwrap().encode(&long, &long).unwrap();
+        assert_eq!(pair.input_ids.len(), 128);
+    }
+}

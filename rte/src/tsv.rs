@@ -100,3 +100,78 @@ impl Header {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn read(text: impl AsRef<[u8]>) -> Result<Vec<RteExample>, RteError> {
+        read_tsv(text.as_ref(), "dev.tsv")
+    }
+
+    fn error(text: impl AsRef<[u8]>) -> String {
+        read(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn quotes_are_letters() {
+        let examples = testing::examples();
+        assert_eq!(read(testing::tsv(&examples)).unwrap(), examples);
+    }
+
+    #[test]
+    fn line_ends_and_a_byte_order_mark_do_not_matter() {
+        let text = testing::tsv(&testing::examples());
+        let windows = format!("\u{feff}{}", text.replace('\n', "\r\n"));
+        assert_eq!(read(windows).unwrap(), testing::examples());
+        assert_eq!(read(text.trim_end()).unwrap(), testing::examples());
+        assert_eq!(read(format!("{text}\n\n")).unwrap(), testing::examples());
+    }
+
+    #[test]
+    fn columns_go_by_name() {
+        let text =
+            "label\thypothesis\textra\tpremise\nnot_entailment\th\tx\tp\nentailment\th\tx\tp\n";
+        let examples = read(text).unwrap();
+        assert_eq!((examples[0].sentence1.as_str(), examples[0].sentence2.as_str()), ("p", "h"));
+        assert_eq!((examples[0].label, examples[0].idx), (Some(1), 0));
+        assert_eq!((examples[1].label, examples[1].idx), (Some(0), 1));
+    }
+
+    #[test]
+    fn without_the_column_nothing_is_labelled() {
+        assert_eq!(read("index\tsentence1\tsentence2\n5\ta\tb\n").unwrap()[0].label, None);
+    }
+
+    #[test]
+    fn a_file_without_rows_gives_none() {
+        assert_eq!(read("index\tsentence1\tsentence2\n").unwrap(), []);
+        assert_eq!(read("").unwrap(), []);
+    }
+
+    #[test]
+    fn errors_name_file_line_and_column() {
+        assert_eq!(
+            error("index\tsentence1\tlabel\n"),
+            "dev.tsv, line 1: no column sentence2 (or hypothesis); it has index, sentence1, label"
+        );
+        let header = "index\tsentence1\tsentence2\tlabel\n0\ta\tb\tentailment\n";
+        assert_eq!(
+            error(format!("{header}1\ta\tb\tneutral\n")),
+            "dev.tsv, line 3: unknown label \"neutral\"; the labels are entailment and not_entailment"
+        );
+        assert_eq!(
+            error(format!("{header}\n1\ta\tb\n")),
+            "dev.tsv, line 4: 3 fields where the header has 4; fields are separated by single tabs, quotes are ordinary letters"
+        );
+        assert_eq!(
+            error(format!("{header}-1\ta\tb\tentailment\n")),
+            "dev.tsv, line 3, column index (or idx): \"-1\" is not a whole number from 0"
+        );
+        assert_eq!(
+            error([header.as_bytes(), b"1\t\xff\tb\tentailment\n"].concat()),
+            "dev.tsv, line 3: not valid UTF-8; save the file as UTF-8"
+        );
+    }
+}
