@@ -1,0 +1,93 @@
+//! The optimizer against the original's recorded runs: every parameter after every step.
+//!
+//! A case holds `case.json` and `tensors.safetensors` with `init/NAME`, `grad/STEP/NAME` and
+//! `param/STEP/NAME`; a parameter without a gradient at a step is left alone.
+
+use std::path::Path;
+
+use adamw_l2sp::{AdamWL2SP, AdamWL2SPConfig};
+use burn::optim::SimpleOptimizer;
+use burn::tensor::Tensor;
+use serde::Deserialize;
+use tests::{Array, Arrays, Backend, Report, cases, read_json};
+
+/// The original itself is within 2e-6 of the exact rule.
+const TOLERANCE: f64 = 5e-6;
+
+#[derive(Deserialize)]
+struct Case {
+    steps: usize,
+    lr: Vec<f64>,
+    beta1: f64,
+    beta2: f64,
+    eps: f64,
+    decay_source: f64,
+    decay_novel: f64,
+    amsgrad: bool,
+    maximize: bool,
+    source: Vec<String>,
+    decayed: Vec<String>,
+}
+
+#[test]
+fn every_parameter_after_every_step_is_the_originals() {
+    let mut report = Report::default();
+    for folder in cases("optim") {
+        let case: Case = read_json(&folder.join("case.json"));
+        let arrays = Arrays::read(&folder.join("tensors.safetensors"));
+        assert_eq!(case.lr.len(), case.steps, "{}", folder.display());
+        for (name, initial) in arrays.below("init/") {
+            let run = Run { folder: &folder, case: &case, arrays: &arrays, name };
+            match initial.shape.len() {
+                1 => run.follow::<1>(initial, &mut report),
+                2 => run.follow::<2>(initial, &mut report),
+                3 => run.follow::<3>(initial, &mut report),
+                4 => run.follow::<4>(initial, &mut report),
+                rank => panic!("{}: {name} has rank {rank}", folder.display()),
+            }
+        }
+    }
+    report.finish();
+}
+
+struct Run<'a> {
+    folder: &'a Path,
+    case: &'a Case,
+    arrays: &'a Arrays,
+    name: &'a str,
+}
+
+impl Run<'_> {
+    fn rule(&self) -> AdamWL2SP {
+        let Case { beta1, beta2, eps, decay_source, decay_novel, amsgrad, maximize, .. } =
+            self.case;
+        let rule = AdamWL2SPConfig::new()
+            .with_beta_1(*beta1)
+            .with_beta_2(*beta2)
+            .with_epsilon(*eps)
+            .with_source_decay(*decay_source)
+            .with_novel_decay(*decay_novel)
+            .with_amsgrad(*amsgrad)
+            .with_maximize(*maximize)
+            .build()
+            .expect("a valid case");
+        let listed = |names: &[String]| names.iter().any(|name| name == self.name);
+        let rule = if listed(&self.case.source) { rule } else { rule.novel() };
+        if listed(&self.case.decayed) { rule } else { rule.undecayed() }
+    }
+
+    fn follow<const D: usize>(&self, initial: &Array, report: &mut Report) {
+        let rule = self.rule();
+        let mut theta: Tensor<Backend, D> = initial.tensor();
+        let mut state = None;
+        for (step, &lr) in (1..).zip(&self.case.lr) {
+            if let Some(grad) = self.arrays.find(&format!("grad/{step}/{}", self.name)) {
+                (theta, state) = rule.step(lr, theta, grad.tensor(), state);
+            }
+            let expected = self.arrays.get(&format!("param/{step}/{}", self.name));
+            let error = expected.relative_error(&theta.clone().into());
+            let what = format!("{} after step {step}", self.name);
+            report.check(self.folder, "relative error", &what, error, TOLERANCE);
+        }
+    }
+}

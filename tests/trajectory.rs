@@ -1,0 +1,120 @@
+//! Whole trainings against PyTorch: each step's learning rate, loss and gradient norm, and the
+//! final parameters.
+//!
+//! A case is a model folder with `batches.safetensors` (`input_ids/STEP` and the rest),
+//! `case.json` and `expected.safetensors` (`param/NAME`).
+
+use adamw_l2sp::{AdamWL2SPConfig, Groups, ScheduleConfig, ScheduleKind, clip_grad_norm};
+use albert::{AlbertConfig, AlbertForSequenceClassification, AlbertInput, cross_entropy};
+use burn::optim::lr_scheduler::LrScheduler;
+use burn::optim::{GradientsParams, Optimizer};
+use burn::tensor::ElementConversion;
+use serde::Deserialize;
+use tests::{Arrays, Report, TrainingBackend as B, cases, ok, read_json};
+
+/// Of a loss, relative.
+const LOSS: f64 = 1e-5;
+/// Of a gradient norm, relative.
+const GRAD_NORM: f64 = 1e-4;
+/// Of a final parameter, norm-wise relative.
+const PARAMETER: f64 = 1e-4;
+
+#[derive(Deserialize)]
+struct Case {
+    optimizer: OptimizerName,
+    steps: usize,
+    peak_lr: f64,
+    warmup_ratio: f64,
+    schedule: ScheduleKind,
+    lr: Vec<f64>,
+    beta1: f64,
+    beta2: f64,
+    eps: f64,
+    decay_source: f64,
+    decay_novel: f64,
+    max_grad_norm: f64,
+    #[serde(default)]
+    amsgrad: bool,
+    loss: Vec<f64>,
+    grad_norm: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OptimizerName {
+    #[serde(rename = "adamw_l2sp")]
+    AdamWL2SP,
+    AdamwTorch,
+}
+
+#[test]
+fn trainings_follow_pytorch() {
+    let mut report = Report::default();
+    for folder in cases("trajectory") {
+        let case: Case = read_json(&folder.join("case.json"));
+        let recorded = [case.lr.len(), case.loss.len(), case.grad_norm.len()];
+        assert_eq!(recorded, [case.steps; 3], "{}", folder.display());
+
+        let config = ok(AlbertConfig::from_folder(&folder), &folder);
+        let device = Default::default();
+        let loaded =
+            AlbertForSequenceClassification::<B>::from_pretrained(&folder, &config, 0, &device);
+        let (mut model, _) = ok(loaded, &folder);
+        let groups = match case.optimizer {
+            OptimizerName::AdamWL2SP => Groups::new().source("albert"),
+            OptimizerName::AdamwTorch => Groups::new(),
+        };
+        let optimizer = AdamWL2SPConfig::new()
+            .with_beta_1(case.beta1)
+            .with_beta_2(case.beta2)
+            .with_epsilon(case.eps)
+            .with_amsgrad(case.amsgrad)
+            .with_source_decay(case.decay_source)
+            .with_novel_decay(case.decay_novel)
+            .init(&model, groups.biases_and_norms_undecayed());
+        let mut optimizer = ok(optimizer, &folder);
+        let warmup = ScheduleConfig::warmup_steps_for(case.warmup_ratio, case.steps);
+        let schedule =
+            ScheduleConfig::new(case.peak_lr, warmup, case.steps).with_kind(case.schedule).init();
+        let mut schedule = ok(schedule, &folder);
+
+        let batches = Arrays::read(&folder.join("batches.safetensors"));
+        for index in 0..case.steps {
+            let what = format!("step {}", index + 1);
+            let batch = |name: &str| batches.get(&format!("{name}/{}", index + 1));
+            let input = AlbertInput {
+                input_ids: batch("input_ids").int_tensor(),
+                attention_mask: batch("attention_mask").int_tensor(),
+                token_type_ids: batch("token_type_ids").int_tensor(),
+            };
+            let loss = cross_entropy(model.forward(&input), batch("labels").int_tensor());
+            let value: f64 = loss.clone().into_scalar().elem();
+            let error = (value / case.loss[index] - 1.0).abs();
+            report.check(&folder, "loss", &what, error, LOSS);
+
+            let mut grads = GradientsParams::from_grads(loss.backward(), &model);
+            let norm = clip_grad_norm(&mut grads, &model, case.max_grad_norm);
+            let norm: f64 = norm.into_scalar().elem();
+            let error = (norm / case.grad_norm[index] - 1.0).abs();
+            report.check(&folder, "gradient norm", &what, error, GRAD_NORM);
+
+            let lr = schedule.step();
+            let error = (lr - case.lr[index]).abs() / case.peak_lr;
+            report.check(&folder, "learning rate", &what, error, 1e-12);
+            model = optimizer.step(lr, model, grads);
+        }
+
+        let saved = tempfile::tempdir().expect("a folder");
+        ok(model.save_pretrained(&config, saved.path()), &folder);
+        let actual = Arrays::read(&saved.path().join("model.safetensors"));
+        let expected = Arrays::read(&folder.join("expected.safetensors"));
+        for (name, parameter) in expected.below("param/") {
+            // Adam turns the rounding noise of its gradient, zero in exact arithmetic, into steps.
+            if !name.ends_with("attention.key.bias") {
+                let error = parameter.relative_error(actual.get(name));
+                report.check(&folder, "final parameter", name, error, PARAMETER);
+            }
+        }
+    }
+    report.finish();
+}
