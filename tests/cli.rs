@@ -1,1 +1,532 @@
+//! The program as its user sees it: a real model folder and real files, made here, and the built
+//! program run on them.
 
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use albert::{AlbertConfig, AlbertModel, HiddenAct};
+use burn::backend::Flex;
+use safetensors::SafeTensors;
+use serde_json::Value;
+use tempfile::TempDir;
+use tests::{Arrays, own_cases};
+
+/// Pairs that a small model can tell apart, and RTE's splits of them.
+const ENTAILED: [(&str, &str); 4] = [
+    ("A bakery in the old town sold more rolls than ever.", "More rolls were sold."),
+    ("The ferry sailed in January and in spring.", "The ferry sailed in spring."),
+    ("Rain fell on the harbour of the town.", "Rain fell."),
+    ("The mayor said the \"bridge\" stays open.", "The \"bridge\" stays open."),
+];
+const NOT_ENTAILED: [(&str, &str); 4] = [
+    ("The ferry did not sail in January.", "The ferry sailed every day."),
+    ("Rain fell.", "It was dry."),
+    ("The mayor closed the bridge.", "The bridge stays open."),
+    ("A bakery sold rolls.", "Nobody sold a letter, a cow or \"rolls."),
+];
+
+/// A pretrained model, RTE data and a place for outputs.
+struct World {
+    folder: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self { folder: tempfile::tempdir().expect("a folder") };
+        world.write_model("model", &config());
+        world.write_data("data");
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// An ALBERT without a classifier, as pretraining leaves it.
+    fn write_model(&self, name: &str, config: &AlbertConfig) {
+        let folder = self.path(name);
+        let model = AlbertModel::<Flex>::init(config, 7, &Default::default());
+        model.save_pretrained(config, &folder).expect("saved");
+        let tokenizer = own_cases().join("tokens/wordpiece/tokenizer.json");
+        fs::copy(tokenizer, folder.join("tokenizer.json")).expect("copied");
+    }
+
+    fn write_data(&self, name: &str) {
+        let folder = self.path(name);
+        fs::create_dir(&folder).expect("made");
+        for (split, repeats, labelled) in [("train", 3, true), ("dev", 1, true), ("test", 1, false)]
+        {
+            fs::write(folder.join(format!("{split}.tsv")), tsv(repeats, labelled))
+                .expect("written");
+        }
+    }
+
+    fn run(&self, args: &[&str]) -> Run {
+        self.run_with_input(args, "")
+    }
+
+    fn run_with_input(&self, args: &[&str], input: &str) -> Run {
+        let mut child = self.command(args).spawn().expect("started");
+        let mut stdin = child.stdin.take().expect("piped");
+        // A program that does not read its input may be gone already.
+        stdin.write_all(input.as_bytes()).ok();
+        drop(stdin);
+        Run::new(child.wait_with_output().expect("finished"))
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_program"));
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// A fine-tuning run with small sizes and more `args`, into the folder `output`.
+    fn finetune(&self, output: &str, args: &[&str]) -> Run {
+        let base = ["finetune", "--model", "model", "--data", "data", "--batch-size", "8"];
+        let sizes = ["--max-length", "40", "--output", output];
+        let rate: &[&str] =
+            if args.contains(&"--learning-rate") { &[] } else { &["--learning-rate", "5e-3"] };
+        let args = [rate, args].concat();
+        let args = args.as_slice();
+        self.run(&[&base[..], &sizes, args].concat())
+    }
+
+    fn metrics(&self, output: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.path(output).join("metrics.jsonl")).expect("metrics");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    fn json(&self, file: &str) -> Value {
+        let text = fs::read_to_string(self.path(file)).expect("read");
+        serde_json::from_str(&text).expect("JSON")
+    }
+}
+
+fn config() -> AlbertConfig {
+    AlbertConfig {
+        vocab_size: 220,
+        embedding_size: 16,
+        hidden_size: 32,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        intermediate_size: 64,
+        max_position_embeddings: 64,
+        hidden_act: HiddenAct::GeluNew,
+        hidden_dropout_prob: 0.1,
+        attention_probs_dropout_prob: 0.1,
+        initializer_range: 0.1,
+        ..AlbertConfig::base_v2()
+    }
+}
+
+fn tsv(repeats: usize, labelled: bool) -> String {
+    let mut text = String::from("index\tsentence1\tsentence2");
+    text.push_str(if labelled { "\tlabel\n" } else { "\n" });
+    let pairs = ENTAILED.iter().map(|pair| (pair, "entailment"));
+    let pairs = pairs.chain(NOT_ENTAILED.iter().map(|pair| (pair, "not_entailment")));
+    let rows: Vec<_> = pairs.collect();
+    for index in 0..rows.len() * repeats {
+        let ((premise, hypothesis), label) = rows[index % rows.len()];
+        text.push_str(&format!("{index}\t{premise}\t{hypothesis}"));
+        text.push_str(&if labelled { format!("\t{label}\n") } else { "\n".to_string() });
+    }
+    text
+}
+
+/// What a run of the program left.
+struct Run {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Run {
+    fn new(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+
+    #[track_caller]
+    fn succeeds(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Ends with `code` and one clear message that contains all `parts`.
+    #[track_caller]
+    fn fails(self, code: i32, parts: &[&str]) -> Self {
+        assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
+        for part in parts {
+            assert!(self.stderr.contains(part), "`{part}` is not in: {}", self.stderr);
+        }
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+        assert!(!self.stderr.contains("internal error"), "{}", self.stderr);
+        self
+    }
+}
+
+#[test]
+fn the_help_is_as_reviewed() {
+    let world = World { folder: tempfile::tempdir().expect("a folder") };
+    for command in ["", "finetune", "evaluate", "predict"] {
+        let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        let name = if command.is_empty() { "help" } else { command };
+        insta::assert_snapshot!(name, world.run(&args).succeeds().stdout);
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    let world = World { folder: tempfile::tempdir().expect("a folder") };
+    world.run(&[]).fails(2, &["Usage"]);
+    world.run(&["finetun"]).fails(2, &["finetun"]);
+    world.run(&["finetune", "--epoch", "x"]).fails(2, &["--epoch"]);
+    world.run(&["finetune"]).fails(2, &["--model", "--data"]);
+    world.run(&["predict", "--model", "m"]).fails(2, &["--premise"]);
+    world.run(&["predict", "--model", "m", "--premise", "p"]).fails(2, &["--hypothesis"]);
+    world
+        .run(&["finetune", "--model", "m", "--data", "d", "--beta-2", "1", "--epsilon", "-1"])
+        .fails(2, &["--beta-2 is 1", "--epsilon is -1"]);
+    world
+        .run(&["finetune", "--model", "m", "--data", "d", "--dashboard", "tui"])
+        .fails(2, &["--dashboard tui needs a terminal"]);
+}
+
+#[test]
+fn a_run_leaves_its_whole_folder() {
+    let world = World::new();
+    let run = world.finetune("out", &["--dashboard", "plain"]).succeeds();
+    assert!(run.stdout.starts_with("accuracy "), "{}", run.stdout);
+    assert!(run.stderr.contains("classifier.bias, classifier.weight"), "{}", run.stderr);
+    assert!(run.stderr.contains("step 9/9") && run.stderr.contains("ETA"), "{}", run.stderr);
+
+    // Three steps and an evaluation, three times.
+    let metrics = world.metrics("out");
+    assert_eq!(metrics.len(), 12);
+    for (index, line) in metrics.iter().enumerate() {
+        let keys: Vec<&str> =
+            line.as_object().expect("an object").keys().map(String::as_str).collect();
+        if index % 4 == 3 {
+            assert_eq!(keys, ["epoch", "eval_accuracy", "eval_loss", "step"]);
+            assert_eq!(line["epoch"], index / 4 + 1);
+        } else {
+            assert_eq!(keys, ["step", "epoch", "loss", "learning_rate", "grad_norm", "distance"]);
+            assert_eq!(line["step"], index - index / 4 + 1);
+        }
+    }
+    assert_eq!(metrics[0]["learning_rate"], 0.0);
+    assert_eq!(metrics[0]["distance"], 0.0, "the first step's rate is 0");
+    assert!(metrics[1]["distance"].as_f64() > Some(0.0));
+
+    let summary = world.json("out/summary.json");
+    assert_eq!(summary["eval_accuracy"], metrics[11]["eval_accuracy"]);
+    assert_eq!(summary["eval_loss"], metrics[11]["eval_loss"]);
+    let accuracy = summary["eval_accuracy"].as_f64().expect("a number");
+    assert_eq!(summary["failed"], accuracy <= 0.5);
+    assert!(summary["best_eval_accuracy"].as_f64() >= Some(accuracy));
+    assert!(summary["train_seconds"].as_f64() > Some(0.0));
+    assert!(summary["examples_per_second"].as_f64() > Some(0.0));
+
+    let saved = world.json("out/model/config.json");
+    assert_eq!(saved["id2label"]["0"], "entailment");
+    assert_eq!(saved["label2id"]["not_entailment"], 1);
+    assert_eq!(saved["architectures"][0], "AlbertForSequenceClassification");
+    assert_eq!(world.json("out/model/tokenizer_config.json")["model_max_length"], 40);
+    let names: Vec<_> = fs::read_dir(world.path("out")).expect("read").flatten().collect();
+    assert_eq!(names.len(), 4, "nothing but config, metrics, summary, model: {names:?}");
+
+    // config.toml makes the same run again.
+    let again = ["finetune", "--config", "out/config.toml", "--output", "again"];
+    world.run(&again).succeeds();
+    assert_eq!(world.metrics("again"), metrics);
+}
+
+#[test]
+fn the_same_seeds_give_the_same_bits() {
+    let world = World::new();
+    let weights = |output: &str| {
+        fs::read(world.path(output).join("model/model.safetensors")).expect("weights")
+    };
+    world.finetune("a", &["--dashboard", "off"]).succeeds();
+    world.finetune("b", &["--dashboard", "off"]).succeeds();
+    assert_eq!(world.metrics("a"), world.metrics("b"));
+    assert_eq!(weights("a"), weights("b"));
+    world.finetune("c", &["--seed", "1"]).succeeds();
+    world.finetune("d", &["--data-seed", "1"]).succeeds();
+    assert_ne!(world.metrics("a"), world.metrics("c"));
+    assert_ne!(world.metrics("a"), world.metrics("d"));
+}
+
+#[test]
+fn accumulated_batches_are_one_large_batch() {
+    let world = World::new();
+    let calm =
+        AlbertConfig { hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0, ..config() };
+    let calm = AlbertConfig { classifier_dropout_prob: Some(0.0), ..calm };
+    world.write_model("calm", &calm);
+    // 24 examples in steps of 10: the last step of an epoch has 4.
+    let run = |output: &str, extra: &[&str]| {
+        let base = ["finetune", "--model", "calm", "--data", "data", "--max-length", "40"];
+        let sizes = ["--learning-rate", "5e-3", "--output", output];
+        world.run(&[&base[..], &sizes, extra].concat()).succeeds();
+        world.metrics(output)
+    };
+    let whole = run("whole", &["--batch-size", "10"]);
+    let parts = run("parts", &["--batch-size", "5", "--gradient-accumulation", "2"]);
+    assert_eq!(parts.len(), whole.len());
+    for (a, b) in whole.iter().zip(&parts) {
+        for key in ["loss", "grad_norm", "distance", "learning_rate", "eval_loss"] {
+            if let (Some(a), Some(b)) = (a[key].as_f64(), b[key].as_f64()) {
+                assert!((a - b).abs() <= 2e-4 * a.abs().max(1e-3), "{key}: {a} {b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_can_be_cut_short() {
+    let world = World::new();
+    world.finetune("steps", &["--max-steps", "4"]).succeeds();
+    let metrics = world.metrics("steps");
+    let steps = metrics.iter().filter(|line| line.get("loss").is_some()).count();
+    assert_eq!(steps, 4);
+    // The schedule ends with the run.
+    let rates: Vec<f64> =
+        metrics.iter().filter_map(|line| line["learning_rate"].as_f64()).collect();
+    assert_eq!(rates[0], 0.0);
+    assert!((rates[3] - 5e-3 / 3.0).abs() < 1e-12, "{rates:?}");
+    assert!(metrics.last().expect("a line").get("eval_accuracy").is_some());
+
+    world.finetune("examples", &["--max-examples", "9", "--epochs", "1"]).succeeds();
+    assert_eq!(world.metrics("examples").len(), 3);
+}
+
+#[test]
+fn adamw_pulls_to_zero_and_l2sp_to_the_start() {
+    let world = World::new();
+    let distance = |output: &str, args: &[&str]| {
+        world.finetune(output, args).succeeds();
+        let metrics = world.metrics(output);
+        metrics.iter().rev().find_map(|line| line["distance"].as_f64()).expect("a distance")
+    };
+    let free = distance("free", &["--source-decay", "0"]);
+    let held = distance("held", &["--source-decay", "50"]);
+    let adamw = distance("adamw", &["--optimizer", "adamw"]);
+    let shrunk = distance("shrunk", &["--optimizer", "adamw", "--weight-decay", "50"]);
+    assert!(held < 0.9 * free, "{held} {free}");
+    assert!((adamw - free).abs() < 1e-9, "without decay they are one: {adamw} {free}");
+    assert!(shrunk > 1.1 * free, "{shrunk} {free}");
+}
+
+#[test]
+fn evaluate_and_predict_use_what_finetune_wrote() {
+    let world = World::new();
+    world.finetune("out", &["--epochs", "8"]).succeeds();
+    let summary = world.json("out/summary.json");
+
+    // The output folder or the model in it; the length is the one of the fine-tuning.
+    for model in ["out", "out/model"] {
+        let run = world.run(&["evaluate", "--model", model, "--data", "data", "--json"]).succeeds();
+        let result: Value = serde_json::from_str(&run.stdout).expect("JSON");
+        assert_eq!(result["eval_accuracy"], summary["eval_accuracy"]);
+        let (a, b) = (result["eval_loss"].as_f64(), summary["eval_loss"].as_f64());
+        assert!((a.expect("a loss") - b.expect("a loss")).abs() < 1e-6);
+        assert_eq!(result["examples"], 8);
+    }
+    let run = world.run(&["evaluate", "--model", "out", "--data", "data/train.tsv"]).succeeds();
+    assert!(run.stdout.starts_with("accuracy ") && run.stdout.contains("of 24"), "{}", run.stdout);
+    world
+        .run(&["evaluate", "--model", "out", "--data", "data", "--split", "test"])
+        .fails(1, &["test.tsv", "label"]);
+
+    let (premise, hypothesis) = ENTAILED[0];
+    let one = world
+        .run(&["predict", "--model", "out", "--premise", premise, "--hypothesis", hypothesis])
+        .succeeds();
+    let first: Value = serde_json::from_str(&one.stdout).expect("one JSON object");
+    let probabilities = first["probabilities"].as_object().expect("by label");
+    let sum: f64 = probabilities.values().filter_map(Value::as_f64).sum();
+    assert!((sum - 1.0).abs() < 1e-6);
+    let label = first["label"].as_str().expect("a name");
+    assert!(probabilities.values().all(|other| other.as_f64() <= probabilities[label].as_f64()));
+
+    // A file, standard input in both formats, and a written file agree.
+    let predict = ["predict", "--model", "out", "--input"];
+    let file = world.run(&[&predict[..], &["data/dev.tsv"]].concat()).succeeds().stdout;
+    let rows: Vec<Value> =
+        file.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(rows.len(), 8);
+    assert_eq!(rows[0]["label"], first["label"]);
+    assert_eq!((&rows[7]["idx"], &rows[0]["idx"]), (&Value::from(7), &Value::from(0)));
+    let stdin = world.run_with_input(&[&predict[..], &["-"]].concat(), &tsv(1, false)).succeeds();
+    assert_eq!(stdin.stdout, file);
+    let jsonl: String = ENTAILED
+        .iter()
+        .chain(&NOT_ENTAILED)
+        .map(|(premise, hypothesis)| {
+            format!("{}\n", serde_json::json!({ "premise": premise, "hypothesis": hypothesis }))
+        })
+        .collect();
+    let stdin = world.run_with_input(&[&predict[..], &["-"]].concat(), &jsonl).succeeds();
+    assert_eq!(stdin.stdout, file);
+    let written =
+        world.run(&[&predict[..], &["data/dev.tsv", "--output", "rows.jsonl"]].concat()).succeeds();
+    assert_eq!(written.stdout, "");
+    assert_eq!(fs::read_to_string(world.path("rows.jsonl")).expect("read"), file);
+
+    let glue =
+        world.run(&[&predict[..], &["data/test.tsv", "--format", "glue"]].concat()).succeeds();
+    let expected: String = std::iter::once("index\tprediction\n".to_string())
+        .chain(
+            rows.iter()
+                .map(|row| format!("{}\t{}\n", row["idx"], row["label"].as_str().expect("a name"))),
+        )
+        .collect();
+    assert_eq!(glue.stdout, expected);
+}
+
+#[test]
+fn unusable_data_is_named_by_file_and_row() {
+    let world = World::new();
+    let break_train =
+        |text: String| fs::write(world.path("data/train.tsv"), text).expect("written");
+
+    break_train(tsv(1, true).replacen("not_entailment", "neutral", 1));
+    world.finetune("out", &[]).fails(1, &["train.tsv", "neutral", "6"]);
+    break_train(tsv(1, true).replacen("\tnot_entailment\n", "\n", 1));
+    world.finetune("out", &[]).fails(1, &["train.tsv", "6"]);
+    break_train("index\tsentence1\tlabel\n0\ta\tentailment\n".into());
+    world.finetune("out", &[]).fails(1, &["train.tsv", "sentence2"]);
+    break_train("index\tsentence1\tsentence2\tlabel\n".into());
+    world.finetune("out", &[]).fails(1, &["train.tsv"]);
+    break_train(String::new());
+    world.finetune("out", &[]).fails(1, &["train.tsv"]);
+    fs::remove_file(world.path("data/train.tsv")).expect("removed");
+    world.finetune("out", &[]).fails(1, &["train"]);
+    assert!(!world.path("out").exists(), "nothing half-written");
+}
+
+#[test]
+fn an_unusable_model_folder_is_named_by_file_and_key() {
+    let world = World::new();
+    let finetune = |model: &str, args: &[&str]| {
+        let base = ["finetune", "--model", model, "--data", "data", "--output", "out"];
+        let sizes: &[&str] =
+            if args.contains(&"--max-length") { &[] } else { &["--max-length", "40"] };
+        world.run(&[&base[..], sizes, args].concat())
+    };
+
+    finetune("nowhere", &[]).fails(1, &["nowhere", "config.json"]);
+    finetune("model", &["--max-length", "65"]).fails(1, &["65", "64"]);
+
+    world.write_model("keyless", &config());
+    let text = fs::read_to_string(world.path("keyless/config.json")).expect("read");
+    let mut keys: Value = serde_json::from_str(&text).expect("JSON");
+    keys.as_object_mut().expect("an object").remove("hidden_size");
+    fs::write(world.path("keyless/config.json"), keys.to_string()).expect("written");
+    finetune("keyless", &[]).fails(1, &["config.json", "hidden_size"]);
+    keys["hidden_size"] = 33.into();
+    fs::write(world.path("keyless/config.json"), keys.to_string()).expect("written");
+    finetune("keyless", &[]).fails(1, &["config.json", "num_attention_heads"]);
+
+    let small = AlbertConfig { vocab_size: 100, ..config() };
+    world.write_model("small", &small);
+    finetune("small", &[]).fails(1, &["tokenizer.json", "100"]);
+
+    let weights = world.path("model/model.safetensors");
+    let whole = fs::read(&weights).expect("read");
+    for length in [0, 4, 8, 100, whole.len() / 2, whole.len() - 1] {
+        fs::write(&weights, &whole[..length]).expect("written");
+        finetune("model", &[]).fails(1, &["model.safetensors"]);
+    }
+    fs::copy(own_cases().join("optim/plain/tensors.safetensors"), &weights).expect("copied");
+    finetune("model", &[]).fails(1, &["model.safetensors", "word_embeddings.weight"]);
+    fs::remove_file(&weights).expect("removed");
+    finetune("model", &[]).fails(1, &["model.safetensors"]);
+    fs::write(&weights, &whole).expect("written");
+
+    fs::write(world.path("model/tokenizer.json"), "{}").expect("written");
+    finetune("model", &[]).fails(1, &["tokenizer.json"]);
+    assert!(!world.path("out").exists(), "nothing half-written");
+
+    // A model that was never fine-tuned predicts nothing.
+    world
+        .run(&["evaluate", "--model", "small", "--data", "data", "--max-length", "40"])
+        .fails(1, &["small"]);
+}
+
+#[test]
+fn an_output_folder_in_use_is_left_alone() {
+    let world = World::new();
+    world.finetune("out", &["--max-steps", "1"]).succeeds();
+    let before = world.metrics("out");
+    world.finetune("out", &["--max-steps", "2"]).fails(1, &["out", "--overwrite"]);
+    assert_eq!(world.metrics("out"), before);
+    world.finetune("out", &["--max-steps", "2", "--overwrite"]).succeeds();
+    assert_ne!(world.metrics("out"), before);
+
+    // Not a folder, and (whoever runs this) not a place to write to.
+    fs::write(world.path("file"), "").expect("written");
+    world.finetune("file", &[]).fails(1, &["file"]);
+    world.finetune("file/below", &[]).fails(1, &["file/below"]);
+}
+
+#[test]
+fn a_nan_stops_the_run_and_keeps_the_last_good_weights() {
+    let world = World::new();
+    let run = world.finetune("out", &["--learning-rate", "1e30", "--warmup-ratio", "0"]);
+    run.fails(1, &["step ", "smaller --learning-rate", "out/model"]);
+    let steps = world.metrics("out");
+    assert!(!steps.is_empty() && steps.iter().all(|line| line["loss"].is_f64()), "{steps:?}");
+    let weights = world.path("out/model/model.safetensors");
+    let arrays = Arrays::read(&weights);
+    for name in arrays.names() {
+        assert!(arrays.get(name).values.iter().all(|value| value.is_finite()), "{name}");
+    }
+    world.run(&["evaluate", "--model", "out", "--data", "data"]).succeeds();
+}
+
+#[test]
+fn an_interrupted_run_keeps_its_work() {
+    let world = World::new();
+    let args = ["finetune", "--model", "model", "--data", "data", "--max-length", "40"];
+    let more = ["--epochs", "100000", "--output", "out", "--dashboard", "off"];
+    let mut child = world.command(&[&args[..], &more[..]].concat()).spawn().expect("started");
+    let metrics = world.path("out/metrics.jsonl");
+    let patience = Instant::now() + Duration::from_secs(60);
+    while fs::metadata(&metrics).map_or(0, |metadata| metadata.len()) == 0 {
+        assert!(Instant::now() < patience, "no step within a minute");
+        assert!(child.try_wait().expect("a child").is_none(), "ended by itself");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.expect("kill").success());
+    let run = Run::new(child.wait_with_output().expect("finished"));
+    run.fails(130, &["stopped after step", "out/model"]);
+    let bytes = fs::read(world.path("out/model/model.safetensors")).expect("weights");
+    SafeTensors::deserialize(&bytes).expect("a whole file");
+    let summary = world.json("out/summary.json");
+    let steps = world.metrics("out").iter().filter(|line| line.get("loss").is_some()).count();
+    assert_eq!(summary["steps"], steps);
+}
+
+#[test]
+fn a_broken_settings_file_is_named_with_its_line() {
+    let world = World::new();
+    fs::write(world.path("run.toml"), "epochs = 1\nlearning-rat = 1.0\n").expect("written");
+    let run = world.run(&["finetune", "--config", "run.toml"]);
+    run.fails(2, &["run.toml", "line 2", "learning-rat"]);
+    let run = world.run(&["finetune", "--config", "missing.toml"]);
+    run.fails(1, &["missing.toml"]);
+}

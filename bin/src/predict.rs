@@ -85,6 +85,9 @@ struct Prediction {
 pub fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
     let folder = ModelFolder::open_fine_tuned(&args.model, args.max_length)?;
     let examples = read(args)?;
+    if examples.is_empty() {
+        return Err(ProgramError::Mismatch("standard input: there is no pair in it".into()));
+    }
     let predictions = run::<Inference>(args, &folder, &examples, &backend::device())?;
     let text = format(args.format, &folder, &predictions);
     if args.output == Path::new("-") {

@@ -54,7 +54,8 @@ impl<B: Backend> Anchors<B> {
 
     /// The values that a safetensors file holds under the paths and in the shapes of `model`'s own
     /// parameters, as `burn-store` writes them. For a file of another layout (PyTorch's transposed
-    /// linear layers, other names) give [`from_store`](Self::from_store) a store with adapters.
+    /// linear layers, other names) or with more in it than the model (a pretraining head) give
+    /// [`from_store`](Self::from_store) a store with adapters or a filter.
     ///
     /// # Errors
     /// As [`from_store`](Self::from_store).
@@ -90,7 +91,8 @@ impl<B: Backend> Anchors<B> {
             source_name: source_name.clone(),
             reason,
         };
-        let mut loaded = model.clone();
+        // By way of the record: clones share a batch norm's running statistics with the original.
+        let mut loaded = model.clone().load_record(model.clone().into_record());
         let result = loaded.load_from(store).map_err(|error| unreadable(error.to_string()))?;
 
         let mut mismatches = Vec::new();
@@ -147,7 +149,7 @@ impl<B: Backend> Anchors<B> {
         self.values.insert(path, anchor);
     }
 
-    /// ‖θ − θ⁰‖² over the anchored parameters of `model`, a tensor of one element on the model's
+    /// ‖θ − θ⁰‖² over the anchored parameters of `model` that are trained, a tensor of one element on the model's
     /// device: nothing waits for the host.
     pub fn squared_distance<AB, M>(&self, model: &M) -> Tensor<B, 1>
     where
@@ -168,6 +170,9 @@ impl<B: Backend> Anchors<B> {
         is_source: impl Fn(&str) -> bool,
         partial: bool,
     ) -> Result<Self, OptimizerError> {
+        if partial {
+            self.values.retain(|path, _| is_source(path));
+        }
         let shapes: BTreeMap<&str, &Shape> = parameters
             .iter()
             .map(|parameter| (parameter.path.as_str(), &parameter.shape))
@@ -282,7 +287,8 @@ impl<AB: AutodiffBackend> ModuleVisitor<AB> for Distance<'_, AB::InnerBackend> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<AB, D>>) {
         let Some(anchor) = self.anchors.get::<D>(&self.path.path()) else { return };
-        if self.seen.contains(&param.id) {
+        // A batch norm's running statistics are float parameters to a visitor, but not to us.
+        if self.seen.contains(&param.id) || !param.is_require_grad() {
             return;
         }
         self.seen.push(param.id);

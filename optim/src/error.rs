@@ -64,6 +64,13 @@ pub enum OptimizerError {
         names: Vec<String>,
     },
 
+    /// A record of another module's optimizer.
+    #[error("the record holds parameters that the model has not: {}", .names.join(", "))]
+    ForeignRecord {
+        /// The parameters' paths.
+        names: Vec<String>,
+    },
+
     /// The file or store that should give the anchors cannot be read.
     #[error("cannot read the anchors{}: {reason}", .source_name.as_ref().map(|name| format!(" from {name}")).unwrap_or_default())]
     UnreadableAnchors {

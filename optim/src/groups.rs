@@ -86,7 +86,8 @@ impl<B: Backend> Groups<B> {
 
     /// Source is whatever parameter `module` has under the same path, pulled back to the value it
     /// has *there*. What only one of the two has is no error: a pretrained model has heads that a
-    /// fine-tuned one lacks, and the other way round.
+    /// fine-tuned one lacks, and the other way round. Where both have a head of the same name but
+    /// not of the same size, add [`novel("head")`](Self::novel).
     pub fn source_in<M: Module<B>>(module: &M) -> Self {
         let anchors = Anchors::from_module(module);
         let mut groups = Self::source_names(anchors.names());
@@ -213,8 +214,11 @@ pub(crate) struct Resolved<B: Backend> {
     pub(crate) anchors: Anchors<B>,
 }
 
+/// Whether a rule is about a parameter.
+type Selects<'a> = Box<dyn Fn(&Parameter) -> bool + 'a>;
+
 impl Selector {
-    fn compile(&self) -> Result<Box<dyn Fn(&Parameter) -> bool + '_>, OptimizerError> {
+    fn compile(&self) -> Result<Selects<'_>, OptimizerError> {
         Ok(match self {
             Self::Path(path) => Box::new(move |parameter| {
                 parameter

@@ -67,6 +67,28 @@ impl<B: AutodiffBackend> AdamWL2SPOptimizer<B> {
         visitor.anchors
     }
 
+    /// What the optimizer remembers, to be recorded; the same as the [`Optimizer`] trait's.
+    pub fn to_record(&self) -> AdamWL2SPRecord<B> {
+        self.states.clone().into_iter().collect()
+    }
+
+    /// Go on from `record`. The [`Optimizer`] trait's `load_record` does the same unchecked.
+    ///
+    /// # Errors
+    /// [`OptimizerError::ForeignRecord`] if the record holds parameters that the model has not.
+    pub fn try_load_record(mut self, record: AdamWL2SPRecord<B>) -> Result<Self, OptimizerError> {
+        let names: Vec<String> = record
+            .iter()
+            .map(|(path, _)| path.clone())
+            .filter(|path| !self.roles.contains_key(path))
+            .collect();
+        if !names.is_empty() {
+            return Err(OptimizerError::ForeignRecord { names });
+        }
+        self.states = record.into_iter().collect();
+        Ok(self)
+    }
+
     fn step_with<M: AutodiffModule<B>>(
         &mut self,
         lr: LearningRate,
@@ -80,6 +102,7 @@ impl<B: AutodiffBackend> AdamWL2SPOptimizer<B> {
     ///
     /// # Panics
     /// If the module given to `step` is not of the structure given to `init`.
+    #[expect(clippy::panic, reason = "a programming error, and Optimizer::step cannot fail")]
     fn rule(&self, path: &str) -> AdamWL2SP {
         let role = self.roles.get(path).unwrap_or_else(|| {
             panic!("the optimizer was made for a module without the parameter `{path}`")
@@ -102,7 +125,7 @@ impl<M: AutodiffModule<B>, B: AutodiffBackend> Optimizer<M, B> for AdamWL2SPOpti
     }
 
     fn to_record(&self) -> Self::Record {
-        self.states.clone().into_iter().collect()
+        self.to_record()
     }
 
     fn load_record(mut self, record: Self::Record) -> Self {

@@ -5,7 +5,7 @@ use adamw_l2sp::{
 };
 use burn::backend::{Autodiff, Flex};
 use burn::module::{AutodiffModule, Param};
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::optim::{GradientsParams, MultiGradientsParams, Optimizer};
 use burn::prelude::*;
 use burn::record::{BinBytesRecorder, FullPrecisionSettings, Recorder};
@@ -200,6 +200,49 @@ fn anchors_of_another_shape_are_listed() {
 }
 
 #[test]
+fn a_head_of_the_same_name_and_another_size_is_novel_where_said() {
+    let model = net();
+    let mut pretrained = model.clone();
+    pretrained.head = linear(4, 9);
+    let groups = || Groups::source_in(&pretrained.valid());
+    let error = message(config().init(&model, groups()));
+    assert!(error.contains("head.weight: anchor [4, 9], parameter [4, 2]"), "{error}");
+    let optimizer = config().init(&model, groups().novel("head")).unwrap();
+    assert!(!optimizer.roles()["head.weight"].source);
+    assert!(optimizer.roles()["encoder.0.weight"].source);
+}
+
+#[test]
+fn a_record_of_another_model_is_refused() {
+    let mut larger = net();
+    larger.encoder.push(linear(4, 4));
+    let groups = || Groups::new().source("encoder");
+    let trained = config().init(&larger, groups()).unwrap();
+    let (_, trained) = train(larger, trained, 0..1);
+    let optimizer = config().init(&net(), groups()).unwrap();
+    let error = message(optimizer.try_load_record(trained.to_record()));
+    assert_eq!(
+        error,
+        "the record holds parameters that the model has not: encoder.2.bias, encoder.2.weight"
+    );
+}
+
+#[test]
+fn running_statistics_are_no_distance() {
+    let device = Default::default();
+    let norm: BatchNorm<B> = BatchNormConfig::new(3).init(&device);
+    // A copy of its own: clones share the statistics.
+    let anchors = Anchors::from_module(&norm.valid());
+    norm.forward(Tensor::<B, 2>::ones([4, 3], &device) * 5.0);
+    norm.forward(Tensor::<B, 2>::ones([4, 3], &device) * 7.0);
+    assert_ne!(
+        norm.running_mean.value().into_data(),
+        Tensor::<B, 1>::zeros([3], &device).into_data()
+    );
+    assert_eq!(anchors.squared_distance(&norm).into_scalar(), 0.0);
+}
+
+#[test]
 fn explicit_anchors_must_match_both_ways() {
     let model = net();
     let anchors = Anchors::from_module(&model.valid());
@@ -270,7 +313,7 @@ fn a_resumed_run_keeps_the_original_anchors_bit_for_bit() {
 
     let (halfway, optimizer) = train(start.clone(), fresh(&start), 0..4);
     let recorder = BinBytesRecorder::<FullPrecisionSettings>::default();
-    let record = Optimizer::<Net<B>, B>::to_record(&optimizer);
+    let record = optimizer.to_record();
     let bytes = Recorder::<B>::record(&recorder, record, ()).unwrap();
 
     // The weights travel through a safetensors file into a new model, whose parameters have other
@@ -281,7 +324,7 @@ fn a_resumed_run_keeps_the_original_anchors_bit_for_bit() {
     let mut resumed = net();
     resumed.load_from(&mut SafetensorsStore::from_file(&file)).unwrap();
     let record = Recorder::<B>::load(&recorder, bytes, &Default::default()).unwrap();
-    let optimizer = Optimizer::<Net<B>, B>::load_record(fresh(&resumed), record);
+    let optimizer = fresh(&resumed).try_load_record(record).unwrap();
 
     let anchor = optimizer.anchors(&resumed).get::<2>("encoder.0.weight").unwrap();
     assert_eq!(anchor.into_data(), start.encoder[0].weight.val().inner().into_data());

@@ -209,7 +209,7 @@ pub enum RteError {
 
     /// A tokenizer that has no padding token.
     #[error(
-        "{path}: no padding token: neither padding settings, nor a token <pad> or [PAD], nor a pad_token_id in config.json beside it"
+        "{path}: no padding token: neither a token <pad> or [PAD], nor padding settings, nor a pad_token_id in config.json beside it"
     )]
     NoPadToken {
         /// The tokenizer's file.

@@ -108,7 +108,7 @@ impl PairTokenizer {
         self.max_token_id
     }
 
-    /// The id for padding: of the file's padding settings, else of a token `<pad>` or `[PAD]`, else `pad_token_id` of
+    /// The id for padding: of a token `<pad>` or `[PAD]`, else of the file's padding settings, else `pad_token_id` of
     /// the `config.json` beside it.
     pub fn pad_token_id(&self) -> u32 {
         self.pad_token_id
@@ -209,10 +209,10 @@ impl PairTokenizer {
 }
 
 fn pad_token_id(tokenizer: &Tokenizer, folder: &Path) -> Option<u32> {
-    tokenizer
-        .get_padding()
-        .map(|padding| padding.pad_id)
-        .or_else(|| ["<pad>", "[PAD]"].iter().find_map(|token| tokenizer.token_to_id(token)))
+    ["<pad>", "[PAD]"]
+        .iter()
+        .find_map(|token| tokenizer.token_to_id(token))
+        .or_else(|| tokenizer.get_padding().map(|padding| padding.pad_id))
         .or_else(|| {
             let config = fs::read(folder.join("config.json")).ok()?;
             let config: Value = serde_json::from_slice(&config).ok()?;
@@ -369,7 +369,7 @@ mod tests {
                 plain.encode(&first, &second).unwrap()
             );
         }
-        assert_eq!(own.pad_token_id(), 7);
+        assert_eq!(own.pad_token_id(), PAD);
     }
 
     #[test]
@@ -378,16 +378,17 @@ mod tests {
         assert_eq!(load(&json, 9).unwrap().pad_token_id(), PAD);
         json["padding"] =
             serde_json::to_value(PaddingParams { pad_id: 4, ..Default::default() }).unwrap();
-        assert_eq!(load(&json, 9).unwrap().pad_token_id(), 4);
-        json["padding"] = Value::Null;
+        assert_eq!(load(&json, 9).unwrap().pad_token_id(), PAD);
         json["model"]["vocab"].as_object_mut().unwrap().remove("<pad>");
         json["model"]["vocab"]["[PAD]"] = 5.into();
         assert_eq!(load(&json, 9).unwrap().pad_token_id(), 5);
         json["model"]["vocab"].as_object_mut().unwrap().remove("[PAD]");
+        assert_eq!(load(&json, 9).unwrap().pad_token_id(), 4);
+        json["padding"] = Value::Null;
         let folder = folder(&json);
         assert_eq!(
             error(&folder, 9),
-            "FOLDER/tokenizer.json: no padding token: neither padding settings, nor a token <pad> or [PAD], nor a pad_token_id in config.json beside it"
+            "FOLDER/tokenizer.json: no padding token: neither a token <pad> or [PAD], nor padding settings, nor a pad_token_id in config.json beside it"
         );
         fs::write(folder.path().join("config.json"), r#"{"pad_token_id": 6}"#).unwrap();
         assert_eq!(PairTokenizer::from_folder(folder.path(), 9).unwrap().pad_token_id(), 6);
