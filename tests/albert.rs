@@ -3,6 +3,12 @@
 //! An `albert` case is a model folder with `inputs.safetensors` and `expected.safetensors`
 //! (`logits`, `loss`, `grad/NAME`); a `pretraining` case expects `prediction_logits` and
 //! `sop_logits` instead of `logits`.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
 
 use std::path::Path;
 

@@ -1,5 +1,11 @@
 //! The program as its user sees it: a real model folder and real files, made here, and the built
 //! program run on them.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
 
 use std::fs;
 use std::io::Write;
@@ -221,7 +227,7 @@ fn a_run_leaves_its_whole_folder() {
             assert_eq!(keys, ["epoch", "eval_accuracy", "eval_loss", "step"]);
             assert_eq!(line["epoch"], index / 4 + 1);
         } else {
-            assert_eq!(keys, ["step", "epoch", "loss", "learning_rate", "grad_norm", "distance"]);
+            assert_eq!(keys, ["distance", "epoch", "grad_norm", "learning_rate", "loss", "step"]);
             assert_eq!(line["step"], index - index / 4 + 1);
         }
     }
@@ -310,6 +316,16 @@ fn a_run_can_be_cut_short() {
 
     world.finetune("examples", &["--max-examples", "9", "--epochs", "1"]).succeeds();
     assert_eq!(world.metrics("examples").len(), 3);
+}
+
+#[test]
+fn a_training_file_has_its_validation_split_beside_it() {
+    let world = World::new();
+    world.finetune("folder", &["--max-steps", "1"]).succeeds();
+    let base = ["finetune", "--model", "model", "--batch-size", "8", "--max-length", "40"];
+    let more = ["--learning-rate", "5e-3", "--data", "data/train.tsv", "--output", "file"];
+    world.run(&[&base[..], &more, &["--max-steps", "1"]].concat()).succeeds();
+    assert_eq!(world.metrics("file"), world.metrics("folder"));
 }
 
 #[test]

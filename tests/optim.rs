@@ -2,6 +2,12 @@
 //!
 //! A case holds `case.json` and `tensors.safetensors` with `init/NAME`, `grad/STEP/NAME` and
 //! `param/STEP/NAME`; a parameter without a gradient at a step is left alone.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
 
 use std::path::Path;
 

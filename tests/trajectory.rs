@@ -3,6 +3,12 @@
 //!
 //! A case is a model folder with `batches.safetensors` (`input_ids/STEP` and the rest),
 //! `case.json` and `expected.safetensors` (`param/NAME`).
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
 
 use adamw_l2sp::{AdamWL2SPConfig, Groups, ScheduleConfig, ScheduleKind, clip_grad_norm};
 use albert::{AlbertConfig, AlbertForSequenceClassification, AlbertInput, cross_entropy};

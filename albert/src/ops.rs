@@ -116,7 +116,8 @@ mod tests {
         );
         let padding =
             Tensor::<Flex, 2, Bool>::from_data([[false, true, false], [true, true, true]], &device);
-        let probabilities = values(masked_softmax(scores, attention_bias(padding)));
+        let probabilities =
+            values(masked_softmax(scores, attention_bias(padding, 1).narrow(2, 0, 1)));
         assert_eq!(probabilities[..3], [0.5, 0.0, 0.5]);
         assert!(distance(&probabilities[3..], &[1.0 / 3.0; 3]) < 1e-6);
     }

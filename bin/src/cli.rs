@@ -23,6 +23,7 @@ enum Command {
     /// Reads a Hugging Face model folder (config.json, model.safetensors, tokenizer.json) and RTE's
     /// train and validation splits; writes config.toml, metrics.jsonl, summary.json and model/, a
     /// Hugging Face folder again. The defaults are the RTE recipe for albert-large-v2.
+    #[command(allow_negative_numbers = true)]
     Finetune(Box<FinetuneCommand>),
     /// Measure a fine-tuned model's accuracy and loss on a labelled split.
     Evaluate(evaluate::EvaluateArgs),

@@ -1,8 +1,22 @@
 //! Everything that can end the program, with its exit code.
 
-use std::any::Any;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+static FIRST_PANIC: OnceLock<String> = OnceLock::new();
+
+/// How burn-train's dashboard ends the program when its user chooses to stop at once.
+const KILLED: &str = "Killing training from user input";
+
+/// Keep the first panic's message instead of printing a backtrace.
+pub(crate) fn note_first_panic() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let place = panic.location().map(|place| format!(" ({place})")).unwrap_or_default();
+        FIRST_PANIC.get_or_init(|| format!("{message}{place}"));
+    }));
+}
 
 /// Why the program ends without having done what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +78,9 @@ pub enum ProgramError {
         /// The folder with the weights.
         model: PathBuf,
     },
+    /// The dashboard's stop at once.
+    #[error("stopped at once from the dashboard; nothing was saved")]
+    Killed,
     /// Whoever read our output has gone; that is their right.
     #[error("the output's reader has gone")]
     ClosedPipe,
@@ -78,6 +95,7 @@ impl ProgramError {
         match self {
             Self::Usage(_) => 2,
             Self::Stopped { signal, .. } => 128 + signal,
+            Self::Killed => 130,
             _ => 1,
         }
     }
@@ -95,13 +113,12 @@ impl ProgramError {
         }
     }
 
-    /// What a caught panic said.
-    pub fn from_panic(panic: Box<dyn Any + Send>) -> Self {
-        let message = panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
-            .unwrap_or_else(|| "a thread panicked".to_string());
-        Self::Internal(message)
+    /// What the first panic of the program says; later ones are only its echoes in other threads.
+    pub fn from_first_panic() -> Self {
+        match FIRST_PANIC.get() {
+            Some(message) if message.contains(KILLED) => Self::Killed,
+            Some(message) => Self::Internal(message.clone()),
+            None => Self::Internal("a thread panicked".into()),
+        }
     }
 }

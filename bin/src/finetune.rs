@@ -1,6 +1,7 @@
 //! A whole run: model and data in, burn-train's Learner over them, an output folder out.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -42,7 +43,7 @@ fn run<B: AutodiffBackend>(recipe: &Recipe, device: B::Device) -> Result<(), Pro
     folder.config = folder.config.with_labels(&LABELS);
     let mut train = folder.labelled(&recipe.data, Split::Train)?;
     train.truncate(recipe.max_examples.unwrap_or(usize::MAX));
-    let validation = folder.labelled(&recipe.data, Split::Validation)?;
+    let validation = folder.labelled(validation_data(&recipe.data), Split::Validation)?;
     let (model, report) = AlbertForSequenceClassification::<B>::from_pretrained(
         &folder.path,
         &folder.config,
@@ -129,6 +130,16 @@ fn run<B: AutodiffBackend>(recipe: &Recipe, device: B::Device) -> Result<(), Pro
         return Err(ProgramError::Stopped { step: journal.step(), signal, model: output.model() });
     }
     conclude(&summary, &output, validation_count)
+}
+
+/// Where the validation split is looked for: in the folder, or beside the file with the training
+/// split.
+fn validation_data(data: &Path) -> &Path {
+    match data.parent() {
+        Some(folder) if data.is_file() && folder.as_os_str().is_empty() => Path::new("."),
+        Some(folder) if data.is_file() => folder,
+        _ => data,
+    }
 }
 
 /// The recipe's optimizer. Everything pretrained under `albert` is source; the classifier, and

@@ -42,9 +42,9 @@ pub use error::ProgramError;
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + n stopped by signal n.
 pub fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    std::panic::set_hook(Box::new(|_| {}));
+    error::note_first_panic();
     let result = catch_unwind(AssertUnwindSafe(|| cli.run()))
-        .unwrap_or_else(|panic| Err(ProgramError::from_panic(panic)));
+        .unwrap_or_else(|_| Err(ProgramError::from_first_panic()));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(ProgramError::ClosedPipe) => ExitCode::SUCCESS,

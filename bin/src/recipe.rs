@@ -22,8 +22,9 @@ pub struct FinetuneArgs {
     #[arg(long, value_name = "FOLDER")]
     pub model: Option<PathBuf>,
 
-    /// RTE: a folder with its splits as parquet, JSONL or TSV
-    #[arg(long, value_name = "FOLDER")]
+    /// RTE: a folder with its splits as parquet, JSONL or TSV, or the file of the training split
+    /// with the validation split beside it
+    #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
 
     /// Where the results go [default: output]
@@ -258,8 +259,8 @@ impl Recipe {
                 problems.push(problem);
             }
         };
-        for (flag, folder) in [("model", &self.model), ("data", &self.data)] {
-            check(!folder.as_os_str().is_empty(), format!("--{flag} FOLDER is needed"));
+        for (flag, path) in [("model FOLDER", &self.model), ("data PATH", &self.data)] {
+            check(!path.as_os_str().is_empty(), format!("--{flag} is needed"));
         }
         for (flag, count) in [
             ("epochs", Some(self.epochs)),

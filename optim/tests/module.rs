@@ -1,4 +1,10 @@
 //! The optimizer on whole modules: roles, anchors, records, and where Burn takes an optimizer.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
 
 use adamw_l2sp::{
     AdamWL2SPConfig, AdamWL2SPOptimizer, Anchors, Groups, OptimizerError, clip_grad_norm,
