@@ -13,7 +13,7 @@
 //! | [`journal`] | what happened so far: `metrics.jsonl`, progress, why the run stopped |
 //! | [`dashboard`] | the journal on the screen |
 //! | [`output`] | the folder a run leaves behind |
-//! | [`evaluate`], [`predict`] | using what `finetune` wrote |
+//! | [`evaluate`], [`predict`], [`inference`] | using what `finetune` wrote, and what the two share |
 
 pub mod backend;
 pub mod cli;
@@ -22,6 +22,7 @@ mod error;
 pub mod evaluate;
 pub mod fine_tuning;
 pub mod finetune;
+pub mod inference;
 pub mod journal;
 pub mod loader;
 pub mod optimizer;

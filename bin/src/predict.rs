@@ -9,22 +9,21 @@ use burn::data::dataloader::batcher::Batcher;
 use burn::tensor::activation::softmax;
 use burn::tensor::backend::Backend;
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
-use rte::{Padding, RteBatch, RteBatcher, RteDataset, RteExample, read_examples};
+use rte::{RteBatch, RteDataset, RteExample, read_examples};
 use serde_json::json;
 
 use crate::ProgramError;
 use crate::backend::{self, Inference};
-use crate::evaluate::load;
+use crate::inference::{InferenceArgs, progress_bar};
 use crate::output::write_beside;
 use crate::task::ModelFolder;
 
 /// The flags of `predict`.
 #[derive(Args, Debug)]
 pub struct PredictArgs {
-    /// A fine-tuned model's folder, or the output folder of finetune
-    #[arg(long, value_name = "FOLDER")]
-    pub model: PathBuf,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a group of flags without a text of its own")]
+    pub inference: InferenceArgs,
 
     /// The first sentence
     #[arg(
@@ -52,14 +51,6 @@ pub struct PredictArgs {
     /// How predictions are written
     #[arg(long, value_name = "NAME", default_value = "json")]
     pub format: Format,
-
-    /// Examples that go through the model at once
-    #[arg(long, value_name = "COUNT", default_value_t = 16, value_parser = at_least_one)]
-    pub batch_size: usize,
-
-    /// Truncate a pair to this many tokens [default: what the model was fine-tuned with]
-    #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
-    pub max_length: Option<usize>,
 }
 
 /// How predictions are written.
@@ -83,7 +74,7 @@ struct Prediction {
 /// # Errors
 /// An unusable model or input, an output that cannot be written.
 pub fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
-    let folder = ModelFolder::open_fine_tuned(&args.model, args.max_length)?;
+    let folder = args.inference.open()?;
     let examples = read(args)?;
     if examples.is_empty() {
         return Err(ProgramError::Mismatch("standard input: there is no pair in it".into()));
@@ -125,15 +116,11 @@ fn run<B: Backend>(
     device: &B::Device,
 ) -> Result<Vec<Prediction>, ProgramError> {
     let encoded = folder.encode(examples)?;
-    let model = load::<B>(folder, device)?;
-    let batcher = RteBatcher {
-        padding: Padding::Longest,
-        max_length: folder.max_length,
-        pad_token_id: folder.tokenizer.pad_token_id(),
-    };
+    let model = folder.classifier::<B>(device)?;
+    let batcher = folder.batcher();
     let progress = progress_bar(encoded.len());
     let mut predictions = Vec::with_capacity(encoded.len());
-    for examples in encoded.chunks(args.batch_size) {
+    for examples in encoded.chunks(args.inference.batch_size) {
         let batch: RteBatch<B> = batcher.batch(examples.to_vec(), device);
         let logits = model.forward(&AlbertInput {
             input_ids: batch.input_ids,
@@ -176,23 +163,4 @@ fn format(format: Format, folder: &ModelFolder, predictions: &[Prediction]) -> S
         };
     }
     text
-}
-
-/// A bar on a terminal's standard error; nothing elsewhere.
-pub(crate) fn progress_bar(examples: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} examples  {per_sec}  ETA {eta}");
-    let bar = ProgressBar::new(examples as u64);
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
-}
-
-/// A parser of counts.
-pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("must be at least 1".into()),
-        Ok(count) => Ok(count),
-        Err(error) => Err(format!("{error}")),
-    }
 }

@@ -55,9 +55,9 @@ impl<B: Backend> Batcher<B, EncodedExample, RteBatch<B>> for RteBatcher {
         let rows = items.len();
         let tensor = |row: &dyn Fn(&EncodedExample) -> Vec<u32>, pad: u32| {
             let mut values = Vec::with_capacity(rows * length);
-            for item in &items {
+            for (index, item) in items.iter().enumerate() {
                 values.extend(row(item).into_iter().map(i64::from));
-                values.resize(values.len().next_multiple_of(length.max(1)), i64::from(pad));
+                values.resize((index + 1) * length, i64::from(pad));
             }
             Tensor::from_data(TensorData::new(values, [rows, length]), device)
         };

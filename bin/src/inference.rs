@@ -1,0 +1,88 @@
+//! What `evaluate` and `predict` share: a fine-tuned model and how to go through examples with it.
+
+use std::path::PathBuf;
+
+use albert::AlbertForSequenceClassification;
+use burn::tensor::backend::Backend;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use rte::{Padding, RteBatcher};
+
+use crate::ProgramError;
+use crate::task::ModelFolder;
+
+/// The flags that say what to use and how.
+#[derive(Args, Debug)]
+pub struct InferenceArgs {
+    /// A fine-tuned model's folder, or the output folder of finetune
+    #[arg(long, value_name = "FOLDER")]
+    pub model: PathBuf,
+
+    /// Examples that go through the model at once
+    #[arg(long, value_name = "COUNT", default_value_t = 16, value_parser = at_least_one)]
+    pub batch_size: usize,
+
+    /// Truncate a pair to this many tokens [default: what the model was fine-tuned with]
+    #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
+    pub max_length: Option<usize>,
+}
+
+impl InferenceArgs {
+    /// Open the model's folder.
+    ///
+    /// # Errors
+    /// As [`ModelFolder::open_fine_tuned`].
+    pub fn open(&self) -> Result<ModelFolder, ProgramError> {
+        ModelFolder::open_fine_tuned(&self.model, self.max_length)
+    }
+}
+
+impl ModelFolder {
+    /// The classifier in the folder, which must be whole: a head drawn at random predicts nothing.
+    ///
+    /// # Errors
+    /// Weights that cannot be read, or without the classifier.
+    pub fn classifier<B: Backend>(
+        &self,
+        device: &B::Device,
+    ) -> Result<AlbertForSequenceClassification<B>, ProgramError> {
+        let (model, report) =
+            AlbertForSequenceClassification::from_pretrained(&self.path, &self.config, 0, device)?;
+        if !report.new.is_empty() {
+            return Err(ProgramError::Mismatch(format!(
+                "{}: the weights lack {}; this model is not fine-tuned yet: use finetune first",
+                self.path.display(),
+                report.new.join(", ")
+            )));
+        }
+        Ok(model)
+    }
+
+    /// Batches as long as their longest pair.
+    pub fn batcher(&self) -> RteBatcher {
+        RteBatcher {
+            padding: Padding::Longest,
+            max_length: self.max_length,
+            pad_token_id: self.tokenizer.pad_token_id(),
+        }
+    }
+}
+
+/// A bar on a terminal's standard error; nothing elsewhere.
+pub fn progress_bar(examples: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} examples  {per_sec}  ETA {eta}");
+    let bar = ProgressBar::new(examples as u64);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// A parser of counts.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(count) => Ok(count),
+        Err(error) => Err(format!("{error}")),
+    }
+}
