@@ -58,7 +58,7 @@ pub struct PredictArgs {
 pub enum Format {
     /// One JSON object a row: idx, label, probabilities
     Json,
-    /// GLUE's submission: index<TAB>prediction
+    /// GLUE's submission: index, tab, prediction
     Glue,
 }
 
