@@ -29,14 +29,19 @@ impl<B: Backend> FineTuning<B> {
     }
 }
 
-/// The input of the model in a batch, and its labels; nothing for a batch without labels.
-pub fn labelled<B: Backend>(batch: RteBatch<B>) -> Option<(AlbertInput<B>, Tensor<B, 1, Int>)> {
-    let input = AlbertInput {
+/// What the model reads of a batch.
+pub fn input<B: Backend>(batch: RteBatch<B>) -> AlbertInput<B> {
+    AlbertInput {
         input_ids: batch.input_ids,
         attention_mask: batch.attention_mask,
         token_type_ids: batch.token_type_ids,
-    };
-    Some((input, batch.labels?))
+    }
+}
+
+/// What the model reads of a batch, and the labels; nothing for a batch without labels.
+pub fn labelled<B: Backend>(mut batch: RteBatch<B>) -> Option<(AlbertInput<B>, Tensor<B, 1, Int>)> {
+    let labels = batch.labels.take()?;
+    Some((input(batch), labels))
 }
 
 /// How many of the largest `logits` `[batch, labels]` are at the true `labels` `[batch]`.

@@ -22,7 +22,7 @@ use crate::fine_tuning::FineTuning;
 use crate::journal::{Journal, Length, Stop};
 use crate::loader::Loader;
 use crate::optimizer::RecordedOptimizer;
-use crate::output::{Output, Summary};
+use crate::output::{Output, Summary, folder_of};
 use crate::recipe::{DashboardName, OptimizerName, Recipe};
 use crate::task::ModelFolder;
 
@@ -64,11 +64,7 @@ fn run<B: AutodiffBackend>(recipe: &Recipe, device: B::Device) -> Result<(), Pro
     let majority = majority_share(&validation);
     let schedule = recipe.schedule_config(train.len()).init()?;
     let (train_count, validation_count) = (train.len(), validation.len());
-    let batcher = RteBatcher {
-        padding: recipe.padding,
-        max_length: recipe.max_length,
-        pad_token_id: folder.tokenizer.pad_token_id(),
-    };
+    let batcher = RteBatcher { padding: recipe.padding, ..folder.batcher() };
     let train = Loader::<B>::in_order(train, batcher.clone(), recipe.batch_size, device.clone())
         .shuffled(recipe.data_seed, recipe.gradient_accumulation, length.total_steps);
     let validation =
@@ -135,11 +131,7 @@ fn run<B: AutodiffBackend>(recipe: &Recipe, device: B::Device) -> Result<(), Pro
 /// Where the validation split is looked for: in the folder, or beside the file with the training
 /// split.
 fn validation_data(data: &Path) -> &Path {
-    match data.parent() {
-        Some(folder) if data.is_file() && folder.as_os_str().is_empty() => Path::new("."),
-        Some(folder) if data.is_file() => folder,
-        _ => data,
-    }
+    if data.is_file() { folder_of(data) } else { data }
 }
 
 /// The recipe's optimizer. Everything pretrained under `albert` is source; the classifier, and

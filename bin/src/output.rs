@@ -136,15 +136,20 @@ fn remove(
     }
 }
 
+/// The folder that a file lies in.
+pub fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
 /// Write a file whole or not at all: beside, then renamed.
 ///
 /// # Errors
 /// Names the file if it cannot be written.
 pub fn write_beside(path: &Path, bytes: &[u8]) -> Result<(), ProgramError> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     let write = || {
         let mut file = tempfile::Builder::new().prefix(".write-").tempfile_in(folder)?;
         file.write_all(bytes)?;

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use albert::AlbertInput;
 use burn::data::dataloader::batcher::Batcher;
 use burn::tensor::activation::softmax;
 use burn::tensor::backend::Backend;
@@ -14,6 +13,7 @@ use serde_json::json;
 
 use crate::ProgramError;
 use crate::backend::{self, Inference};
+use crate::fine_tuning::input;
 use crate::inference::{InferenceArgs, progress_bar};
 use crate::output::write_beside;
 use crate::task::ModelFolder;
@@ -121,15 +121,12 @@ fn run<B: Backend>(
     let progress = progress_bar(encoded.len());
     let mut predictions = Vec::with_capacity(encoded.len());
     for examples in encoded.chunks(args.inference.batch_size) {
-        let batch: RteBatch<B> = batcher.batch(examples.to_vec(), device);
-        let logits = model.forward(&AlbertInput {
-            input_ids: batch.input_ids,
-            attention_mask: batch.attention_mask,
-            token_type_ids: batch.token_type_ids,
-        });
+        let mut batch: RteBatch<B> = batcher.batch(examples.to_vec(), device);
+        let indices = std::mem::take(&mut batch.idx);
+        let logits = model.forward(&input(batch));
         let [_, labels] = logits.dims();
         let probabilities: Vec<f64> = softmax(logits, 1).into_data().iter().collect();
-        let rows = batch.idx.into_iter().zip(probabilities.chunks(labels));
+        let rows = indices.into_iter().zip(probabilities.chunks(labels));
         predictions.extend(rows.map(|(idx, row)| Prediction { idx, probabilities: row.to_vec() }));
         progress.set_position(predictions.len() as u64);
     }
