@@ -44,14 +44,17 @@
 //! ```
 
 mod batch;
+mod budget;
 mod columns;
 mod dataset;
 mod discovery;
 mod error;
 mod example;
 mod format;
+mod hybrid;
 mod jsonl;
 mod lines;
+mod metadata;
 mod pages;
 mod parquet;
 #[cfg(test)]
@@ -59,6 +62,7 @@ mod robustness;
 mod split;
 #[cfg(test)]
 mod testing;
+mod thrift;
 mod tokenize;
 mod tsv;
 

@@ -1,24 +1,13 @@
 //! The hub's Parquet files: `sentence1`, `sentence2`, `label`, `idx`.
 
-use std::{panic, sync::Arc};
-
-use bytes::Bytes;
-use parquet::{
-    basic::{Compression, Type},
-    file::{
-        metadata::RowGroupMetaData,
-        reader::{FileReader, SerializedFileReader},
-        serialized_reader::SerializedPageReader,
-    },
-    schema::types::ColumnDescPtr,
-};
-
 use crate::{
     RteError, RteExample,
+    budget::Budget,
     columns::{self, IDX, LABEL, SENTENCE1, SENTENCE2},
     error::Place,
     example::label_from_number,
-    pages::{PlainValue, plain_bytes, plain_int32, plain_int64, read_values},
+    metadata::{Chunk, Column, Metadata, RowGroup},
+    pages::{ColumnChunk, Problem, Width},
 };
 
 /// Reads one of the hub's Parquet files from its bytes; `file` is the name that errors give it.
@@ -27,27 +16,19 @@ use crate::{
 /// 1 `not_entailment`, -1 or null none) and `idx` (or `index`) where the file has them; others are ignored. Pages may
 /// be plain or dictionary-encoded, and uncompressed or compressed with Snappy, as the hub's are.
 ///
+/// Memory is bounded by the file's size: one that unpacks to more than 64 times its size and 16 MiB is refused.
+///
 /// # Errors
 ///
-/// A file that is damaged or cut short, a missing column, a column of another type, codec or encoding, and a value
-/// that is null, no UTF-8 or no label, with the file, the column and the row.
+/// A file that is damaged, cut short or encrypted, a missing column, a column of another type, codec or encoding, and
+/// a value that is null, no UTF-8 or no label, with the file, the column and the row.
 pub fn read_parquet(bytes: Vec<u8>, file: &str) -> Result<Vec<RteExample>, RteError> {
-    // The crate's parser of headers panics on some that are damaged, such as a number in place of a yes or no.
-    panic::catch_unwind(|| read(bytes, file)).unwrap_or_else(|_| {
-        Err(RteError::Parquet {
-            file: file.to_owned(),
-            reason: "not a readable Parquet file: its headers are damaged".to_owned(),
-        })
-    })
-}
-
-fn read(bytes: Vec<u8>, file: &str) -> Result<Vec<RteExample>, RteError> {
-    let bytes = Bytes::from(bytes);
-    let reader = SerializedFileReader::new(bytes.clone()).map_err(|error| RteError::Parquet {
+    let metadata = Metadata::of_file(&bytes).map_err(|reason| RteError::Parquet {
         file: file.to_owned(),
-        reason: format!("not a readable Parquet file: {error}"),
+        reason: format!("not a readable Parquet file: {reason}"),
     })?;
-    let parquet = Parquet { file, bytes: Arc::new(bytes), reader };
+    let budget = Budget::of_file(bytes.len());
+    let mut parquet = Parquet { file, bytes: &bytes, metadata, budget };
     let sentence1 = parquet.sentences(parquet.require(SENTENCE1)?)?;
     let sentence2 = parquet.sentences(parquet.require(SENTENCE2)?)?;
     let labels = parquet.find(LABEL).map(|column| parquet.labels(column)).transpose()?;
@@ -66,47 +47,41 @@ fn read(bytes: Vec<u8>, file: &str) -> Result<Vec<RteExample>, RteError> {
         .collect())
 }
 
-/// An opened file; a column is its index in the schema.
+// The types that a column may have, by the format's names.
+const TEXT: &[(&str, Width)] = &[("BYTE_ARRAY", Width::Counted)];
+const INTEGER: &[(&str, Width)] = &[("INT64", Width::Fixed(8)), ("INT32", Width::Fixed(4))];
+
+/// An opened file.
 struct Parquet<'a> {
     file: &'a str,
-    bytes: Arc<Bytes>,
-    reader: SerializedFileReader<Bytes>,
+    bytes: &'a [u8],
+    metadata: Metadata<'a>,
+    budget: Budget,
 }
 
-impl Parquet<'_> {
-    fn schema(&self) -> &[ColumnDescPtr] {
-        self.reader.metadata().file_metadata().schema_descr().columns()
+impl<'a> Parquet<'a> {
+    fn find(&self, names: &[&str]) -> Option<Column<'a>> {
+        self.metadata.columns.iter().find(|column| names.contains(&column.name)).copied()
     }
 
-    fn name(&self, column: usize) -> String {
-        self.schema()[column].path().string()
-    }
-
-    fn find(&self, names: &[&str]) -> Option<usize> {
-        (0..self.schema().len()).find(|column| names.contains(&self.name(*column).as_str()))
-    }
-
-    fn require(&self, names: &[&str]) -> Result<usize, RteError> {
+    fn require(&self, names: &[&str]) -> Result<Column<'a>, RteError> {
         self.find(names).ok_or_else(|| RteError::MissingColumn {
             place: self.file.to_owned(),
             wanted: columns::wanted(names),
-            found: columns::listed((0..self.schema().len()).map(|column| self.name(column))),
+            found: columns::listed(self.metadata.columns.iter().map(|column| column.name)),
         })
     }
 
-    fn sentences(&self, column: usize) -> Result<Vec<String>, RteError> {
-        let plain = match self.schema()[column].physical_type() {
-            Type::BYTE_ARRAY => plain_bytes,
-            other => return Err(self.wrong_type(column, other, "BYTE_ARRAY")),
-        };
-        self.rows(column, plain, |bytes| match bytes {
-            Some(bytes) => String::from_utf8(bytes).map_err(|_| "not valid UTF-8".to_owned()),
+    fn sentences(&mut self, column: Column) -> Result<Vec<String>, RteError> {
+        self.rows(column, TEXT, |bytes| match bytes.map(str::from_utf8) {
+            Some(Ok(text)) => Ok(text.to_owned()),
+            Some(Err(_)) => Err("not valid UTF-8".to_owned()),
             None => Err("null where a sentence is needed".to_owned()),
         })
     }
 
-    fn labels(&self, column: usize) -> Result<Vec<Option<usize>>, RteError> {
-        let numbers = self.rows(column, self.plain_integer(column)?, Ok)?;
+    fn labels(&mut self, column: Column) -> Result<Vec<Option<usize>>, RteError> {
+        let numbers = self.rows(column, INTEGER, |bytes| Ok(bytes.map(integer)))?;
         let mut labels = Vec::with_capacity(numbers.len());
         for (row, number) in numbers.into_iter().enumerate() {
             let label = label_from_number(number.unwrap_or(-1));
@@ -119,84 +94,93 @@ impl Parquet<'_> {
         Ok(labels)
     }
 
-    fn indices(&self, column: usize) -> Result<Vec<usize>, RteError> {
-        self.rows(column, self.plain_integer(column)?, |number| match number {
+    fn indices(&mut self, column: Column) -> Result<Vec<usize>, RteError> {
+        self.rows(column, INTEGER, |bytes| match bytes.map(integer) {
             Some(number) => usize::try_from(number)
                 .map_err(|_| format!("{number} is not a whole number from 0")),
             None => Err("null where a number is needed".to_owned()),
         })
     }
 
-    fn plain_integer(&self, column: usize) -> Result<PlainValue<i64>, RteError> {
-        match self.schema()[column].physical_type() {
-            Type::INT32 => Ok(plain_int32),
-            Type::INT64 => Ok(plain_int64),
-            other => Err(self.wrong_type(column, other, "INT64 or INT32")),
-        }
-    }
-
-    /// A whole column, each value passed through `convert`, whose error is given the row's place.
-    fn rows<V: Clone, T>(
-        &self,
-        column: usize,
-        plain: PlainValue<V>,
-        convert: impl Fn(Option<V>) -> Result<T, String>,
+    /// A whole column of one of these types, each value passed through `convert`, whose error is given the row's
+    /// place.
+    fn rows<T>(
+        &mut self,
+        column: Column,
+        types: &[(&str, Width)],
+        convert: impl Fn(Option<&[u8]>) -> Result<T, String>,
     ) -> Result<Vec<T>, RteError> {
+        let width = width(column, types).map_err(|reason| self.column_error(column, reason))?;
         let mut values = Vec::new();
-        for row_group in self.reader.metadata().row_groups() {
-            let chunk = self
-                .chunk(row_group, column, plain)
-                .map_err(|reason| self.column_error(column, reason))?;
-            for value in chunk {
-                let value = convert(value).map_err(|reason| RteError::InvalidValue {
-                    place: Place::row(self.file, values.len() + 1),
-                    column: self.name(column),
-                    reason,
+        for row_group in &self.metadata.row_groups {
+            self.chunk(row_group, column, width)
+                .map_err(Problem::Pages)
+                .and_then(|chunk| {
+                    chunk.read(&mut self.budget, |bytes| {
+                        convert(bytes).map(|value| values.push(value))
+                    })
+                })
+                .map_err(|problem| match problem {
+                    Problem::Pages(reason) => self.column_error(column, reason),
+                    Problem::Value(reason) => RteError::InvalidValue {
+                        place: Place::row(self.file, values.len() + 1),
+                        column: column.name.to_owned(),
+                        reason,
+                    },
                 })?;
-                values.push(value);
-            }
         }
         Ok(values)
     }
 
-    fn chunk<V: Clone>(
+    fn chunk(
         &self,
-        row_group: &RowGroupMetaData,
-        column: usize,
-        plain: PlainValue<V>,
-    ) -> Result<Vec<Option<V>>, String> {
-        let schema = &self.schema()[column];
-        if schema.max_rep_level() > 0 || schema.max_def_level() > 1 {
-            return Err("is nested, but one value a row is needed".to_owned());
-        }
-        let chunk = row_group.columns().get(column).ok_or("is missing from a row group")?;
-        match chunk.compression() {
-            Compression::UNCOMPRESSED | Compression::SNAPPY => {}
-            other => {
-                return Err(format!(
-                    "its compression is {other}, but only SNAPPY and none are read; write the file again with one of these"
-                ));
+        row_group: &RowGroup,
+        column: Column,
+        width: Width,
+    ) -> Result<ColumnChunk<'a>, String> {
+        let pages = match row_group.chunks.get(column.chunk) {
+            Some(Chunk::Here(pages)) => pages,
+            Some(Chunk::Elsewhere) => {
+                return Err(
+                    "its values are in another file; write the file again as one".to_owned()
+                );
             }
-        }
-        let rows =
-            usize::try_from(row_group.num_rows()).map_err(|_| "a negative number of rows")?;
-        // The crate asserts that these are not negative.
-        let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
-        if start < 0 || chunk.compressed_size() < 0 {
-            return Err("a negative offset or size".to_owned());
-        }
-        let pages = SerializedPageReader::new(self.bytes.clone(), chunk, rows, None)
-            .map_err(|error| error.to_string())?;
-        read_values(pages, rows, schema.max_def_level() > 0, plain)
+            Some(Chunk::Encrypted) => {
+                return Err("is encrypted; write the file again without encryption".to_owned());
+            }
+            None => return Err("is missing from a row group".to_owned()),
+        };
+        let bytes = self.bytes.get(pages.start..).and_then(|bytes| bytes.get(..pages.length));
+        Ok(ColumnChunk {
+            bytes: bytes.ok_or("its pages lie beyond the end of the file")?,
+            codec: pages.codec,
+            rows: row_group.rows,
+            nullable: column.repetition == "OPTIONAL",
+            width,
+        })
     }
 
-    fn wrong_type(&self, column: usize, found: Type, wanted: &str) -> RteError {
-        self.column_error(column, format!("its type is {found}, but {wanted} is needed"))
+    fn column_error(&self, column: Column, reason: String) -> RteError {
+        let column = column.name.to_owned();
+        RteError::ParquetColumn { file: self.file.to_owned(), column, reason }
     }
+}
 
-    fn column_error(&self, column: usize, reason: String) -> RteError {
-        RteError::ParquetColumn { file: self.file.to_owned(), column: self.name(column), reason }
-    }
+/// The width of the column's values, if it has one of these types.
+fn width(column: Column, types: &[(&str, Width)]) -> Result<Width, String> {
+    let (Some(found), "REQUIRED" | "OPTIONAL") = (column.kind, column.repetition) else {
+        return Err("is nested, but one value a row is needed".to_owned());
+    };
+    types.iter().find(|(name, _)| *name == found).map(|(_, width)| *width).ok_or_else(|| {
+        let names: Vec<&str> = types.iter().map(|(name, _)| *name).collect();
+        format!("its type is {found}, but {} is needed", names.join(" or "))
+    })
+}
+
+/// A little-endian integer of at most eight bytes.
+fn integer(bytes: &[u8]) -> i64 {
+    let sign = if bytes.last().is_some_and(|byte| *byte >= 0x80) { -1 } else { 0 };
+    bytes.iter().rev().fold(sign, |number, byte| number << 8 | i64::from(*byte))
 }
 
 #[cfg(test)]
@@ -308,6 +292,23 @@ mod tests {
     }
 
     #[test]
+    fn a_group_is_refused_and_its_columns_are_passed_over() {
+        let group = "required group extra { required int32 a; required int32 b; }";
+        let column = |number| Column::Int32(vec![Some(number)]);
+        let columns = vec![column(1), column(2), Column::text(&["a"]), Column::text(&["b"])];
+        let schema = format!("message schema {{ {group} {}", &TEXTS["message schema {".len()..]);
+        let file = parquet_file(&format!("{schema} }}"), &[columns], hub_properties());
+        let examples = read(file).unwrap();
+        assert_eq!((&*examples[0].sentence1, &*examples[0].sentence2), ("a", "b"));
+
+        let schema = "message schema { required group sentence1 { required binary text; } required binary sentence2; }";
+        assert_eq!(
+            error(schema, vec![Column::text(&["a"]), Column::text(&["b"])]),
+            "dev.parquet, column sentence1: is nested, but one value a row is needed"
+        );
+    }
+
+    #[test]
     fn a_wrong_value_is_named_by_row_across_row_groups() {
         let schema = format!("{TEXTS} optional int64 label; optional int64 idx; }}");
         let group = |sentence2: &[u8], label, idx| {
@@ -360,6 +361,44 @@ mod tests {
         assert_eq!(
             damaged(parquet_file(&format!("{TEXTS} }}"), &[columns], properties)),
             "dev.parquet, column sentence1: its encoding is DELTA_BYTE_ARRAY, but only PLAIN and RLE_DICTIONARY are read; write the file again with those"
+        );
+    }
+
+    #[test]
+    fn another_codec_is_refused_by_name() {
+        let columns = vec![Column::text(&["a"]), Column::text(&["b"])];
+        let mut file = parquet_file(&format!("{TEXTS} }}"), &[columns], hub_properties());
+        // In the footer a column's codec follows its name: the header of the field, and Snappy's number doubled.
+        let name = b"sentence1\x15\x02";
+        let at = file.windows(name.len()).rposition(|window| window == name).unwrap();
+        file[at + name.len() - 1] = 6 << 1;
+        assert_eq!(
+            damaged(file),
+            "dev.parquet, column sentence1: its compression is ZSTD, but only SNAPPY and none are read; write the file again with one of these"
+        );
+    }
+
+    #[test]
+    fn an_encrypted_file_is_refused() {
+        assert_eq!(
+            damaged(b"PARE and its encrypted footer PARE".to_vec()),
+            "dev.parquet: not a readable Parquet file: it is encrypted; write the file again without encryption"
+        );
+    }
+
+    #[test]
+    fn repeats_are_read_up_to_a_bound() {
+        let repeated = |text: &str, rows| {
+            let columns = vec![Column::text(&vec![text; rows]), Column::text(&vec!["b"; rows])];
+            parquet_file(&format!("{TEXTS} }}"), &[columns], hub_properties())
+        };
+        let rows = repeated("a", 50_000);
+        assert!(rows.len() < 2000, "{}", rows.len());
+        assert_eq!(read(rows).unwrap().len(), 50_000);
+        let message = damaged(repeated(&"a long text ".repeat(200), 10_000));
+        assert_eq!(
+            message,
+            "dev.parquet, column sentence1: unpacks to more than 64 times the size of its file and 16 MiB; write the file again without compression and dictionaries"
         );
     }
 

@@ -1,4 +1,6 @@
-//! Damaged input of every format: an error or examples, never a panic that reaches the caller.
+//! Damaged input of every format: an error or examples, never a panic.
+
+use parquet::file::properties::WriterProperties;
 
 use crate::{
     Format, read_examples,
@@ -64,7 +66,9 @@ fn damaged_jsonl() {
 #[test]
 fn damaged_parquet() {
     let examples = testing::examples();
-    for properties in [hub_properties(), version_2_properties(), plain_properties()] {
+    // Without compression, damage reaches the dictionary and its indices.
+    let uncompressed = WriterProperties::default();
+    for properties in [hub_properties(), version_2_properties(), plain_properties(), uncompressed] {
         let file = parquet_file(HUB_SCHEMA, &[hub_columns(&examples)], properties);
         survives(&file, Format::Parquet, 3000);
     }

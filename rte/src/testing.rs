@@ -9,7 +9,7 @@ use parquet::{
         properties::{WriterProperties, WriterVersion},
         writer::SerializedFileWriter,
     },
-    schema::parser::parse_message_type,
+    schema::{parser::parse_message_type, types::SchemaDescriptor},
 };
 
 use crate::RteExample;
@@ -71,7 +71,9 @@ pub(crate) fn parquet_file(
     properties: WriterProperties,
 ) -> Vec<u8> {
     let schema = Arc::new(parse_message_type(schema).unwrap());
-    let nullable: Vec<bool> = schema.get_fields().iter().map(|field| field.is_optional()).collect();
+    let descriptor = SchemaDescriptor::new(schema.clone());
+    let nullable = descriptor.columns().iter().map(|column| column.max_def_level() > 0);
+    let nullable: Vec<bool> = nullable.collect();
     let mut bytes = Vec::new();
     let mut file = SerializedFileWriter::new(&mut bytes, schema, Arc::new(properties)).unwrap();
     for columns in row_groups {
