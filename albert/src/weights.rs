@@ -222,6 +222,23 @@ impl<B: Backend> AlbertForSequenceClassification<B> {
         load(Self::new(config, device), folder, config, seed)
     }
 
+    /// [`from_pretrained`](Self::from_pretrained) from the bytes of a `model.safetensors`; `name` is what errors call
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_pretrained`](Self::from_pretrained).
+    pub fn from_bytes(
+        bytes: &[u8],
+        name: &str,
+        config: &AlbertConfig,
+        seed: u64,
+        device: &B::Device,
+    ) -> Result<(Self, LoadReport), WeightsError> {
+        let store = SafetensorsStore::from_bytes(Some(bytes.to_vec()));
+        load_store(Self::new(config, device), store, name.into(), config, seed)
+    }
+
     /// Writes a Hugging Face folder that `AlbertForSequenceClassification.from_pretrained` loads in Python:
     /// `model.safetensors` and `config.json`, each written beside and then renamed. The folder is made if need be.
     ///
@@ -268,15 +285,24 @@ impl<B: Backend> AlbertForPreTraining<B> {
 }
 
 fn load<B: Backend, M: Module<B>>(
-    mut module: M,
+    module: M,
     folder: &Path,
     config: &AlbertConfig,
     seed: u64,
 ) -> Result<(M, LoadReport), WeightsError> {
     let path = find_weights(folder)?;
+    load_store(module, SafetensorsStore::from_file(&path), path, config, seed)
+}
+
+fn load_store<B: Backend, M: Module<B>>(
+    mut module: M,
+    mut store: SafetensorsStore,
+    path: PathBuf,
+    config: &AlbertConfig,
+    seed: u64,
+) -> Result<(M, LoadReport), WeightsError> {
     let unreadable = |reason: String| WeightsError::Unreadable { path: path.clone(), reason };
 
-    let mut store = SafetensorsStore::from_file(&path);
     let file = store.get_all_snapshots().map_err(|error| unreadable(error.to_string()))?;
 
     let mut parameters = Parameters::default();

@@ -45,6 +45,11 @@ impl RteDataset {
         Self::from_files(&[path])
     }
 
+    /// A split of examples that come from no file; `name` is what errors call their source.
+    pub fn from_examples(examples: Vec<RteExample>, name: &str) -> Self {
+        Self { files: vec![(name.to_owned(), examples.len())], examples }
+    }
+
     fn from_files(paths: &[impl AsRef<Path>]) -> Result<Self, RteError> {
         let mut dataset = Self { examples: Vec::new(), files: Vec::new() };
         for path in paths {

@@ -64,10 +64,29 @@ impl PairTokenizer {
             io::ErrorKind::NotFound => missing_tokenizer(folder),
             _ => RteError::Io { file: path.display().to_string(), source },
         })?;
+        Self::new(&bytes, path, max_length, || written_pad_token_id(folder))
+    }
+
+    /// Reads the bytes of a `tokenizer.json`; `name` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// As [`PairTokenizer::from_folder`].
+    pub fn from_bytes(bytes: &[u8], name: &str, max_length: usize) -> Result<Self, RteError> {
+        Self::new(bytes, name.into(), max_length, || None)
+    }
+
+    fn new(
+        bytes: &[u8],
+        path: PathBuf,
+        max_length: usize,
+        written_pad_token_id: impl FnOnce() -> Option<u32>,
+    ) -> Result<Self, RteError> {
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| {
             RteError::DamagedTokenizer { path: path.clone(), reason: error.to_string() }
         })?;
-        let pad_token_id = pad_token_id(&tokenizer, folder)
+        let pad_token_id = pad_token_id(&tokenizer)
+            .or_else(written_pad_token_id)
             .ok_or_else(|| RteError::NoPadToken { path: path.clone() })?;
         tokenizer.with_padding(None);
         // Removing the truncation cannot fail: only lengths are checked.
@@ -208,16 +227,18 @@ impl PairTokenizer {
     }
 }
 
-fn pad_token_id(tokenizer: &Tokenizer, folder: &Path) -> Option<u32> {
+fn pad_token_id(tokenizer: &Tokenizer) -> Option<u32> {
     ["<pad>", "[PAD]"]
         .iter()
         .find_map(|token| tokenizer.token_to_id(token))
         .or_else(|| tokenizer.get_padding().map(|padding| padding.pad_id))
-        .or_else(|| {
-            let config = fs::read(folder.join("config.json")).ok()?;
-            let config: Value = serde_json::from_slice(&config).ok()?;
-            config.get("pad_token_id")?.as_u64()?.try_into().ok()
-        })
+}
+
+/// `pad_token_id` of the `config.json` beside a tokenizer.
+fn written_pad_token_id(folder: &Path) -> Option<u32> {
+    let config = fs::read(folder.join("config.json")).ok()?;
+    let config: Value = serde_json::from_slice(&config).ok()?;
+    config.get("pad_token_id")?.as_u64()?.try_into().ok()
 }
 
 fn missing_tokenizer(folder: &Path) -> RteError {
