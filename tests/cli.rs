@@ -9,8 +9,8 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use albert::{AlbertConfig, AlbertModel, HiddenAct};
@@ -182,10 +182,21 @@ impl Run {
     }
 }
 
+/// Wait until a running program has written the first line of its metrics.
+#[track_caller]
+fn wait_for_a_step(child: &mut Child, metrics: &Path) {
+    let patience = Instant::now() + Duration::from_secs(60);
+    while fs::metadata(metrics).map_or(0, |metadata| metadata.len()) == 0 {
+        assert!(Instant::now() < patience, "no step within a minute");
+        assert!(child.try_wait().expect("a child").is_none(), "ended by itself");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn the_help_is_as_reviewed() {
     let world = World { folder: tempfile::tempdir().expect("a folder") };
-    for command in ["", "finetune", "evaluate", "predict"] {
+    for command in ["", "finetune", "evaluate", "predict", "pretrain"] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let name = if command.is_empty() { "help" } else { command };
         insta::assert_snapshot!(name, world.run(&args).succeeds().stdout);
@@ -195,10 +206,10 @@ fn the_help_is_as_reviewed() {
 #[test]
 fn wrong_usage_ends_with_2() {
     let world = World { folder: tempfile::tempdir().expect("a folder") };
-    world.run(&[]).fails(2, &["Usage"]);
     world.run(&["finetun"]).fails(2, &["finetun"]);
     world.run(&["finetune", "--epoch", "x"]).fails(2, &["--epoch"]);
-    world.run(&["finetune"]).fails(2, &["--model", "--data"]);
+    world.run(&["pretrain"]).fails(2, &["--output"]);
+    world.run(&["pretrain", "--output", "p", "--steps", "0"]).fails(2, &["--steps"]);
     world.run(&["predict", "--model", "m"]).fails(2, &["--premise"]);
     world.run(&["predict", "--model", "m", "--premise", "p"]).fails(2, &["--hypothesis"]);
     world
@@ -343,6 +354,68 @@ fn adamw_pulls_to_zero_and_l2sp_to_the_start() {
     assert!(held < 0.9 * free, "{held} {free}");
     assert!((adamw - free).abs() < 1e-9, "without decay they are one: {adamw} {free}");
     assert!(shrunk > 1.1 * free, "{shrunk} {free}");
+}
+
+/// Nothing but the program: no folder is named.
+#[test]
+fn the_embedded_model_and_task_need_no_files() {
+    let world = World { folder: tempfile::tempdir().expect("a folder") };
+    let run = world.run(&["finetune", "--max-steps", "2"]).succeeds();
+    assert!(run.stderr.contains("2490 training and 277 validation examples"), "{}", run.stderr);
+    let config = fs::read_to_string(world.path("output/config.toml")).expect("read");
+    assert!(config.contains("model = \"embedded\"\ndata = \"embedded\"\n"), "{config}");
+    let evaluate = ["evaluate", "--model", "output", "--data", "embedded", "--split", "test"];
+    let run = world.run(&evaluate).succeeds();
+    assert!(run.stdout.contains("of 3000"), "{}", run.stdout);
+    let pair = ["--premise", "All dogs slept.", "--hypothesis", "Some dogs slept."];
+    world.run(&[&["predict", "--model", "output"][..], &pair].concat()).succeeds();
+}
+
+#[test]
+fn the_command_may_be_left_out() {
+    let world = World { folder: tempfile::tempdir().expect("a folder") };
+    let mut child = world.command(&[]).spawn().expect("started");
+    let metrics = world.path("output/metrics.jsonl");
+    wait_for_a_step(&mut child, &metrics);
+    child.kill().expect("killed");
+    let run = Run::new(child.wait_with_output().expect("finished"));
+    assert!(run.stderr.starts_with("no command given: running `finetune`"), "{}", run.stderr);
+}
+
+#[test]
+fn embedded_and_real_mix_where_they_fit() {
+    let world = World::new();
+    let steps = ["--max-steps", "1", "--max-length", "40"];
+    let finetune = |model: &[&str], output: &str| {
+        world.run(&[&["finetune"][..], model, &steps, &["--output", output]].concat())
+    };
+    finetune(&["--model", "model", "--data", "embedded"], "a").succeeds();
+    finetune(&["--model", "embedded", "--data", "data"], "b").succeeds();
+    finetune(&["--model", "embedded", "--max-length", "200"], "c").fails(2, &["--max-length"]);
+    finetune(&["--model", "embedded", "--max-examples", "40", "--overwrite"], "b").succeeds();
+    world
+        .run(&["evaluate", "--model", "embedded", "--data", "embedded"])
+        .fails(1, &["the embedded model is not fine-tuned yet: use finetune first"]);
+    world
+        .run(&["predict", "--model", "a", "--input", "embedded"])
+        .fails(1, &["cannot read embedded"]);
+}
+
+#[test]
+fn pretraining_gives_the_same_weights_again() {
+    let world = World { folder: tempfile::tempdir().expect("a folder") };
+    let pretrain = |output: &str, seed: &str| {
+        let sizes = ["--steps", "3", "--batch-size", "8", "--seed", seed];
+        world.run(&[&["pretrain", "--output", output][..], &sizes].concat()).succeeds();
+        fs::read(world.path(output).join("model.safetensors")).expect("weights")
+    };
+    let weights = pretrain("a", "1");
+    assert_eq!(weights, pretrain("b", "1"));
+    assert_ne!(weights, pretrain("c", "2"));
+    assert_eq!(world.metrics("a").len(), 1);
+    world.run(&["pretrain", "--output", "a"]).fails(1, &["a is not empty", "--overwrite"]);
+    let args = ["finetune", "--model", "a", "--max-steps", "1", "--output", "d"];
+    world.run(&args).succeeds();
 }
 
 #[test]
@@ -520,12 +593,7 @@ fn an_interrupted_run_keeps_its_work() {
     let more = ["--epochs", "100000", "--output", "out", "--dashboard", "off"];
     let mut child = world.command(&[&args[..], &more[..]].concat()).spawn().expect("started");
     let metrics = world.path("out/metrics.jsonl");
-    let patience = Instant::now() + Duration::from_secs(60);
-    while fs::metadata(&metrics).map_or(0, |metadata| metadata.len()) == 0 {
-        assert!(Instant::now() < patience, "no step within a minute");
-        assert!(child.try_wait().expect("a child").is_none(), "ended by itself");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for_a_step(&mut child, &metrics);
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(kill.expect("kill").success());
     let run = Run::new(child.wait_with_output().expect("finished"));

@@ -68,6 +68,14 @@ pub enum ProgramError {
         /// The folder with the last good weights.
         model: PathBuf,
     },
+    /// Pretraining came upon a gradient that is no number.
+    #[error(
+        "step {step}: the gradient is not finite, and nothing was written; try a smaller --learning-rate"
+    )]
+    Diverged {
+        /// The optimizer step, from 1.
+        step: usize,
+    },
     /// Ctrl-C, a termination signal, or the dashboard's stop.
     #[error("stopped after step {step}; {} holds the weights so far", .model.display())]
     Stopped {

@@ -71,7 +71,7 @@ fn run<B: Backend>(args: &EvaluateArgs, device: &B::Device) -> Result<Score, Pro
         example.label = example.label.map(|label| indices[label]);
     }
     let model = folder.classifier::<B>(device)?;
-    let progress = progress_bar(examples.len());
+    let progress = progress_bar(examples.len(), "examples");
     let loader = Loader::<B>::in_order(
         examples,
         folder.batcher(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use adamw_l2sp::{Anchors, Groups};
-use albert::{AlbertForSequenceClassification, LoadReport, hugging_face_name};
+use albert::{LoadReport, hugging_face_name};
 use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use burn::train::logger::InMemoryMetricLogger;
@@ -44,12 +44,7 @@ fn run<B: AutodiffBackend>(recipe: &Recipe, device: B::Device) -> Result<(), Pro
     let mut train = folder.labelled(&recipe.data, Split::Train)?;
     train.truncate(recipe.max_examples.unwrap_or(usize::MAX));
     let validation = folder.labelled(validation_data(&recipe.data), Split::Validation)?;
-    let (model, report) = AlbertForSequenceClassification::<B>::from_pretrained(
-        &folder.path,
-        &folder.config,
-        recipe.seed,
-        &device,
-    )?;
+    let (model, report) = folder.source.load::<B>(&folder.config, recipe.seed, &device)?;
     // Dropout draws from the backend's generator.
     B::seed(&device, recipe.seed);
 
@@ -185,7 +180,7 @@ fn summarise(journal: &Journal, majority: f64) -> Summary {
 
 /// Ctrl-C and a termination signal end the run after the step under way; a second one ends it at
 /// once. The cell holds the signal's number.
-fn watch_signals() -> Result<Arc<AtomicUsize>, ProgramError> {
+pub(crate) fn watch_signals() -> Result<Arc<AtomicUsize>, ProgramError> {
     let signal = Arc::new(AtomicUsize::new(0));
     for number in [SIGINT, SIGTERM] {
         let seen = Arc::new(AtomicBool::new(false));
@@ -211,7 +206,7 @@ fn introduce(
 ) {
     eprintln!(
         "model {}: {} new parameters drawn from seed {} ({}), {} unused tensors",
-        folder.path.display(),
+        folder.source.name(),
         report.new.len(),
         recipe.seed,
         report.new.join(", "),

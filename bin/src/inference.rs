@@ -46,12 +46,11 @@ impl ModelFolder {
         &self,
         device: &B::Device,
     ) -> Result<AlbertForSequenceClassification<B>, ProgramError> {
-        let (model, report) =
-            AlbertForSequenceClassification::from_pretrained(&self.path, &self.config, 0, device)?;
+        let (model, report) = self.source.load(&self.config, 0, device)?;
         if !report.new.is_empty() {
             return Err(ProgramError::Mismatch(format!(
                 "{}: the weights lack {}; this model is not fine-tuned yet: use finetune first",
-                self.path.display(),
+                self.source.name(),
                 report.new.join(", ")
             )));
         }
@@ -68,10 +67,11 @@ impl ModelFolder {
     }
 }
 
-/// A bar on a terminal's standard error; nothing elsewhere.
-pub fn progress_bar(examples: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} examples  {per_sec}  ETA {eta}");
-    let bar = ProgressBar::new(examples as u64);
+/// A bar over so many of what is counted, on a terminal's standard error; nothing elsewhere.
+pub fn progress_bar(length: usize, counted: &str) -> ProgressBar {
+    let template = format!("{{bar:30}} {{pos}}/{{len}} {counted}  {{per_sec}}  ETA {{eta}}");
+    let style = ProgressStyle::with_template(&template);
+    let bar = ProgressBar::new(length as u64);
     match style {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
@@ -79,7 +79,7 @@ pub fn progress_bar(examples: usize) -> ProgressBar {
 }
 
 /// A parser of counts.
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("must be at least 1".into()),
         Ok(count) => Ok(count),

@@ -5,6 +5,7 @@
 //! | [`cli`] | the command line |
 //! | [`recipe`] | the hyper-parameters: defaults, then `--config FILE`, then flags |
 //! | [`backend`] | the Burn backend that the program was built for |
+//! | [`source`] | the embedded model and task, or paths |
 //! | [`task`] | model folder and data, checked against each other and tokenised |
 //! | [`finetune`] | a whole run: burn-train's Learner over the parts below |
 //! | [`fine_tuning`] | the model as the Learner sees it: a training step, a validation step |
@@ -14,6 +15,7 @@
 //! | [`dashboard`] | the journal on the screen |
 //! | [`output`] | the folder a run leaves behind |
 //! | [`evaluate`], [`predict`], [`inference`] | using what `finetune` wrote, and what the two share |
+//! | [`pretrain`], [`masking`], [`vocabulary`] | making the small model that the program carries |
 
 pub mod backend;
 pub mod cli;
@@ -25,11 +27,15 @@ pub mod finetune;
 pub mod inference;
 pub mod journal;
 pub mod loader;
+pub mod masking;
 pub mod optimizer;
 pub mod output;
 pub mod predict;
+pub mod pretrain;
 pub mod recipe;
+pub mod source;
 pub mod task;
+pub mod vocabulary;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

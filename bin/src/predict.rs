@@ -118,7 +118,7 @@ fn run<B: Backend>(
     let encoded = folder.encode(examples)?;
     let model = folder.classifier::<B>(device)?;
     let batcher = folder.batcher();
-    let progress = progress_bar(encoded.len());
+    let progress = progress_bar(encoded.len(), "examples");
     let mut predictions = Vec::with_capacity(encoded.len());
     for examples in encoded.chunks(args.inference.batch_size) {
         let mut batch: RteBatch<B> = batcher.batch(examples.to_vec(), device);

@@ -11,6 +11,7 @@ use serde::de::value::{Error as NameError, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
 use crate::ProgramError;
+use crate::source::{EMBEDDED, is_embedded};
 
 /// The settings of `finetune` as flags, or as the keys of a `--config` file; unset ones have the
 /// recipe's defaults.
@@ -18,12 +19,13 @@ use crate::ProgramError;
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct FinetuneArgs {
     /// The pretrained model: a Hugging Face folder with config.json, model.safetensors and
-    /// tokenizer.json
+    /// tokenizer.json, or the small one that the program carries [default: embedded]
     #[arg(long, value_name = "FOLDER")]
     pub model: Option<PathBuf>,
 
     /// RTE: a folder with its splits as parquet, JSONL or TSV, or the file of the training split
-    /// with the validation split beside it
+    /// with the validation split beside it; or the task that the program carries
+    /// [default: embedded]
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
 
@@ -64,7 +66,7 @@ pub struct FinetuneArgs {
     #[arg(long, value_name = "COUNT")]
     pub gradient_accumulation: Option<usize>,
 
-    /// The peak learning rate [default: 2e-5]
+    /// The peak learning rate [default: 2e-5; of the embedded model 5e-4]
     #[arg(long, value_name = "NUMBER")]
     pub learning_rate: Option<f64>,
 
@@ -197,8 +199,8 @@ pub struct Recipe {
 impl Default for Recipe {
     fn default() -> Self {
         Self {
-            model: PathBuf::new(),
-            data: PathBuf::new(),
+            model: PathBuf::from(EMBEDDED),
+            data: PathBuf::from(EMBEDDED),
             output: PathBuf::from("output"),
             overwrite: false,
             optimizer: OptimizerName::AdamWL2SP,
@@ -227,6 +229,9 @@ impl Default for Recipe {
     }
 }
 
+/// The embedded model is small: it learns at a rate that would wreck a large one.
+const EMBEDDED_LEARNING_RATE: f64 = 5e-4;
+
 impl Recipe {
     /// The recipe's defaults, overlaid with the file's settings and then with the flags'.
     ///
@@ -241,9 +246,13 @@ impl Recipe {
             table.extend(as_table(&args)?);
         }
         table.extend(as_table(flags)?);
-        let recipe: Self = table
+        let has_learning_rate = table.contains_key("learning-rate");
+        let mut recipe: Self = table
             .try_into()
             .map_err(|error| ProgramError::Usage(format!("the settings: {error}")))?;
+        if is_embedded(&recipe.model) && !has_learning_rate {
+            recipe.learning_rate = EMBEDDED_LEARNING_RATE;
+        }
         recipe.validate()?;
         Ok(recipe)
     }
@@ -259,9 +268,6 @@ impl Recipe {
                 problems.push(problem);
             }
         };
-        for (flag, path) in [("model FOLDER", &self.model), ("data PATH", &self.data)] {
-            check(!path.as_os_str().is_empty(), format!("--{flag} is needed"));
-        }
         for (flag, count) in [
             ("epochs", Some(self.epochs)),
             ("batch-size", Some(self.batch_size)),
@@ -382,6 +388,16 @@ mod tests {
     }
 
     #[test]
+    fn the_embedded_model_has_a_learning_rate_of_its_own() {
+        let rate =
+            |flags: FinetuneArgs| Recipe::resolve(&flags, None).expect("a recipe").learning_rate;
+        assert_eq!(rate(flags()), Recipe::default().learning_rate);
+        assert_eq!(rate(FinetuneArgs::default()), EMBEDDED_LEARNING_RATE);
+        let said = FinetuneArgs { learning_rate: Some(1e-5), ..Default::default() };
+        assert_eq!(rate(said), 1e-5);
+    }
+
+    #[test]
     fn what_a_run_writes_can_be_read_again() {
         let recipe = Recipe::resolve(&FinetuneArgs { max_steps: Some(5), ..flags() }, None);
         let recipe = recipe.expect("a recipe");
@@ -409,14 +425,7 @@ mod tests {
             ..Default::default()
         };
         let message = Recipe::resolve(&flags, None).expect_err("an error").to_string();
-        for part in [
-            "--model",
-            "--data",
-            "--beta-2 is 1",
-            "--epochs",
-            "--learning-rate is NaN",
-            "--warmup-ratio",
-        ] {
+        for part in ["--beta-2 is 1", "--epochs", "--learning-rate is NaN", "--warmup-ratio"] {
             assert!(message.contains(part), "{part}: {message}");
         }
     }

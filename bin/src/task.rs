@@ -1,12 +1,14 @@
 //! A model folder and RTE data, checked against each other and tokenised.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use albert::AlbertConfig;
-use rte::{EncodedExample, LABELS, PairTokenizer, RteDataset, RteExample, Split};
+use rte::{EncodedExample, LABELS, PairTokenizer, RteExample, Split};
 use serde::Deserialize;
 
 use crate::ProgramError;
+use crate::output::write_beside;
+use crate::source::{ModelSource, dataset, is_embedded};
 
 /// The longest pair, in tokens, where neither a flag nor the model folder says otherwise.
 const DEFAULT_MAX_LENGTH: usize = 128;
@@ -16,8 +18,8 @@ const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// A model folder's configuration and tokenizer.
 pub struct ModelFolder {
-    /// Where it is.
-    pub path: PathBuf,
+    /// Where it comes from.
+    pub source: ModelSource,
     /// `config.json`.
     pub config: AlbertConfig,
     /// `tokenizer.json`, cutting pairs to [`Self::max_length`] tokens.
@@ -34,17 +36,18 @@ struct TokenizerConfig {
 }
 
 impl ModelFolder {
-    /// Read a pretrained model's folder; pairs are cut to `max_length` tokens.
+    /// Read a pretrained model's folder, or the embedded model; pairs are cut to `max_length` tokens.
     ///
     /// # Errors
     /// An unusable `config.json` or `tokenizer.json`, a length beyond the model's position
     /// embeddings, a tokenizer with ids beyond the model's vocabulary.
     pub fn open(path: &Path, max_length: usize) -> Result<Self, ProgramError> {
-        let config = AlbertConfig::from_folder(path)?;
+        let source = ModelSource::new(path);
+        let config = source.config()?;
         config.check_length(max_length)?;
-        let tokenizer = PairTokenizer::from_folder(path, max_length)?;
+        let tokenizer = source.tokenizer(max_length)?;
         tokenizer.check_vocabulary(config.vocab_size)?;
-        Ok(Self { path: path.to_path_buf(), config, tokenizer, max_length })
+        Ok(Self { source, config, tokenizer, max_length })
     }
 
     /// Read a fine-tuned model's folder, or the `model` folder in what `finetune` wrote. Without a
@@ -53,6 +56,12 @@ impl ModelFolder {
     /// # Errors
     /// As [`open`](Self::open), and a model that has not RTE's two labels.
     pub fn open_fine_tuned(path: &Path, max_length: Option<usize>) -> Result<Self, ProgramError> {
+        if is_embedded(path) {
+            return Err(ProgramError::Mismatch(
+                "the embedded model is not fine-tuned yet: use finetune first, and --model with its output folder"
+                    .into(),
+            ));
+        }
         let inside = path.join("model");
         let path =
             if !path.join("config.json").exists() && inside.is_dir() { &inside } else { path };
@@ -79,15 +88,8 @@ impl ModelFolder {
     /// # Errors
     /// Names the file that cannot be written.
     pub fn copy_tokenizer(&self, folder: &Path) -> Result<(), ProgramError> {
-        let from = self.path.join("tokenizer.json");
-        let to = folder.join("tokenizer.json");
-        std::fs::copy(&from, &to).map_err(ProgramError::io("write", &to))?;
-        let to = folder.join(TOKENIZER_CONFIG);
-        let text = serde_json::json!({
-            "model_max_length": self.max_length,
-            "tokenizer_class": "PreTrainedTokenizerFast",
-        });
-        std::fs::write(&to, format!("{text:#}\n")).map_err(ProgramError::io("write", &to))
+        self.source.copy_tokenizer(folder)?;
+        write_tokenizer_config(folder, self.max_length)
     }
 
     /// Tokenise a labelled split of RTE.
@@ -95,7 +97,7 @@ impl ModelFolder {
     /// # Errors
     /// Data that cannot be read, is empty or lacks a label.
     pub fn labelled(&self, data: &Path, split: Split) -> Result<Vec<EncodedExample>, ProgramError> {
-        let dataset = RteDataset::open(data, split)?;
+        let dataset = dataset(data, split)?;
         dataset.require_labels()?;
         self.encode(dataset.examples())
     }
@@ -116,6 +118,15 @@ impl ModelFolder {
         };
         LABELS.iter().enumerate().map(|(order, label)| named(label).unwrap_or(order)).collect()
     }
+}
+
+/// Put beside a `tokenizer.json` how long its pairs may be.
+pub(crate) fn write_tokenizer_config(folder: &Path, max_length: usize) -> Result<(), ProgramError> {
+    let text = serde_json::json!({
+        "model_max_length": max_length,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+    });
+    write_beside(&folder.join(TOKENIZER_CONFIG), format!("{text:#}\n").as_bytes())
 }
 
 /// `model_max_length` of a folder's `tokenizer_config.json`, if it says a usable one.

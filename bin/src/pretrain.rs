@@ -1,0 +1,435 @@
+//! Pretraining: an ALBERT from nothing but generated text.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::thread::{self, ScopedJoinHandle};
+
+use adamw_l2sp::{AdamWL2SPConfig, Groups, ScheduleConfig, clip_grad_norm};
+use albert::{AlbertConfig, AlbertForPreTraining, HiddenAct, cross_entropy};
+use burn::module::{AutodiffModule, Module};
+use burn::optim::lr_scheduler::LrScheduler;
+use burn::optim::{GradientsAccumulator, GradientsParams, Optimizer};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{ElementConversion, Tensor};
+use clap::Args;
+use embedded::{Document, text};
+use indicatif::ProgressBar;
+use rte::{Padding, PairTokenizer, RteBatcher, RteExample};
+use serde::Serialize;
+
+use crate::ProgramError;
+use crate::backend::{self, Training};
+use crate::fine_tuning::{count_correct, labelled};
+use crate::finetune::watch_signals;
+use crate::inference::{at_least_one, progress_bar};
+use crate::masking::{Masked, MaskedBatch, Masking, masked_batch};
+use crate::output::{Output, write_beside};
+use crate::task::write_tokenizer_config;
+use crate::vocabulary::unigram_tokenizer;
+
+/// The flags of `pretrain`.
+#[derive(Args, Debug)]
+pub struct PretrainArgs {
+    /// The model folder to write: config.json, model.safetensors, tokenizer.json, metrics.jsonl
+    #[arg(long, value_name = "FOLDER")]
+    pub output: PathBuf,
+
+    /// Replace what is in that folder
+    #[arg(long)]
+    pub overwrite: bool,
+
+    /// Optimizer steps
+    #[arg(long, value_name = "COUNT", default_value_t = 14_000, value_parser = at_least_one)]
+    pub steps: usize,
+
+    /// Documents in a step
+    #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = at_least_one)]
+    pub batch_size: usize,
+
+    /// The peak learning rate, after a warm-up of a twentieth of the steps
+    #[arg(long, value_name = "NUMBER", default_value_t = 1.5e-3)]
+    pub learning_rate: f64,
+
+    /// Seeds the text, the weights and what is masked
+    #[arg(long, value_name = "NUMBER", default_value_t = 10013)]
+    pub seed: u64,
+}
+
+/// A step is cut into this many parts that are computed at the same time, whatever the number of cores, so that their
+/// sum is the same everywhere.
+const PARTS: usize = 4;
+
+/// Steps between two lines of metrics.jsonl.
+const REPORT_EVERY: usize = 100;
+
+/// Steps after which the model is saved as it is, against a crash.
+const SAVE_EVERY: usize = 1000;
+
+/// Documents whose words make the vocabulary.
+const TOKENIZER_DOCUMENTS: usize = 100_000;
+
+/// The longest document, in tokens.
+const MAX_LENGTH: usize = 128;
+
+/// Documents that the finished model is tried on.
+const HELD_OUT: usize = 2048;
+
+/// The embedded model: as large as two megabytes of weights allow. Without dropout, as ALBERT's version 2.
+fn config(vocab_size: usize) -> AlbertConfig {
+    AlbertConfig {
+        vocab_size,
+        embedding_size: 64,
+        hidden_size: 128,
+        num_hidden_layers: 4,
+        num_attention_heads: 4,
+        intermediate_size: 512,
+        max_position_embeddings: 128,
+        hidden_act: HiddenAct::Relu,
+        hidden_dropout_prob: 0.0,
+        attention_probs_dropout_prob: 0.0,
+        classifier_dropout_prob: Some(0.0),
+        // About 1/√hidden_size: with the 0.02 of large models attention starts out flat, and stays so for long.
+        initializer_range: 0.09,
+        ..AlbertConfig::base_v2()
+    }
+}
+
+/// Pretrain on the program's backend.
+///
+/// # Errors
+/// A folder that cannot be written to, settings that make no sense, a loss that is no number, a signal.
+pub fn pretrain(args: &PretrainArgs) -> Result<(), ProgramError> {
+    run::<Training>(args, &backend::device())
+}
+
+fn run<B: AutodiffBackend>(args: &PretrainArgs, device: &B::Device) -> Result<(), ProgramError> {
+    Output::check(&args.output, args.overwrite)?;
+    fs::create_dir_all(&args.output).map_err(ProgramError::io("create", &args.output))?;
+    let signal = watch_signals()?;
+
+    // The text's words first, then the model over them.
+    let tokenizer_json = tokenizer_json(args.seed);
+    let tokenizer = PairTokenizer::from_bytes(&tokenizer_json, "tokenizer.json", MAX_LENGTH)?;
+    let config = config(tokenizer.vocab_size());
+    let mut documents = Documents::new(args.seed, &tokenizer);
+    let mut model = AlbertForPreTraining::<B>::init(&config, args.seed, device);
+    let mut optimizer = AdamWL2SPConfig::new()
+        .with_epsilon(1e-6)
+        .init(&model, Groups::new().biases_and_norms_undecayed())?;
+    let warmup = ScheduleConfig::warmup_steps_for(0.05, args.steps);
+    let mut schedule = ScheduleConfig::new(args.learning_rate, warmup, args.steps).init()?;
+
+    let save = |model: &AlbertForPreTraining<B>| {
+        model.save_pretrained(&config, &args.output)?;
+        write_beside(&args.output.join("tokenizer.json"), &tokenizer_json)?;
+        write_tokenizer_config(&args.output, MAX_LENGTH)
+    };
+    let mut report = Report::new(args)?;
+    for step in 1..=args.steps {
+        let documents = documents.take(args.batch_size)?;
+        let (mut grads, losses) = gradients(&model, documents, &tokenizer, device)?;
+        let norm = clip_grad_norm(&mut grads, &model, 1.0).into_scalar().elem::<f64>();
+        if !norm.is_finite() {
+            return Err(ProgramError::Diverged { step });
+        }
+        let learning_rate = schedule.step();
+        model = optimizer.step(learning_rate, model, grads);
+        report.step(step, losses, learning_rate)?;
+        if step.is_multiple_of(SAVE_EVERY) {
+            save(&model)?;
+        }
+        if signal.load(Ordering::Relaxed) != 0 {
+            break;
+        }
+    }
+    let steps = report.finish();
+
+    // What it leaves.
+    save(&model)?;
+    if steps < args.steps {
+        let signal = signal.load(Ordering::Relaxed) as u8;
+        return Err(ProgramError::Stopped { step: steps, signal, model: args.output.clone() });
+    }
+    let losses = evaluate(&model.valid(), args.seed, &tokenizer, device)?;
+    writeln!(
+        std::io::stdout(),
+        "of new text: masked words found {:.2} %, order of parts told {:.2} %; model in {}",
+        100.0 * losses.words_found,
+        100.0 * losses.orders_told,
+        args.output.display(),
+    )
+    .map_err(ProgramError::stdout)
+}
+
+/// A tokenizer for the words of a seed's text.
+fn tokenizer_json(seed: u64) -> Vec<u8> {
+    let corpus: Vec<Document> = text(seed).take(TOKENIZER_DOCUMENTS).collect();
+    let parts = corpus.iter().flat_map(|document| [&*document.first, &*document.second]);
+    format!("{:#}\n", unigram_tokenizer(parts)).into_bytes()
+}
+
+/// A seed's text, some of its parts switched, some of its words masked.
+struct Documents<'a> {
+    text: Box<dyn Iterator<Item = Document>>,
+    masking: Masking,
+    tokenizer: &'a PairTokenizer,
+}
+
+impl<'a> Documents<'a> {
+    fn new(seed: u64, tokenizer: &'a PairTokenizer) -> Self {
+        let masking = Masking::new(seed, tokenizer.vocab_size());
+        Self { text: Box::new(text(seed)), masking, tokenizer }
+    }
+
+    fn take(&mut self, count: usize) -> Result<Vec<Masked>, ProgramError> {
+        let pair = |(idx, document): (usize, Document)| {
+            let switched = self.masking.switches();
+            let (sentence1, sentence2) = match switched {
+                false => (document.first, document.second),
+                true => (document.second, document.first),
+            };
+            RteExample { sentence1, sentence2, label: Some(usize::from(switched)), idx }
+        };
+        let pairs: Vec<_> = self.text.by_ref().take(count).enumerate().map(pair).collect();
+        let encoded = self.tokenizer.encode_all(&pairs)?;
+        Ok(encoded.into_iter().map(|example| self.masking.mask(example)).collect())
+    }
+}
+
+/// Means over a step's, or several steps', documents.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Losses {
+    /// Cross-entropy of the masked words.
+    mlm_loss: f64,
+    /// Cross-entropy of the order of the parts.
+    sop_loss: f64,
+    /// The share of masked words that had the highest score.
+    words_found: f64,
+    /// The share of documents whose order of parts was told.
+    orders_told: f64,
+}
+
+impl Losses {
+    fn add(&mut self, other: Self, share: f64) {
+        self.mlm_loss += share * other.mlm_loss;
+        self.sop_loss += share * other.sop_loss;
+        self.words_found += share * other.words_found;
+        self.orders_told += share * other.orders_told;
+    }
+}
+
+/// Forward one part of a step, which has so many words to find and so many documents in all. The loss is its
+/// share of the step's: the mean over the words and the mean over the documents, added.
+fn forward<B: Backend>(
+    model: &AlbertForPreTraining<B>,
+    part: MaskedBatch<B>,
+    words: usize,
+    documents: usize,
+) -> (Tensor<B, 1>, Losses) {
+    let MaskedBatch { batch, positions, words: targets } = part;
+    let word_share = targets.dims()[0] as f64 / words as f64;
+    let document_share = batch.idx.len() as f64 / documents as f64;
+    let Some((input, switched)) = labelled(batch) else {
+        return (Tensor::zeros([1], &positions.device()), Losses::default());
+    };
+    let (scores, sop_logits) = model.forward_at(&input, positions);
+    let mlm_loss = cross_entropy(scores.clone(), targets.clone()) * word_share;
+    let sop_loss = cross_entropy(sop_logits.clone(), switched.clone()) * document_share;
+    let losses = Losses {
+        mlm_loss: mlm_loss.clone().into_scalar().elem(),
+        sop_loss: sop_loss.clone().into_scalar().elem(),
+        words_found: count_correct(scores, targets) as f64 / words as f64,
+        orders_told: count_correct(sop_logits, switched) as f64 / documents as f64,
+    };
+    (mlm_loss + sop_loss, losses)
+}
+
+/// Cut a step into parts of documents of similar length.
+fn parts(mut documents: Vec<Masked>) -> Vec<Vec<Masked>> {
+    documents.sort_by_key(|document| document.example.input_ids.len());
+    let size = documents.len().div_ceil(PARTS);
+    documents.chunks(size).map(<[Masked]>::to_vec).collect()
+}
+
+/// The gradient of a step, its parts computed at the same time and summed in their order.
+fn gradients<B: AutodiffBackend>(
+    model: &AlbertForPreTraining<B>,
+    documents: Vec<Masked>,
+    tokenizer: &PairTokenizer,
+    device: &B::Device,
+) -> Result<(GradientsParams, Losses), ProgramError> {
+    let words = documents.iter().map(|document| document.targets.len()).sum();
+    let count = documents.len();
+    let batcher = batcher(tokenizer);
+    let results: Vec<_> = thread::scope(|scope| {
+        let part = |part: Vec<Masked>| {
+            // Parameters of their own give each part a graph of its own.
+            let model = model.clone().fork(device);
+            let batcher = &batcher;
+            scope.spawn(move || {
+                let batch = masked_batch::<B>(batcher, part, device);
+                let (loss, losses) = forward(&model, batch, words, count);
+                (GradientsParams::from_grads(loss.backward(), &model), losses)
+            })
+        };
+        let threads: Vec<_> = parts(documents).into_iter().map(part).collect();
+        threads.into_iter().map(ScopedJoinHandle::join).collect()
+    });
+    let (mut accumulator, mut sum) = (GradientsAccumulator::new(), Losses::default());
+    for result in results {
+        let (grads, losses) = result.map_err(|_| ProgramError::from_first_panic())?;
+        accumulator.accumulate(model, grads);
+        sum.add(losses, 1.0);
+    }
+    Ok((accumulator.grads(), sum))
+}
+
+/// Try the model on text that it has not seen.
+fn evaluate<B: Backend>(
+    model: &AlbertForPreTraining<B>,
+    seed: u64,
+    tokenizer: &PairTokenizer,
+    device: &B::Device,
+) -> Result<Losses, ProgramError> {
+    let documents = Documents::new(seed.wrapping_add(1), tokenizer).take(HELD_OUT)?;
+    let words = documents.iter().map(|document| document.targets.len()).sum();
+    let batcher = batcher(tokenizer);
+    let mut sum = Losses::default();
+    for part in documents.chunks(64) {
+        let batch = masked_batch(&batcher, part.to_vec(), device);
+        sum.add(forward(model, batch, words, documents.len()).1, 1.0);
+    }
+    Ok(sum)
+}
+
+fn batcher(tokenizer: &PairTokenizer) -> RteBatcher {
+    RteBatcher {
+        padding: Padding::Longest,
+        max_length: MAX_LENGTH,
+        pad_token_id: tokenizer.pad_token_id(),
+    }
+}
+
+/// Progress on standard error, and the means of every [`REPORT_EVERY`] steps in metrics.jsonl.
+struct Report {
+    bar: ProgressBar,
+    path: PathBuf,
+    file: File,
+    total: usize,
+    steps: usize,
+    recent: Losses,
+    since: usize,
+}
+
+/// A line of metrics.jsonl.
+#[derive(Serialize)]
+struct ReportLine {
+    step: usize,
+    #[serde(flatten)]
+    losses: Losses,
+    learning_rate: f64,
+}
+
+impl Report {
+    fn new(args: &PretrainArgs) -> Result<Self, ProgramError> {
+        let path = args.output.join("metrics.jsonl");
+        let file = File::create(&path).map_err(ProgramError::io("create", &path))?;
+        let bar = progress_bar(args.steps, "steps");
+        Ok(Self {
+            bar,
+            path,
+            file,
+            total: args.steps,
+            steps: 0,
+            recent: Losses::default(),
+            since: 0,
+        })
+    }
+
+    fn step(
+        &mut self,
+        step: usize,
+        losses: Losses,
+        learning_rate: f64,
+    ) -> Result<(), ProgramError> {
+        self.bar.set_position(step as u64);
+        self.steps = step;
+        self.since += 1;
+        self.recent.add(losses, 1.0);
+        if !step.is_multiple_of(REPORT_EVERY) && step < self.total {
+            return Ok(());
+        }
+        let mut losses = Losses::default();
+        losses.add(std::mem::take(&mut self.recent), 1.0 / self.since as f64);
+        self.since = 0;
+        let text = format!(
+            "step {step}  masked words: loss {:.3}, found {:.1} %  order of parts: loss {:.3}, told {:.1} %",
+            losses.mlm_loss,
+            100.0 * losses.words_found,
+            losses.sop_loss,
+            100.0 * losses.orders_told,
+        );
+        match self.bar.is_hidden() {
+            true => eprintln!("{text}"),
+            false => self.bar.println(text),
+        }
+        let line = serde_json::to_string(&ReportLine { step, losses, learning_rate })
+            .map_err(|error| ProgramError::Internal(error.to_string()))?;
+        writeln!(self.file, "{line}").map_err(ProgramError::io("write", &self.path))
+    }
+
+    /// The steps taken.
+    fn finish(self) -> usize {
+        self.bar.finish_and_clear();
+        self.steps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::backend::{Autodiff, Flex};
+
+    type Train = Autodiff<Flex>;
+
+    /// The gradient of a whole step at once is that of its parts, summed.
+    #[test]
+    fn parts_sum_to_the_whole() {
+        let device = Default::default();
+        let json = tokenizer_json(1);
+        let tokenizer =
+            PairTokenizer::from_bytes(&json, "tokenizer.json", MAX_LENGTH).expect("read");
+        let documents = Documents::new(1, &tokenizer).take(10).expect("documents");
+        let model =
+            AlbertForPreTraining::<Train>::init(&config(tokenizer.vocab_size()), 1, &device);
+
+        let words = documents.iter().map(|document| document.targets.len()).sum();
+        let whole = masked_batch(&batcher(&tokenizer), documents.clone(), &device);
+        let (loss, expected) = forward(&model, whole, words, 10);
+        let grads = loss.backward();
+        let expected_grad = model.predictions.dense.weight.grad(&grads).expect("a gradient");
+
+        let (grads, losses) = gradients(&model, documents, &tokenizer, &device).expect("gradients");
+        let id = model.predictions.dense.weight.id;
+        let grad = grads.get::<Flex, 2>(id).expect("a gradient");
+        grad.to_data().assert_approx_eq::<f32>(
+            &expected_grad.to_data(),
+            burn::tensor::Tolerance::rel_abs(1e-4, 1e-6),
+        );
+        assert!((losses.mlm_loss - expected.mlm_loss).abs() < 1e-5);
+        assert!((losses.orders_told - expected.orders_told).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_model_stays_within_two_megabytes() {
+        let json = tokenizer_json(1);
+        let tokenizer =
+            PairTokenizer::from_bytes(&json, "tokenizer.json", MAX_LENGTH).expect("read");
+        let config = config(tokenizer.vocab_size());
+        config.validate().expect("a valid configuration");
+        let model = AlbertForPreTraining::<Flex>::init(&config, 1, &Default::default());
+        assert!(4 * model.num_params() < 2_000_000, "{} parameters", model.num_params());
+    }
+}
