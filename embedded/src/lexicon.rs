@@ -400,3 +400,35 @@ pub(crate) const TIMES: &[&str] = &[
 /// The numbers from two on.
 pub(crate) const NUMBERS: &[&str] =
     &["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
+
+/// Who does what by habit.
+pub(crate) const HABITS: &[(&str, &str)] = &[
+    ("lion", "roars"),
+    ("wolf", "howls"),
+    ("hound", "barks"),
+    ("cat", "purrs"),
+    ("cow", "moos"),
+    ("horse", "neighs"),
+    ("sheep", "bleats"),
+    ("duck", "quacks"),
+    ("rooster", "crows"),
+    ("bee", "buzzes"),
+    ("snake", "hisses"),
+    ("pig", "grunts"),
+    ("frog", "croaks"),
+    ("mouse", "squeaks"),
+    ("baker", "bakes"),
+    ("singer", "sings"),
+    ("dancer", "dances"),
+    ("teacher", "teaches"),
+    ("driver", "drives"),
+    ("writer", "writes"),
+    ("painter", "paints"),
+    ("farmer", "plants"),
+    ("cook", "stews"),
+    ("sailor", "sails"),
+    ("runner", "runs"),
+    ("swimmer", "swims"),
+    ("hunter", "hunts"),
+    ("judge", "judges"),
+];

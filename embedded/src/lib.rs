@@ -4,7 +4,7 @@
 //! | here | what it is |
 //! |---|---|
 //! | [`task()`] | 2490 / 277 / 3000 pairs of English sentences: does the second follow from the first? |
-//! | [`text()`] | documents without end |
+//! | [`text()`], [`first_text()`] | documents without end |
 //! | [`CONFIG`], [`TOKENIZER`], [`WEIGHTS`] | the three files of a Hugging Face folder, as bytes |
 //!
 //! ```
@@ -23,7 +23,7 @@ mod task;
 mod text;
 
 pub use task::{Pair, Task, task};
-pub use text::{Document, text};
+pub use text::{Document, first_text, text};
 
 /// `config.json` of the embedded model.
 pub const CONFIG: &str = include_str!("../model/config.json");

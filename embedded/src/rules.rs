@@ -1,8 +1,10 @@
 //! The rules of the task: why one sentence follows from another.
 //!
-//! Every rule writes a hypothesis and *two* premises of the same words: from the first it follows, from the second
-//! it does not. So neither the hypothesis alone nor the words of both sentences, in whatever proportion, tell the
-//! answer; only who did what does. `docs/embedded-task.md` lists the rules with an example each.
+//! Every rule writes a hypothesis and *two* premises: from the first it follows, from the second it does not. Those of
+//! most rules have the same words, so that only who did what tells the answer. In the others one
+//! word is another, and which one it is tells nothing without the hypothesis: for another hypothesis the answers are
+//! the other way round. So neither the hypothesis alone nor the words of both sentences, each weighed by itself, tell
+//! the answer. `docs/embedded-task.md` lists the rules with an example each.
 
 use crate::draw::Draw;
 use crate::grammar::{
@@ -20,7 +22,7 @@ pub(crate) struct Twins {
     pub(crate) hypothesis: String,
     /// From this one the hypothesis follows…
     pub(crate) entailing: String,
-    /// …and from this one, of the same words, it does not.
+    /// …and from this one it does not.
     pub(crate) other: String,
 }
 
@@ -28,7 +30,7 @@ pub(crate) struct Twins {
 pub(crate) type Rule = fn(&Draw) -> Twins;
 
 /// The rules by name.
-pub(crate) const RULES: [(&str, Rule); 16] = [
+pub(crate) const RULES: [(&str, Rule); 23] = [
     ("conjunction", conjunction),
     ("disjunction", disjunction),
     ("negation", negation),
@@ -45,7 +47,18 @@ pub(crate) const RULES: [(&str, Rule); 16] = [
     ("number", number),
     ("place", place),
     ("time", time),
+    ("kind of being", kind_of_being),
+    ("kind of deed", kind_of_deed),
+    ("other quality", other_quality),
+    ("converse", converse),
+    ("other side", other_side),
+    ("truth", truth),
+    ("count", count),
 ];
+
+/// So many of the rules, the first ones, write two premises of the same words.
+#[cfg(test)]
+const SAME_WORDS: usize = 16;
 
 /// The premise is `write(x, y)` if the hypothesis follows, and `write(y, x)` if not.
 fn swap<T>(hypothesis: &str, setting: &str, x: T, y: T, write: impl Fn(&T, &T) -> String) -> Twins {
@@ -327,6 +340,91 @@ fn time(draw: &Draw) -> Twins {
     }
 }
 
+/// A poodle waited ⊨ a dog waited; but not: a crow waited. Anna painted a rose ⊨ Anna painted a flower.
+fn kind_of_being(draw: &Draw) -> Twins {
+    let (setting, things) = (setting(draw), draw.one_in(3));
+    let kinds = if things { THINGS } else { draw.pick(&[ANIMALS, PEOPLE]) };
+    let [kind, other] = draw.distinct(kinds);
+    let [x, y] = [kind, other].map(|kind| draw.pick(kind.members).one);
+    let ([who], did, use_of) = (subjects(draw), action(draw).past, using(draw).past);
+    let write = |noun: &str| match things {
+        true => format!("{who} {use_of} {}", a(noun)),
+        false => format!("{} {did}", a(noun)),
+    };
+    swap(&write(kind.name.one), &setting, x, y, |x, _| write(x))
+}
+
+/// Anna hugged the dog ⊨ Anna touched the dog; but not: Anna watched the dog.
+fn kind_of_deed(draw: &Draw) -> Twins {
+    let ([who, whom], alone) = (subjects(draw), draw.coin());
+    let [kind, other] = draw.distinct(if alone { ACTIONS } else { DEEDS });
+    let [x, y] = [kind, other].map(|kind| draw.pick(kind.members).past);
+    let object = if alone { String::new() } else { format!(" {whom}") };
+    let write = |did: &str| format!("{who} {did}{object}");
+    swap(&write(kind.name.past), &setting(draw), x, y, |x, _| write(x))
+}
+
+/// The dog was old ⊨ the dog was not young; but not: the dog was big.
+fn other_quality(draw: &Draw) -> Twins {
+    let ([who], [quality, other]) = (subjects(draw), draw.distinct(QUALITIES));
+    let ([x, not], y) = (draw.distinct(&quality.plain), draw.pick(&other.plain));
+    swap(&format!("{who} was not {not}"), &setting(draw), x, y, |x, _| format!("{who} was {x}"))
+}
+
+/// Anna is older than Boris ⊨ Boris is younger than Anna; but not: Anna is taller than Boris.
+fn converse(draw: &Draw) -> Twins {
+    let ([who, whom], [quality, other]) = (subjects(draw), draw.distinct(QUALITIES));
+    let ([x, less], y) = (draw.distinct(&quality.comparative), draw.pick(&other.comparative));
+    swap(&format!("{whom} is {less} than {who}"), "", x, y, |x, _| {
+        format!("{who} is {x} than {whom}")
+    })
+}
+
+/// Anna sold a kite to Boris ⊨ Boris bought a kite from Anna; but not: Anna lent a kite to Boris.
+fn other_side(draw: &Draw) -> Twins {
+    let ([giver, taker], thing) = (names(draw), a(thing(draw).one));
+    let ([transfer, other], setting) = (draw.distinct(TRANSFERS), setting(draw));
+    let giving = |side: (&str, &str)| format!("{giver} {} {thing} {} {taker}", side.0, side.1);
+    let receiving = |side: (&str, &str)| format!("{taker} {} {thing} {} {giver}", side.0, side.1);
+    match draw.coin() {
+        true => {
+            swap(&receiving(transfer.receiving), &setting, transfer, other, |x, _| giving(x.giving))
+        }
+        false => {
+            swap(&giving(transfer.giving), &setting, transfer, other, |x, _| receiving(x.receiving))
+        }
+    }
+}
+
+/// It is true that Anna waited ⊨ Anna waited; it is false that she did ⊨ Anna did not wait.
+fn truth(draw: &Draw) -> Twins {
+    let ([who], did) = (subjects(draw), action(draw));
+    let [yes, no] =
+        *draw.pick(&[["true", "false"], ["certain", "impossible"], ["a fact", "a lie"]]);
+    let (waited, did_not) = (format!("{who} {}", did.past), format!("{who} did not {}", did.base));
+    let write = |x: &&str, _: &&str| format!("it is {x} that {waited}");
+    match draw.coin() {
+        true => swap(&waited, "", yes, no, write),
+        false => swap(&did_not, "", no, yes, write),
+    }
+}
+
+/// Seven dogs waited ⊨ at least five dogs waited; but not: three dogs waited, of which follows: fewer than five did.
+fn count(draw: &Draw) -> Twins {
+    let ([who], did) = (beings(draw), action(draw).past);
+    let few = draw.below(NUMBERS.len() - 1);
+    let many = few + 1 + draw.below(NUMBERS.len() - 1 - few);
+    let between = NUMBERS[few + 1 + draw.below(many - few)];
+    let (few, many, setting) = (NUMBERS[few], NUMBERS[many], setting(draw));
+    let write = |x: &&str, _: &&str| format!("{x} {} {did}", who.many);
+    match draw.coin() {
+        true => swap(&format!("at least {between} {} {did}", who.many), &setting, many, few, write),
+        false => {
+            swap(&format!("fewer than {between} {} {did}", who.many), &setting, few, many, write)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -343,8 +441,8 @@ mod tests {
     }
 
     #[test]
-    fn both_premises_of_a_rule_have_the_same_words_and_differ() {
-        for (name, rule) in RULES {
+    fn both_premises_have_the_same_words_and_differ() {
+        for (name, rule) in &RULES[..SAME_WORDS] {
             let draw = Draw::new(1, 0);
             for _ in 0..500 {
                 let twins = rule(&draw);

@@ -12,10 +12,10 @@ use crate::grammar::{
     a, actions, beings, capital, kinds, names, predicates, sentence, setting, subjects, thing,
 };
 use crate::lexicon::{
-    ACTIONS, ANIMAL, ANIMALS, COLOURS, DEEDS, NAMES, NUMBERS, PEOPLE, PERSON, PLACES, QUALITIES,
-    THING, THINGS, TIMES, TRANSFERS, USES,
+    ACTIONS, ANIMAL, ANIMALS, COLOURS, DEEDS, HABITS, NAMES, NUMBERS, PEOPLE, PERSON, PLACES,
+    QUALITIES, THING, THINGS, TIMES, TRANSFERS, USES,
 };
-use crate::rules::RULES;
+use crate::rules::{RULES, Twins};
 use crate::task::task;
 
 /// Two parts of a text that stand in this order.
@@ -25,35 +25,53 @@ pub struct Document {
     pub first: String,
     /// What comes after it.
     pub second: String,
+    /// Whether pretraining shows the second part before the first; `None` for either way.
+    pub switched: Option<bool>,
+}
+
+impl Document {
+    fn new(first: String, second: String) -> Self {
+        Self { first, second, switched: None }
+    }
 }
 
 /// The text of a seed, without an end; the same on every machine.
 ///
 /// No document has a premise of the [task](crate::task()) for its first or its second part.
 pub fn text(seed: u64) -> impl Iterator<Item = Document> {
+    let draw = Draw::new(seed, u64::from(u32::MAX));
+    without_premises(std::iter::repeat_with(move || match draw.coin() {
+        true => conclusion(&draw),
+        false => draw.pick(KINDS)(&draw),
+    }))
+}
+
+/// Simple text of a seed, to begin with; like [`text`] without an end, a premise of the task or a difference between
+/// machines.
+///
+/// Habits are the shortest way to learn that a verb belongs to the subject beside it. Of that, roll calls and questions
+/// are the shortest way to learn to find again what was said of somebody.
+pub fn first_text(seed: u64) -> impl Iterator<Item = Document> {
+    let draw = Draw::new(seed, u64::from(u32::MAX) - 1);
+    without_premises(std::iter::repeat_with(move || {
+        draw.pick(&[habits, roll_call, roll_call, question])(&draw)
+    }))
+}
+
+fn without_premises(documents: impl Iterator<Item = Document>) -> impl Iterator<Item = Document> {
     let task = task();
     let premises: HashSet<&str> = [&task.train, &task.validation, &task.test]
         .into_iter()
         .flatten()
         .map(|pair| pair.premise.as_str())
         .collect();
-    let draw = Draw::new(seed, u64::from(u32::MAX));
-    let documents = std::iter::repeat_with(move || draw.pick(KINDS)(&draw));
     documents.filter(move |document| {
         ![&document.first, &document.second].iter().any(|part| premises.contains(part.as_str()))
     })
 }
 
-/// The kinds of documents; one that is listed several times is as many times more frequent.
+/// The kinds of documents beside conclusions; one that is listed several times is as many times more frequent.
 const KINDS: &[fn(&Draw) -> Document] = &[
-    conclusion,
-    conclusion,
-    conclusion,
-    conclusion,
-    conclusion,
-    conclusion,
-    conclusion,
-    conclusion,
     possession,
     possession,
     handed_on,
@@ -77,26 +95,28 @@ const KINDS: &[fn(&Draw) -> Document] = &[
     kind_of_being,
     kind_of_doing,
     quality,
+    habits,
 ];
 
 fn document(first: &str, second: &str) -> Document {
-    Document { first: sentence(first), second: sentence(second) }
+    Document::new(sentence(first), sentence(second))
 }
 
 fn asked(question: &str, answer: &str) -> String {
     format!("{}? {}", capital(question), sentence(answer))
 }
 
-/// Anna waited and Boris ran. So Anna waited. Or now and then: maybe Boris waited.
+/// Anna waited and Boris ran. Anna waited. Or, a guess before the facts: Boris waited. Anna waited and Boris ran.
+///
+/// What is certain is said after what it follows from, and what is not, before. The facts are shown first whichever it is:
+/// were either order shown, which one it is would be an exclusive-or of what stands first and what follows, and that a
+/// small net does not find.
 fn conclusion(draw: &Draw) -> Document {
-    let twins = draw.pick(&RULES).1(draw);
-    // Mostly what is said is so: were guesses as frequent, nothing could be learned of who did what
-    // without knowing at once what `maybe` means.
-    let (premise, words) = match draw.one_in(5) {
-        false => (twins.entailing, ["", "so ", "surely ", "that means that "]),
-        true => (twins.other, ["maybe ", "perhaps ", "maybe ", "but nobody knows whether "]),
-    };
-    document(&premise, &format!("{}{}", draw.pick(&words), twins.hypothesis))
+    let Twins { hypothesis, entailing, other } = draw.pick(&RULES).1(draw);
+    match draw.coin() {
+        true => Document { switched: Some(false), ..document(&entailing, &hypothesis) },
+        false => Document { switched: Some(true), ..document(&hypothesis, &other) },
+    }
 }
 
 /// Anna bought a kite. She gave it to Boris. Now Boris has the kite.
@@ -123,7 +143,7 @@ fn possession(draw: &Draw) -> Document {
         2 => asked(&format!("who has the {thing}"), &format!("{owner} has it")),
         _ => sentence(&format!("now {owner} has the {thing}")),
     };
-    Document { first: story, second: end }
+    Document::new(story, end)
 }
 
 /// Anna gave a kite to Boris. Boris gave it to Carl: nobody hands on what he does not have yet.
@@ -137,7 +157,7 @@ fn handed_on(draw: &Draw) -> Document {
             false => sentence(&format!("{to} {got} the {thing} {origin} {from}")),
         }
     };
-    Document { first: hand(x, y), second: hand(y, z) }
+    Document::new(hand(x, y), hand(y, z))
 }
 
 /// Anna went from the park to the bridge. She went from the bridge to the tent.
@@ -213,23 +233,35 @@ fn repainting(draw: &Draw) -> Document {
         1 => format!("the {y} is still {blue}"),
         _ => format!("now the {x} is not {red}"),
     };
-    Document { first, second: sentence(&second) }
+    Document::new(first, sentence(&second))
 }
 
-/// Anna waited, Boris ran, Clara slept and David hid. Clara slept, Anna waited and David hid.
+/// Anna waited, Boris ran and Clara slept. Clara slept, Anna waited and Boris ran.
 fn roll_call(draw: &Draw) -> Document {
-    let (who, did) = (subjects::<5>(draw), actions::<5>(draw));
+    let (who, did) = (subjects::<3>(draw), actions::<3>(draw));
     let mut clauses: Vec<_> =
         who.iter().zip(did).map(|(who, did)| format!("{who} {}", did.past)).collect();
-    let list = |clauses: &[String]| match clauses {
-        [first @ .., last] => sentence(&format!("{} and {last}", first.join(", "))),
-        [] => String::new(),
-    };
-    clauses.truncate(3 + draw.below(3));
+    clauses.truncate(1 + draw.below(3));
     let first = list(&clauses);
     draw.shuffle(&mut clauses);
-    clauses.truncate(2 + draw.below(clauses.len() - 1));
-    Document { first, second: list(&clauses) }
+    Document::new(first, list(&clauses))
+}
+
+/// The lion roars and the baker bakes. The cow moos, the singer sings and the frog croaks.
+fn habits(draw: &Draw) -> Document {
+    let clauses = draw.distinct::<_, 8>(HABITS).map(|(who, does)| format!("the {who} {does}"));
+    let (first, others) = clauses.split_at(2 + draw.below(3));
+    Document::new(list(first), list(&others[..2 + draw.below(3)]))
+}
+
+fn list(clauses: &[String]) -> String {
+    match clauses {
+        [first @ .., next, last] => {
+            let next = first.iter().map(|clause| format!("{clause}, ")).collect::<String>() + next;
+            sentence(&format!("{next} and {last}"))
+        }
+        _ => sentence(&clauses.concat()),
+    }
 }
 
 /// Anna waited and Boris ran. Who ran? Boris did.
@@ -242,7 +274,7 @@ fn question(draw: &Draw) -> Document {
         true => asked(&format!("who {what}"), &format!("{who} did")),
         false => asked(&format!("what about {who}"), &format!("{who} {what}")),
     };
-    Document { first: sentence(&first), second }
+    Document::new(sentence(&first), second)
 }
 
 /// The kite is red and the ball is blue. The ball is not red.
@@ -253,10 +285,10 @@ fn colours(draw: &Draw) -> Document {
     match draw.below(4) {
         0 => document(&first, &format!("the {y} is not {red}")),
         1 => document(&first, &format!("there is a {red} {x}")),
-        2 => Document {
-            first: sentence(&first),
-            second: asked(&format!("what is {blue}"), &format!("the {y} is")),
-        },
+        2 => Document::new(
+            sentence(&first),
+            asked(&format!("what is {blue}"), &format!("the {y} is")),
+        ),
         _ => document(&first, &format!("the {y} is {blue} and the {x} is {red}")),
     }
 }
@@ -375,7 +407,8 @@ mod tests {
     fn no_premise_of_the_task_is_in_the_text() {
         let premises: HashSet<&str> =
             task().validation.iter().map(|pair| pair.premise.as_str()).collect();
-        for Document { first, second } in text(1).take(20_000) {
+        for Document { first, second, .. } in first_text(1).take(20_000).chain(text(1).take(20_000))
+        {
             assert!(!premises.contains(first.as_str()) && !premises.contains(second.as_str()));
         }
     }
