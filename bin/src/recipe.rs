@@ -66,7 +66,7 @@ pub struct FinetuneArgs {
     #[arg(long, value_name = "COUNT")]
     pub gradient_accumulation: Option<usize>,
 
-    /// The peak learning rate [default: 2e-5; of the embedded model 5e-4]
+    /// The peak learning rate [default: 2e-5; of the embedded model 1e-4]
     #[arg(long, value_name = "NUMBER")]
     pub learning_rate: Option<f64>,
 
@@ -230,7 +230,7 @@ impl Default for Recipe {
 }
 
 /// The embedded model is small: it learns at a rate that would wreck a large one.
-const EMBEDDED_LEARNING_RATE: f64 = 5e-4;
+const EMBEDDED_LEARNING_RATE: f64 = 1e-4;
 
 impl Recipe {
     /// The recipe's defaults, overlaid with the file's settings and then with the flags'.
