@@ -8,194 +8,20 @@
 )]
 
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use albert::{AlbertConfig, AlbertModel, HiddenAct};
-use burn::backend::Flex;
+use albert::AlbertConfig;
 use safetensors::SafeTensors;
 use serde_json::Value;
-use tempfile::TempDir;
+use tests::world::{ENTAILED, NOT_ENTAILED, Run, World, config, tsv, wait_for_a_step};
 use tests::{Arrays, own_cases};
 
-/// Pairs that a small model can tell apart, and RTE's splits of them.
-const ENTAILED: [(&str, &str); 4] = [
-    ("A bakery in the old town sold more rolls than ever.", "More rolls were sold."),
-    ("The ferry sailed in January and in spring.", "The ferry sailed in spring."),
-    ("Rain fell on the harbour of the town.", "Rain fell."),
-    ("The mayor said the \"bridge\" stays open.", "The \"bridge\" stays open."),
-];
-const NOT_ENTAILED: [(&str, &str); 4] = [
-    ("The ferry did not sail in January.", "The ferry sailed every day."),
-    ("Rain fell.", "It was dry."),
-    ("The mayor closed the bridge.", "The bridge stays open."),
-    ("A bakery sold rolls.", "Nobody sold a letter, a cow or \"rolls."),
-];
-
-/// A pretrained model, RTE data and a place for outputs.
-struct World {
-    folder: TempDir,
-}
-
-impl World {
-    fn new() -> Self {
-        let world = Self { folder: tempfile::tempdir().expect("a folder") };
-        world.write_model("model", &config());
-        world.write_data("data");
-        world
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// An ALBERT without a classifier, as pretraining leaves it.
-    fn write_model(&self, name: &str, config: &AlbertConfig) {
-        let folder = self.path(name);
-        let model = AlbertModel::<Flex>::init(config, 7, &Default::default());
-        model.save_pretrained(config, &folder).expect("saved");
-        let tokenizer = own_cases().join("tokens/wordpiece/tokenizer.json");
-        fs::copy(tokenizer, folder.join("tokenizer.json")).expect("copied");
-    }
-
-    fn write_data(&self, name: &str) {
-        let folder = self.path(name);
-        fs::create_dir(&folder).expect("made");
-        for (split, repeats, labelled) in [("train", 3, true), ("dev", 1, true), ("test", 1, false)]
-        {
-            fs::write(folder.join(format!("{split}.tsv")), tsv(repeats, labelled))
-                .expect("written");
-        }
-    }
-
-    fn run(&self, args: &[&str]) -> Run {
-        self.run_with_input(args, "")
-    }
-
-    fn run_with_input(&self, args: &[&str], input: &str) -> Run {
-        let mut child = self.command(args).spawn().expect("started");
-        let mut stdin = child.stdin.take().expect("piped");
-        // A program that does not read its input may be gone already.
-        stdin.write_all(input.as_bytes()).ok();
-        drop(stdin);
-        Run::new(child.wait_with_output().expect("finished"))
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_program"));
-        command
-            .args(args)
-            .current_dir(self.folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-    }
-
-    /// A fine-tuning run with small sizes and more `args`, into the folder `output`.
-    fn finetune(&self, output: &str, args: &[&str]) -> Run {
-        let base = ["finetune", "--model", "model", "--data", "data", "--batch-size", "8"];
-        let sizes = ["--max-length", "40", "--output", output];
-        let rate: &[&str] =
-            if args.contains(&"--learning-rate") { &[] } else { &["--learning-rate", "5e-3"] };
-        let args = [rate, args].concat();
-        let args = args.as_slice();
-        self.run(&[&base[..], &sizes, args].concat())
-    }
-
-    fn metrics(&self, output: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.path(output).join("metrics.jsonl")).expect("metrics");
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
-    }
-
-    fn json(&self, file: &str) -> Value {
-        let text = fs::read_to_string(self.path(file)).expect("read");
-        serde_json::from_str(&text).expect("JSON")
-    }
-}
-
-fn config() -> AlbertConfig {
-    AlbertConfig {
-        vocab_size: 220,
-        embedding_size: 16,
-        hidden_size: 32,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
-        intermediate_size: 64,
-        max_position_embeddings: 64,
-        hidden_act: HiddenAct::GeluNew,
-        hidden_dropout_prob: 0.1,
-        attention_probs_dropout_prob: 0.1,
-        initializer_range: 0.1,
-        ..AlbertConfig::base_v2()
-    }
-}
-
-fn tsv(repeats: usize, labelled: bool) -> String {
-    let mut text = String::from("index\tsentence1\tsentence2");
-    text.push_str(if labelled { "\tlabel\n" } else { "\n" });
-    let pairs = ENTAILED.iter().map(|pair| (pair, "entailment"));
-    let pairs = pairs.chain(NOT_ENTAILED.iter().map(|pair| (pair, "not_entailment")));
-    let rows: Vec<_> = pairs.collect();
-    for index in 0..rows.len() * repeats {
-        let ((premise, hypothesis), label) = rows[index % rows.len()];
-        text.push_str(&format!("{index}\t{premise}\t{hypothesis}"));
-        text.push_str(&if labelled { format!("\t{label}\n") } else { "\n".to_string() });
-    }
-    text
-}
-
-/// What a run of the program left.
-struct Run {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Run {
-    fn new(output: Output) -> Self {
-        Self {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
-            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
-        }
-    }
-
-    #[track_caller]
-    fn succeeds(self) -> Self {
-        assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
-        self
-    }
-
-    /// Ends with `code` and one clear message that contains all `parts`.
-    #[track_caller]
-    fn fails(self, code: i32, parts: &[&str]) -> Self {
-        assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
-        for part in parts {
-            assert!(self.stderr.contains(part), "`{part}` is not in: {}", self.stderr);
-        }
-        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
-        assert!(!self.stderr.contains("internal error"), "{}", self.stderr);
-        self
-    }
-}
-
-/// Wait until a running program has written the first line of its metrics.
-#[track_caller]
-fn wait_for_a_step(child: &mut Child, metrics: &Path) {
-    let patience = Instant::now() + Duration::from_secs(60);
-    while fs::metadata(metrics).map_or(0, |metadata| metadata.len()) == 0 {
-        assert!(Instant::now() < patience, "no step within a minute");
-        assert!(child.try_wait().expect("a child").is_none(), "ended by itself");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+/// The built program.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_program");
 
 #[test]
 fn the_help_is_as_reviewed() {
-    let world = World { folder: tempfile::tempdir().expect("a folder") };
+    let world = World::empty(PROGRAM);
     for command in ["", "finetune", "evaluate", "predict", "pretrain"] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let name = if command.is_empty() { "help" } else { command };
@@ -205,7 +31,7 @@ fn the_help_is_as_reviewed() {
 
 #[test]
 fn wrong_usage_ends_with_2() {
-    let world = World { folder: tempfile::tempdir().expect("a folder") };
+    let world = World::empty(PROGRAM);
     world.run(&["finetun"]).fails(2, &["finetun"]);
     world.run(&["finetune", "--epoch", "x"]).fails(2, &["--epoch"]);
     world.run(&["pretrain"]).fails(2, &["--output"]);
@@ -222,7 +48,7 @@ fn wrong_usage_ends_with_2() {
 
 #[test]
 fn a_run_leaves_its_whole_folder() {
-    let world = World::new();
+    let world = World::new(PROGRAM);
     let run = world.finetune("out", &["--dashboard", "plain"]).succeeds();
     assert!(run.stdout.starts_with("accuracy "), "{}", run.stdout);
     assert!(run.stderr.contains("classifier.bias, classifier.weight"), "{}", run.stderr);
@@ -271,7 +97,7 @@ fn a_run_leaves_its_whole_folder() {
 
 #[test]
 fn the_same_seeds_give_the_same_bits() {
-    let world = World::new();
+    let world = World::new(PROGRAM);
     let weights = |output: &str| {
         fs::read(world.path(output).join("model/model.safetensors")).expect("weights")
     };
@@ -287,7 +113,7 @@ fn the_same_seeds_give_the_same_bits() {
 
 #[test]
 fn accumulated_batches_are_one_large_batch() {
-    let world = World::new();
+    let world = World::new(PROGRAM);
     let calm =
         AlbertConfig { hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0, ..config() };
     let calm = AlbertConfig { classifier_dropout_prob: Some(0.0), ..calm };
@@ -313,7 +139,7 @@ fn accumulated_batches_are_one_large_batch() {
 
 #[test]
 fn a_run_can_be_cut_short() {
-    let world = World::new();
+    let world = World::new(PROGRAM);
     world.finetune("steps", &["--max-steps", "4"]).succeeds();
     let metrics = world.metrics("steps");
     let steps = metrics.iter().filter(|line| line.get("loss").is_some()).count();
@@ -331,7 +157,7 @@ fn a_run_can_be_cut_short() {
 
 #[test]
 fn a_training_file_has_its_validation_split_beside_it() {
-    let world = World::new();
+    let world = World::new(PROGRAM);
     world.finetune("folder", &["--max-steps", "1"]).succeeds();
     let base = ["finetune", "--model", "model", "--batch-size", "8", "--max-length", "40"];
     let more = ["--learning-rate", "5e-3", "--data", "data/train.tsv", "--output", "file"];
@@ -341,7 +167,7 @@ fn a_training_file_has_its_validation_split_beside_it() {
 
 #[test]
 fn adamw_pulls_to_zero_and_l2sp_to_the_start() {
-    let world = World::new();
+    let world = World::new(PROGRAM);
     let distance = |output: &str, args: &[&str]| {
         world.finetune(output, args).succeeds();
         let metrics = world.metrics(output);
@@ -359,7 +185,7 @@ fn adamw_pulls_to_zero_and_l2sp_to_the_start() {
 /// Nothing but the program: no folder is named.
 #[test]
 fn the_embedded_model_and_task_need_no_files() {
-    let world = World { folder: tempfile::tempdir().expect("a folder") };
+    let world = World::empty(PROGRAM);
     let run = world.run(&["finetune", "--max-steps", "2"]).succeeds();
     assert!(run.stderr.contains("2490 training and 277 validation examples"), "{}", run.stderr);
     let config = fs::read_to_string(world.path("output/config.toml")).expect("read");
@@ -373,7 +199,7 @@ fn the_embedded_model_and_task_need_no_files() {
 
 #[test]
 fn the_command_may_be_left_out() {
-    let world = World { folder: tempfile::tempdir().expect("a folder") };
+    let world = World::empty(PROGRAM);
     let mut child = world.command(&[]).spawn().expect("started");
     let metrics = world.path("output/metrics.jsonl");
     wait_for_a_step(&mut child, &metrics);
@@ -384,7 +210,7 @@ fn the_command_may_be_left_out() {
 
 #[test]
 fn embedded_and_real_mix_where_they_fit() {
-    let world = World::new();
+    let world = World::new(PROGRAM);
     let steps = ["--max-steps", "1", "--max-length", "40"];
     let finetune = |model: &[&str], output: &str| {
         world.run(&[&["finetune"][..], model, &steps, &["--output", output]].concat())
@@ -403,7 +229,7 @@ fn embedded_and_real_mix_where_they_fit() {
 
 #[test]
 fn pretraining_gives_the_same_weights_again() {
-    let world = World { folder: tempfile::tempdir().expect("a folder") };
+    let world = World::empty(PROGRAM);
     let pretrain = |output: &str, seed: &str| {
         let sizes = ["--steps", "3", "--batch-size", "8", "--seed", seed];
         world.run(&[&["pretrain", "--output", output][..], &sizes].concat()).succeeds();
@@ -420,7 +246,7 @@ fn pretraining_gives_the_same_weights_again() {
 
 #[test]
 fn evaluate_and_predict_use_what_finetune_wrote() {
-    let world = World::new();
+    let world = World::new(PROGRAM);
     world.finetune("out", &["--epochs", "8"]).succeeds();
     let summary = world.json("out/summary.json");
 
@@ -487,7 +313,7 @@ fn evaluate_and_predict_use_what_finetune_wrote() {
 
 #[test]
 fn unusable_data_is_named_by_file_and_row() {
-    let world = World::new();
+    let world = World::new(PROGRAM);
     let break_train =
         |text: String| fs::write(world.path("data/train.tsv"), text).expect("written");
 
@@ -508,7 +334,7 @@ fn unusable_data_is_named_by_file_and_row() {
 
 #[test]
 fn an_unusable_model_folder_is_named_by_file_and_key() {
-    let world = World::new();
+    let world = World::new(PROGRAM);
     let finetune = |model: &str, args: &[&str]| {
         let base = ["finetune", "--model", model, "--data", "data", "--output", "out"];
         let sizes: &[&str] =
@@ -557,7 +383,7 @@ fn an_unusable_model_folder_is_named_by_file_and_key() {
 
 #[test]
 fn an_output_folder_in_use_is_left_alone() {
-    let world = World::new();
+    let world = World::new(PROGRAM);
     world.finetune("out", &["--max-steps", "1"]).succeeds();
     let before = world.metrics("out");
     world.finetune("out", &["--max-steps", "2"]).fails(1, &["out", "--overwrite"]);
@@ -573,7 +399,7 @@ fn an_output_folder_in_use_is_left_alone() {
 
 #[test]
 fn a_nan_stops_the_run_and_keeps_the_last_good_weights() {
-    let world = World::new();
+    let world = World::new(PROGRAM);
     let run = world.finetune("out", &["--learning-rate", "1e30", "--warmup-ratio", "0"]);
     run.fails(1, &["step ", "smaller --learning-rate", "out/model"]);
     let steps = world.metrics("out");
@@ -588,7 +414,7 @@ fn a_nan_stops_the_run_and_keeps_the_last_good_weights() {
 
 #[test]
 fn an_interrupted_run_keeps_its_work() {
-    let world = World::new();
+    let world = World::new(PROGRAM);
     let args = ["finetune", "--model", "model", "--data", "data", "--max-length", "40"];
     let more = ["--epochs", "100000", "--output", "out", "--dashboard", "off"];
     let mut child = world.command(&[&args[..], &more[..]].concat()).spawn().expect("started");
@@ -607,7 +433,7 @@ fn an_interrupted_run_keeps_its_work() {
 
 #[test]
 fn a_broken_settings_file_is_named_with_its_line() {
-    let world = World::new();
+    let world = World::new(PROGRAM);
     fs::write(world.path("run.toml"), "epochs = 1\nlearning-rat = 1.0\n").expect("written");
     let run = world.run(&["finetune", "--config", "run.toml"]);
     run.fails(2, &["run.toml", "line 2", "learning-rat"]);

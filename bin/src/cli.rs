@@ -46,6 +46,11 @@ struct FinetuneCommand {
     /// Read these settings from a TOML file, under the flags' names; flags win.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// Go on with the run in this output folder, however it ended, as if it had never stopped; its
+    /// settings are those of its config.toml
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["config", "output", "overwrite"])]
+    resume: Option<PathBuf>,
 }
 
 impl Cli {
@@ -58,10 +63,13 @@ impl Cli {
             return finetune::finetune(&Recipe::resolve(&FinetuneArgs::default(), None)?);
         };
         match command {
-            Command::Finetune(command) => {
-                let recipe = Recipe::resolve(&command.args, command.config.as_deref())?;
-                finetune::finetune(&recipe)
-            }
+            Command::Finetune(command) => match command.resume {
+                Some(folder) => finetune::resume(&folder, &command.args),
+                None => {
+                    let recipe = Recipe::resolve(&command.args, command.config.as_deref())?;
+                    finetune::finetune(&recipe)
+                }
+            },
             Command::Evaluate(args) => evaluate::evaluate(&args),
             Command::Predict(args) => predict::predict(&args),
             Command::Pretrain(args) => pretrain::pretrain(&args),

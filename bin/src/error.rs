@@ -52,6 +52,33 @@ pub enum ProgramError {
     /// The output folder holds something already.
     #[error("{} is not empty; choose another --output, or --overwrite to replace what a run left there", .0.display())]
     OutputInUse(PathBuf),
+    /// Another run writes into the folder at this moment.
+    #[error("another run is writing into {}; wait for its end, or choose another --output", .0.display())]
+    Locked(PathBuf),
+    /// No run was ever started in a folder.
+    #[error("{} holds no config.toml, so there is no run to go on with; --resume wants the --output of a run", .0.display())]
+    NoRun(PathBuf),
+    /// Checkpoints, but no usable one.
+    #[error(
+        "{}: no checkpoint there can be used; start the run again with --config and --overwrite", .0.display()
+    )]
+    NoCheckpoint(PathBuf),
+    /// A run that is to go on was another one.
+    #[error("{}: the run was started with other settings, and can only go on with the same: {}", .folder.display(), .differences.join("; "))]
+    OtherRun {
+        /// The run's output folder.
+        folder: PathBuf,
+        /// As `epochs: 3 then, 5 now`.
+        differences: Vec<String>,
+    },
+    /// The run cannot write what it must.
+    #[error("{source}; when that is mended, go on with finetune --resume {}", .folder.display())]
+    Unsaved {
+        /// What could not be written.
+        source: Box<ProgramError>,
+        /// The run's output folder.
+        folder: PathBuf,
+    },
     /// The loss or the gradient is no number any more.
     #[error(
         "step {step}: the {what} is {value}; the run stopped there, and {} holds the last weights whose loss was \
@@ -86,6 +113,19 @@ pub enum ProgramError {
         /// The folder with the weights.
         model: PathBuf,
     },
+    /// The same, of a run that can go on.
+    #[error(
+        "stopped after step {step}; go on with finetune --resume {}; {} holds the weights so far",
+        .folder.display(), .folder.join("model").display()
+    )]
+    Paused {
+        /// Steps done.
+        step: usize,
+        /// As of [`Stopped`](Self::Stopped).
+        signal: u8,
+        /// The run's output folder.
+        folder: PathBuf,
+    },
     /// The dashboard's stop at once.
     #[error("stopped at once from the dashboard; nothing was saved")]
     Killed,
@@ -101,8 +141,8 @@ impl ProgramError {
     /// 2 for wrong usage, 128 + n for signal n, 1 for the rest.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) => 2,
-            Self::Stopped { signal, .. } => 128 + signal,
+            Self::Usage(_) | Self::OtherRun { .. } => 2,
+            Self::Stopped { signal, .. } | Self::Paused { signal, .. } => 128 + signal,
             Self::Killed => 130,
             _ => 1,
         }

@@ -20,12 +20,18 @@ pub struct FineTuning<B: Backend> {
     pub model: AlbertForSequenceClassification<B>,
     #[module(skip)]
     journal: Arc<Journal>,
+    #[module(skip)]
+    seed: u64,
 }
 
 impl<B: Backend> FineTuning<B> {
-    /// `model`, whose steps go into `journal`.
-    pub fn new(model: AlbertForSequenceClassification<B>, journal: Arc<Journal>) -> Self {
-        Self { model, journal }
+    /// `model`, whose steps go into `journal` and draw their dropout from `seed`.
+    pub fn new(
+        model: AlbertForSequenceClassification<B>,
+        journal: Arc<Journal>,
+        seed: u64,
+    ) -> Self {
+        Self { model, journal, seed }
     }
 }
 
@@ -67,6 +73,12 @@ impl Adaptor<Slot> for StepOutput {
     }
 }
 
+/// The seed of a step's dropout: another one for each step, and for the same step of runs with neighbouring seeds.
+fn step_seed(seed: u64, step: usize) -> u64 {
+    // An odd number, so that no two steps share their seed; 2⁶⁴ over the golden ratio, so that they lie far apart.
+    seed ^ (step as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 impl<B: AutodiffBackend> TrainStep for FineTuning<B> {
     type Input = Vec<RteBatch<B>>;
     type Output = StepOutput;
@@ -74,6 +86,11 @@ impl<B: AutodiffBackend> TrainStep for FineTuning<B> {
     /// The gradient of the mean loss over all examples of the step's batches: the same as of one
     /// large batch, however it is cut.
     fn step(&self, batches: Self::Input) -> TrainOutput<StepOutput> {
+        if let Some(batch) = batches.first() {
+            // The dropout of a step depends on nothing but the seed and the step's number.
+            let seed = step_seed(self.seed, self.journal.step());
+            B::seed(&batch.input_ids.device(), seed);
+        }
         let examples: usize = batches.iter().map(|batch| batch.idx.len()).sum();
         let mut score = Score { examples, ..Score::default() };
         let mut accumulator = GradientsAccumulator::new();

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use adamw_l2sp::{Anchors, Groups};
 use albert::{LoadReport, hugging_face_name};
 use burn::module::AutodiffModule;
+use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::backend::AutodiffBackend;
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
@@ -17,26 +18,71 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::ProgramError;
 use crate::backend::{self, Training};
+use crate::checkpoint::{self, Checkpoint, Contents, Keeper};
 use crate::dashboard::{self, Lines, Reading};
 use crate::fine_tuning::FineTuning;
 use crate::journal::{Journal, Length, Stop};
-use crate::loader::Loader;
+use crate::loader::{Loader, epochs_before};
 use crate::optimizer::RecordedOptimizer;
 use crate::output::{Output, Summary, folder_of};
-use crate::recipe::{DashboardName, OptimizerName, Recipe};
+use crate::recipe::{DashboardName, FinetuneArgs, OptimizerName, Recipe, differences};
 use crate::task::ModelFolder;
+use crate::training_state;
 
 /// Fine-tune as `recipe` says, on the program's backend.
 ///
 /// # Errors
 /// Unusable input, an output folder that cannot be used, a loss that is no number, a signal.
 pub fn finetune(recipe: &Recipe) -> Result<(), ProgramError> {
-    run::<Training>(recipe, backend::device())
+    Output::check(&recipe.output, recipe.overwrite)?;
+    run::<Training>(recipe, None, backend::device())
 }
 
-fn run<B: AutodiffBackend>(recipe: &Recipe, device: B::Device) -> Result<(), ProgramError> {
+/// Go on with the run in `folder`, on the program's backend. `flags` may change what changes no numbers.
+///
+/// # Errors
+/// As [`finetune`]; a folder without a run, flags or contents that are not the run's, no checkpoint that can be read.
+pub fn resume(folder: &Path, flags: &FinetuneArgs) -> Result<(), ProgramError> {
+    let output = Output::resume(folder)?;
+    let config = folder.join("config.toml");
+    let then = Recipe::resolve(&FinetuneArgs::default(), Some(&config))?;
+    let recipe = Recipe { output: folder.into(), ..Recipe::resolve(flags, Some(&config))? };
+    refuse_differences(folder, differences(&then.to_table(), &recipe.to_table()))?;
+    if output.is_finished() {
+        return writeln!(
+            std::io::stdout(),
+            "nothing left to do: the run in {} is finished; model in {}",
+            folder.display(),
+            output.model().display(),
+        )
+        .map_err(ProgramError::stdout);
+    }
+    let checkpoint = checkpoint::newest(&output)?;
+    if let Some(checkpoint) = &checkpoint {
+        let settings = &checkpoint.progress.settings;
+        refuse_differences(folder, differences(settings, &recipe.to_table()))?;
+    }
+    match &checkpoint {
+        Some(checkpoint) => eprintln!("going on after step {}", checkpoint.progress.step),
+        None => eprintln!("no checkpoint yet: starting again at the first step"),
+    }
+    run::<Training>(&recipe, Some((output, checkpoint)), backend::device())
+}
+
+fn refuse_differences(folder: &Path, differences: Vec<String>) -> Result<(), ProgramError> {
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(ProgramError::OtherRun { folder: folder.to_path_buf(), differences })
+}
+
+/// A run: a new one, or one that goes on in its folder from its last checkpoint, if it has one.
+fn run<B: AutodiffBackend>(
+    recipe: &Recipe,
+    earlier: Option<(Output, Option<Checkpoint>)>,
+    device: B::Device,
+) -> Result<(), ProgramError> {
     let dashboard = dashboard::choose(recipe.dashboard)?;
-    Output::check(&recipe.output, recipe.overwrite)?;
 
     // Model and data.
     let mut folder = ModelFolder::open(&recipe.model, recipe.max_length)?;
@@ -45,32 +91,53 @@ fn run<B: AutodiffBackend>(recipe: &Recipe, device: B::Device) -> Result<(), Pro
     train.truncate(recipe.max_examples.unwrap_or(usize::MAX));
     let validation = folder.labelled(validation_data(&recipe.data), Split::Validation)?;
     let (model, report) = folder.source.load::<B>(&folder.config, recipe.seed, &device)?;
-    // Dropout draws from the backend's generator.
-    B::seed(&device, recipe.seed);
+    let contents = Contents::of(&model, [&train, &validation]);
 
     // The run.
-    let output = Output::create(&recipe.output, recipe.overwrite, &recipe.to_toml())?;
+    let (output, checkpoint) = match earlier {
+        Some(earlier) => earlier,
+        None => {
+            let config = recipe.to_table().to_string();
+            (Output::create(&recipe.output, recipe.overwrite, &config)?, None)
+        }
+    };
+    if let Some(checkpoint) = &checkpoint {
+        let then = &checkpoint.progress.contents;
+        refuse_differences(output.folder(), then.differences(&contents))?;
+    }
     let length = Length {
         epochs: recipe.total_steps(train.len()).div_ceil(recipe.steps_per_epoch(train.len())),
         steps_per_epoch: recipe.steps_per_epoch(train.len()),
         total_steps: recipe.total_steps(train.len()),
         eval_examples: validation.len(),
     };
+    let done = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.progress.step);
     let majority = majority_share(&validation);
-    let schedule = recipe.schedule_config(train.len()).init()?;
+    let schedule = recipe.schedule_config(train.len()).init()?.load_record::<B>(done);
     let (train_count, validation_count) = (train.len(), validation.len());
     let batcher = RteBatcher { padding: recipe.padding, ..folder.batcher() };
     let train = Loader::<B>::in_order(train, batcher.clone(), recipe.batch_size, device.clone())
-        .shuffled(recipe.data_seed, recipe.gradient_accumulation, length.total_steps);
+        .shuffled(recipe.data_seed, recipe.gradient_accumulation, length.total_steps, done);
     let validation =
         Loader::<B::InnerBackend>::in_order(validation, batcher, recipe.batch_size, device.clone());
 
     let interrupter = Interrupter::new();
     let signal = watch_signals()?;
-    let journal =
-        Arc::new(Journal::new(output.metrics()?, length, interrupter.clone(), signal.clone()));
-    let model = FineTuning::new(model, journal.clone());
-    let optimizer = optimizer(recipe, &model, &report, journal.clone())?;
+    let mut journal = Journal::new(output.metrics()?, length, interrupter.clone(), signal.clone());
+    journal
+        .resume(checkpoint.as_ref().map(|checkpoint| &checkpoint.progress))
+        .map_err(ProgramError::io("write", &output.metrics_path()))?;
+    let journal = Arc::new(journal);
+    let mut model = FineTuning::new(model, journal.clone(), recipe.seed);
+    let keeper = Keeper::new(&output, recipe.checkpoint_every, recipe.to_table(), contents);
+    let mut optimizer = optimizer(recipe, &model, &report, journal.clone(), keeper)?;
+    if let Some(Checkpoint { tensors, .. }) = checkpoint {
+        let restored = training_state::restore(model, tensors);
+        let (restored, record) = restored.map_err(|problems| {
+            ProgramError::Mismatch(format!("{}: {problems}", output.checkpoints().display()))
+        })?;
+        (model, optimizer) = (restored, optimizer.resume(record)?);
+    }
     if dashboard != DashboardName::Off {
         introduce(recipe, &folder, &report, train_count, validation_count, length);
     }
@@ -87,7 +154,9 @@ fn run<B: AutodiffBackend>(recipe: &Recipe, device: B::Device) -> Result<(), Pro
         .with_metric_logger(InMemoryMetricLogger::new())
         .with_application_logger(None)
         .with_interrupter(interrupter.clone())
-        .num_epochs(length.epochs);
+        .num_epochs(length.epochs)
+        // Burn's word for the epochs that are over.
+        .checkpoint(epochs_before(done, length.steps_per_epoch));
     let training = match dashboard {
         DashboardName::Tui => training.renderer(TuiMetricsRendererWrapper::new(interrupter, None)),
         _ => training.renderer(Lines::new(journal.clone(), dashboard == DashboardName::Off)),
@@ -98,27 +167,38 @@ fn run<B: AutodiffBackend>(recipe: &Recipe, device: B::Device) -> Result<(), Pro
     drop(result.renderer);
 
     // What it leaves.
-    output.save_model(|path| {
-        model.save_pretrained(&folder.config, path)?;
-        folder.copy_tokenizer(path)
-    })?;
-    let summary = summarise(&journal, majority);
-    output.summary(&summary)?;
-    match journal.take_stop() {
-        Some(Stop::NotFinite { step, what, value }) => {
-            return Err(ProgramError::NotFinite { step, what, value, model: output.model() });
-        }
-        Some(Stop::Write(error)) => {
-            return Err(ProgramError::io("write", &output.metrics_path())(error));
-        }
-        None => {}
+    let unsaved = |source| ProgramError::Unsaved {
+        source: Box::new(source),
+        folder: output.folder().to_path_buf(),
+    };
+    let stop = journal.take_stop();
+    if let Some(Stop::Write(error)) = stop {
+        return Err(unsaved(ProgramError::io("write", &output.metrics_path())(error)));
     }
-    if journal.step() < length.total_steps || signal.load(Ordering::Relaxed) != 0 {
-        let signal = match signal.load(Ordering::Relaxed) as u8 {
-            0 => SIGINT as u8,
-            signal => signal,
-        };
-        return Err(ProgramError::Stopped { step: journal.step(), signal, model: output.model() });
+    if let Some(Stop::Checkpoint(error)) = stop {
+        return Err(unsaved(error));
+    }
+    let signal = signal.load(Ordering::Relaxed) as u8;
+    let evaluated = journal.evaluations().last().map(|evaluation| evaluation.step);
+    let finished = evaluated == Some(length.total_steps);
+    let save = || {
+        output.save_model(|path| {
+            model.save_pretrained(&folder.config, path)?;
+            folder.copy_tokenizer(path)
+        })?;
+        let summary = summarise(&journal, majority, finished);
+        output.summary(&summary)?;
+        Ok(summary)
+    };
+    let summary = save().map_err(unsaved)?;
+    if let Some(Stop::NotFinite { step, what, value }) = stop {
+        return Err(ProgramError::NotFinite { step, what, value, model: output.model() });
+    }
+    if !finished {
+        // Where no signal did, the dashboard stopped the run.
+        let signal = if signal == 0 { SIGINT as u8 } else { signal };
+        let folder = output.folder().to_path_buf();
+        return Err(ProgramError::Paused { step: journal.step(), signal, folder });
     }
     conclude(&summary, &output, validation_count)
 }
@@ -137,6 +217,7 @@ fn optimizer<B: AutodiffBackend>(
     model: &FineTuning<B>,
     report: &LoadReport,
     journal: Arc<Journal>,
+    keeper: Keeper,
 ) -> Result<RecordedOptimizer<FineTuning<B>, B>, ProgramError> {
     let pretrained = |path: &str| {
         path.strip_prefix("model.").is_some_and(|path| {
@@ -149,7 +230,7 @@ fn optimizer<B: AutodiffBackend>(
         OptimizerName::AdamW => Groups::new(),
     };
     let optimizer = recipe.optimizer_config().init(model, groups.biases_and_norms_undecayed())?;
-    Ok(RecordedOptimizer::new(optimizer, anchors, recipe.max_grad_norm, journal))
+    Ok(RecordedOptimizer::new(optimizer, anchors, recipe.max_grad_norm, journal, keeper))
 }
 
 /// The accuracy of always guessing the most frequent label.
@@ -159,7 +240,7 @@ fn majority_share(examples: &[EncodedExample]) -> f64 {
     counts.max().unwrap_or(0) as f64 / examples.len() as f64
 }
 
-fn summarise(journal: &Journal, majority: f64) -> Summary {
+fn summarise(journal: &Journal, majority: f64, finished: bool) -> Summary {
     let evaluations = journal.evaluations();
     let last = evaluations.last();
     let (examples, time) = journal.training();
@@ -174,6 +255,7 @@ fn summarise(journal: &Journal, majority: f64) -> Summary {
         steps: journal.step(),
         train_seconds: seconds,
         examples_per_second: if examples > 0 { examples as f64 / seconds } else { 0.0 },
+        finished,
         failed: last.map(|evaluation| evaluation.eval_accuracy <= majority),
     }
 }

@@ -1,13 +1,17 @@
 //! What happened so far in a run: `metrics.jsonl`, numbers for the dashboard, why it stopped.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use burn::train::Interrupter;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::ProgramError;
+use crate::checkpoint::{Contents, Metrics, Progress};
 
 /// One optimizer step.
 #[derive(Clone, Debug, Serialize)]
@@ -27,7 +31,8 @@ pub struct StepRecord {
 }
 
 /// One evaluation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EvaluationRecord {
     /// Optimizer steps done.
     pub step: usize,
@@ -83,6 +88,8 @@ pub enum Stop {
     },
     /// `metrics.jsonl` cannot be written.
     Write(io::Error),
+    /// A checkpoint cannot be written.
+    Checkpoint(ProgramError),
 }
 
 /// What a step showed, for the dashboard; filled in as the step goes on.
@@ -131,6 +138,9 @@ pub struct Journal {
 
 struct State {
     file: File,
+    /// Of the file so far.
+    hasher: Sha256,
+    bytes: u64,
     step: usize,
     /// The step under way.
     pending: Option<Slot>,
@@ -156,8 +166,8 @@ impl std::fmt::Debug for Journal {
 }
 
 impl Journal {
-    /// The journal of a run that has not begun, written to `file`. It stops the Learner through
-    /// `interrupter`, also when `signal` is no longer 0.
+    /// The journal of a run that has not begun, written to the empty `file`. It stops the Learner
+    /// through `interrupter`, also when `signal` is no longer 0.
     pub fn new(
         file: File,
         length: Length,
@@ -166,6 +176,8 @@ impl Journal {
     ) -> Self {
         let state = State {
             file,
+            hasher: Sha256::new(),
+            bytes: 0,
             step: 0,
             pending: None,
             last: None,
@@ -179,6 +191,66 @@ impl Journal {
             stop: None,
         };
         Self { length, interrupter, signal, state: Mutex::new(state) }
+    }
+
+    /// Go on from where a checkpoint was: the file begins with what its `metrics` describe and is cut off there; without
+    /// one it is emptied.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn resume(&mut self, progress: Option<&Progress>) -> io::Result<()> {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.bytes = progress.map_or(0, |progress| progress.metrics.bytes);
+        state.file.set_len(state.bytes)?;
+        let Some(progress) = progress else { return Ok(()) };
+        state.file.seek(SeekFrom::Start(0))?;
+        io::copy(&mut state.file, &mut state.hasher)?;
+        state.step = progress.step;
+        state.examples = progress.examples;
+        state.train_time = seconds(progress.train_seconds);
+        state.eval_time = seconds(progress.eval_seconds);
+        state.evaluations = progress.evaluations.clone();
+        Ok(())
+    }
+
+    /// How far the run is, once `metrics.jsonl` is on the disk.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn progress(&self, settings: toml::Table, contents: Contents) -> io::Result<Progress> {
+        let state = self.state();
+        state.file.sync_data()?;
+        let sha256 = format!("{:x}", state.hasher.clone().finalize());
+        Ok(Progress {
+            step: state.step,
+            examples: state.examples,
+            train_seconds: state.train_time.as_secs_f64(),
+            eval_seconds: state.eval_time.as_secs_f64(),
+            metrics: Metrics { bytes: state.bytes, sha256 },
+            contents,
+            evaluations: state.evaluations.clone(),
+            settings,
+        })
+    }
+
+    /// Whether a step that is done is the last for now: of an epoch or of the run, or because somebody wants it to
+    /// stop.
+    pub fn is_at_an_end(&self) -> bool {
+        let step = self.step();
+        let Length { steps_per_epoch, total_steps, .. } = self.length;
+        step == total_steps
+            || step.is_multiple_of(steps_per_epoch)
+            || self.interrupter.should_stop()
+    }
+
+    /// Whether the run stops because something failed.
+    pub fn has_failed(&self) -> bool {
+        self.state().stop.is_some()
+    }
+
+    /// Stop the run: a checkpoint cannot be written.
+    pub fn fail(&self, error: ProgramError) {
+        self.stop(&mut self.state(), Stop::Checkpoint(error));
     }
 
     /// The length of the run.
@@ -302,9 +374,13 @@ impl Journal {
 
     /// One line, in one piece, so that a reader never sees half a record.
     fn write(&self, state: &mut State, record: &impl Serialize) {
-        let written = serde_json::to_string(record)
-            .map_err(io::Error::other)
-            .and_then(|line| state.file.write_all(format!("{line}\n").as_bytes()));
+        let written = serde_json::to_string(record).map_err(io::Error::other).and_then(|line| {
+            let line = format!("{line}\n");
+            state.file.write_all(line.as_bytes())?;
+            state.hasher.update(&line);
+            state.bytes += line.len() as u64;
+            Ok(())
+        });
         if let Err(error) = written {
             self.stop(state, Stop::Write(error));
         }
@@ -327,6 +403,11 @@ impl Journal {
     }
 }
 
+/// A time of a checkpoint, which may say anything.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
 impl State {
     /// The time since the last call.
     fn lap(&mut self) -> Duration {
@@ -340,6 +421,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::sha256_hex;
     use serde_json::{Value, json};
 
     fn journal(signal: usize) -> (tempfile::NamedTempFile, Interrupter, Journal) {
@@ -411,6 +493,34 @@ mod tests {
         journal.end_step(0.0, 1.0, 0.0);
         assert!(interrupter.should_stop());
         assert_eq!((lines(&file).len(), journal.step()), (1, 1));
+    }
+
+    #[test]
+    fn a_resumed_journal_goes_on_where_the_checkpoint_was() {
+        let (file, _, whole) = journal(0);
+        let step = |journal: &Journal, number: usize| {
+            journal.begin_step(score(number as f64, 1, 4));
+            journal.end_step(1e-5, 0.5, 0.25);
+        };
+        step(&whole, 1);
+        step(&whole, 2);
+        whole.evaluated(score(1.0, 2, 3));
+        let contents = Contents { model: "m".into(), data: "d".into() };
+        let progress = whole.progress(toml::Table::new(), contents.clone()).expect("synced");
+        let written = std::fs::read(file.path()).expect("read");
+        assert_eq!(progress.metrics.bytes, written.len() as u64);
+        assert_eq!(progress.metrics.sha256, sha256_hex(&written));
+        step(&whole, 3);
+        let expected = lines(&file);
+
+        let (_, interrupter, mut resumed) = journal(0);
+        resumed.state.get_mut().expect("unlocked").file =
+            File::options().read(true).write(true).open(file.path()).expect("opened");
+        resumed.resume(Some(&progress)).expect("resumed");
+        assert_eq!(resumed.progress(toml::Table::new(), contents).expect("synced"), progress);
+        assert!(resumed.is_at_an_end() && !interrupter.should_stop());
+        step(&resumed, 3);
+        assert_eq!(lines(&file), expected);
     }
 
     #[test]

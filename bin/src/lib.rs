@@ -6,11 +6,13 @@
 //! | [`recipe`] | the hyper-parameters: defaults, then `--config FILE`, then flags |
 //! | [`backend`] | the Burn backend that the program was built for |
 //! | [`source`] | the embedded model and task, or paths |
+//! | [`hub`] | models and data by name, from the hub or the cache |
 //! | [`task`] | model folder and data, checked against each other and tokenised |
 //! | [`finetune`] | a whole run: burn-train's Learner over the parts below |
 //! | [`fine_tuning`] | the model as the Learner sees it: a training step, a validation step |
 //! | [`loader`] | batches in the seeded order |
 //! | [`optimizer`] | AdamWL2SP with clipping, measured and recorded at each step |
+//! | [`checkpoint`], [`training_state`] | what a stopped run goes on from: the file, and the tensors in it |
 //! | [`journal`] | what happened so far: `metrics.jsonl`, progress, why the run stopped |
 //! | [`dashboard`] | the journal on the screen |
 //! | [`output`] | the folder a run leaves behind |
@@ -18,12 +20,14 @@
 //! | [`pretrain`], [`masking`], [`vocabulary`] | making the small model that the program carries |
 
 pub mod backend;
+pub mod checkpoint;
 pub mod cli;
 pub mod dashboard;
 mod error;
 pub mod evaluate;
 pub mod fine_tuning;
 pub mod finetune;
+pub mod hub;
 pub mod inference;
 pub mod journal;
 pub mod loader;
@@ -35,6 +39,7 @@ pub mod pretrain;
 pub mod recipe;
 pub mod source;
 pub mod task;
+pub mod training_state;
 pub mod vocabulary;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -50,6 +55,8 @@ pub use error::ProgramError;
 pub fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     error::note_first_panic();
+    #[cfg(unix)]
+    ignore_file_size_signal();
     let result = catch_unwind(AssertUnwindSafe(|| cli.run()))
         .unwrap_or_else(|_| Err(ProgramError::from_first_panic()));
     match result {
@@ -60,4 +67,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// A file that grows beyond its limit is an error of the write like any other, not the end of the program.
+#[cfg(unix)]
+fn ignore_file_size_signal() {
+    // The flag is never read: that there is a handler is what counts. Without one, the signal ends the program.
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Default::default()).ok();
 }

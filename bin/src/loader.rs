@@ -32,7 +32,7 @@ enum Order {
     /// As the data has it.
     Given,
     /// Shuffled anew each epoch, for so many steps in all.
-    Shuffled { seed: u64, total_steps: usize, epoch: Arc<AtomicUsize> },
+    Shuffled { seed: u64, total_steps: usize, epoch: Arc<AtomicUsize>, skip: Arc<AtomicUsize> },
 }
 
 impl<B: Backend> Loader<B> {
@@ -54,16 +54,28 @@ impl<B: Backend> Loader<B> {
     }
 
     /// `examples` in a new order each epoch, up to `total_steps` optimizer steps of
-    /// `batches_per_step` batches.
-    pub fn shuffled(self, seed: u64, batches_per_step: usize, total_steps: usize) -> Self {
-        let order = Order::Shuffled { seed, total_steps, epoch: Arc::default() };
+    /// `batches_per_step` batches, as if `done` steps had been taken. After an epoch's last step the next is the end of
+    /// that epoch, which has no more steps.
+    pub fn shuffled(
+        self,
+        seed: u64,
+        batches_per_step: usize,
+        total_steps: usize,
+        done: usize,
+    ) -> Self {
+        let steps_per_epoch = self.examples.len().div_ceil(self.batch_size * batches_per_step);
+        let epoch = epochs_before(done, steps_per_epoch);
+        let skip = done - epoch * steps_per_epoch;
+        let [epoch, skip] = [epoch, skip].map(|count| Arc::new(AtomicUsize::new(count)));
+        let order = Order::Shuffled { seed, total_steps, epoch, skip };
         Self { batches_per_step, order, ..self }
     }
 
-    /// The next epoch's examples, as indices.
-    fn next_epoch(&self) -> Vec<usize> {
+    /// The next epoch's examples, as indices, and how many of them are done already.
+    fn next_epoch(&self) -> (Vec<usize>, usize) {
         let mut indices: Vec<usize> = (0..self.examples.len()).collect();
-        if let Order::Shuffled { seed, total_steps, epoch } = &self.order {
+        let mut done = 0;
+        if let Order::Shuffled { seed, total_steps, epoch, skip } = &self.order {
             let epoch = epoch.fetch_add(1, Ordering::Relaxed);
             // Epoch by epoch from one stream: any epoch's order can be had again.
             let mut rng = StdRng::seed_from_u64(*seed);
@@ -73,8 +85,9 @@ impl<B: Backend> Loader<B> {
             }
             let steps_before = epoch * indices.len().div_ceil(self.step_size());
             indices.truncate(total_steps.saturating_sub(steps_before) * self.step_size());
+            done = indices.len().min(skip.swap(0, Ordering::Relaxed) * self.step_size());
         }
-        indices
+        (indices, done)
     }
 
     fn step_size(&self) -> usize {
@@ -84,7 +97,8 @@ impl<B: Backend> Loader<B> {
 
 impl<B: Backend> DataLoader<B, Vec<RteBatch<B>>> for Loader<B> {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Vec<RteBatch<B>>> + 'a> {
-        Box::new(Epoch { loader: self, indices: self.next_epoch(), position: 0 })
+        let (indices, position) = self.next_epoch();
+        Box::new(Epoch { loader: self, indices, position })
     }
 
     fn num_items(&self) -> usize {
@@ -99,6 +113,11 @@ impl<B: Backend> DataLoader<B, Vec<RteBatch<B>>> for Loader<B> {
         let examples = Arc::new(self.examples[start..end].to_vec());
         Arc::new(Self { examples, ..self.clone() })
     }
+}
+
+/// The epochs that are over when `done` steps are taken; the one under way is not, even after its last step.
+pub fn epochs_before(done: usize, steps_per_epoch: usize) -> usize {
+    done.saturating_sub(1) / steps_per_epoch.max(1)
 }
 
 struct Epoch<'a, B: Backend> {
@@ -162,7 +181,7 @@ mod tests {
 
     #[test]
     fn each_epoch_has_every_example_once_in_an_order_of_its_own() {
-        let loader = loader(20, 3).shuffled(7, 2, 1000);
+        let loader = loader(20, 3).shuffled(7, 2, 1000, 0);
         let epochs: Vec<Vec<Vec<usize>>> = (0..3).map(|_| epoch(&loader)).collect();
         for steps in &epochs {
             assert_eq!(steps.iter().map(Vec::len).collect::<Vec<_>>(), [6, 6, 6, 2]);
@@ -177,7 +196,7 @@ mod tests {
     #[test]
     fn the_order_depends_on_the_seed_alone() {
         let orders = |seed| {
-            let loader = loader(20, 4).shuffled(seed, 1, 1000);
+            let loader = loader(20, 4).shuffled(seed, 1, 1000, 0);
             [epoch(&loader), epoch(&loader)]
         };
         assert_eq!(orders(1), orders(1));
@@ -186,9 +205,24 @@ mod tests {
 
     #[test]
     fn the_run_ends_at_its_last_step() {
-        let loader = loader(10, 4).shuffled(1, 1, 4);
+        let loader = loader(10, 4).shuffled(1, 1, 4, 0);
         let steps: Vec<usize> = (0..3).map(|_| epoch(&loader).len()).collect();
         assert_eq!(steps, [3, 1, 0]);
+    }
+
+    #[test]
+    fn a_run_goes_on_from_any_step() {
+        let whole = loader(10, 2).shuffled(1, 2, 8, 0);
+        let steps: Vec<_> = (0..3).flat_map(|_| epoch(&whole)).collect();
+        assert_eq!(steps.len(), 8);
+        for done in 0..=8 {
+            let rest = loader(10, 2).shuffled(1, 2, 8, done);
+            let epochs = 3 - epochs_before(done, 3);
+            let rest: Vec<_> = (0..epochs).map(|_| epoch(&rest)).collect();
+            assert_eq!(rest.concat(), steps[done..], "after {done} steps");
+            // The end of an epoch comes before the next one's steps: there is an evaluation between them.
+            assert_eq!(rest[0].is_empty(), [3, 6, 8].contains(&done));
+        }
     }
 
     #[test]

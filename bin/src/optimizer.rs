@@ -1,17 +1,22 @@
-//! AdamWL2SP as a run uses it: clipped, measured, recorded.
+//! AdamWL2SP as a run uses it: clipped, measured, recorded, saved.
 
 use std::sync::Arc;
 
-use adamw_l2sp::{AdamWL2SPOptimizer, AdamWL2SPRecord, Anchors, clip_grad_norm, grad_norm};
+use adamw_l2sp::{
+    AdamWL2SPOptimizer, AdamWL2SPRecord, Anchors, OptimizerError, clip_grad_norm, grad_norm,
+};
 use burn::module::{AutodiffModule, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, LearningRate, MultiGradientsParams, Optimizer};
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{ElementConversion, Tensor};
 
+use crate::ProgramError;
+use crate::checkpoint::{Checkpoint, Keeper};
 use crate::journal::Journal;
+use crate::training_state;
 
-/// Clips the gradients, steps AdamWL2SP and writes the step into the journal. A step whose loss or
-/// gradient is not finite is not taken: the run stops with the last good weights.
+/// Clips the gradients, steps AdamWL2SP, writes the step into the journal and saves a checkpoint when one is due. A
+/// step whose loss or gradient is not finite is not taken: the run stops with the last good weights.
 #[derive(Clone)]
 pub struct RecordedOptimizer<M, B: AutodiffBackend> {
     optimizer: AdamWL2SPOptimizer<B>,
@@ -20,6 +25,7 @@ pub struct RecordedOptimizer<M, B: AutodiffBackend> {
     /// 0: no clipping.
     max_grad_norm: f64,
     journal: Arc<Journal>,
+    keeper: Keeper,
     /// The weights before the last step: their loss was finite, that of the present ones is not
     /// known yet.
     last_good: Option<M>,
@@ -32,8 +38,31 @@ impl<M, B: AutodiffBackend> RecordedOptimizer<M, B> {
         anchors: Anchors<B::InnerBackend>,
         max_grad_norm: f64,
         journal: Arc<Journal>,
+        keeper: Keeper,
     ) -> Self {
-        Self { optimizer, anchors, max_grad_norm, journal, last_good: None }
+        Self { optimizer, anchors, max_grad_norm, journal, keeper, last_good: None }
+    }
+
+    /// Go on from what a checkpoint holds.
+    ///
+    /// # Errors
+    /// As [`AdamWL2SPOptimizer::try_load_record`].
+    pub fn resume(mut self, record: AdamWL2SPRecord<B>) -> Result<Self, OptimizerError> {
+        self.optimizer = self.optimizer.try_load_record(record)?;
+        Ok(self)
+    }
+
+    /// Save a checkpoint of `module` as it is now.
+    fn save(&mut self, module: &M) -> Result<(), ProgramError>
+    where
+        M: AutodiffModule<B>,
+    {
+        let Self { keeper, journal, optimizer, .. } = self;
+        let progress = journal
+            .progress(keeper.settings().clone(), keeper.contents().clone())
+            .map_err(ProgramError::io("write", "metrics.jsonl".as_ref()))?;
+        let tensors = training_state::collect(module, optimizer.to_record());
+        keeper.save(&Checkpoint { progress, tensors })
     }
 }
 
@@ -54,6 +83,13 @@ impl<M: AutodiffModule<B>, B: AutodiffBackend> Optimizer<M, B> for RecordedOptim
         let module = self.optimizer.step(lr, module, grads);
         let squared: f64 = self.anchors.squared_distance(&module).into_scalar().elem();
         self.journal.end_step(lr, norm, squared.sqrt());
+        let due = self.journal.is_at_an_end() || self.keeper.is_due(self.journal.step());
+        if due
+            && !self.journal.has_failed()
+            && let Err(error) = self.save(&module)
+        {
+            self.journal.fail(error);
+        }
         module
     }
 

@@ -1,5 +1,6 @@
 //! The hyper-parameters of a run: the recipe's defaults, then `--config FILE`, then flags.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use adamw_l2sp::{AdamWL2SPConfig, ScheduleConfig, ScheduleKind};
@@ -123,6 +124,11 @@ pub struct FinetuneArgs {
     #[arg(long, value_name = "COUNT")]
     pub max_examples: Option<usize>,
 
+    /// Save a checkpoint each so many optimizer steps, besides the one at the end of each epoch
+    /// [default: every five minutes]
+    #[arg(long, value_name = "STEPS")]
+    pub checkpoint_every: Option<usize>,
+
     /// tui draws charts on the terminal, plain prints lines, auto takes tui where there is a
     /// terminal [default: auto]
     #[arg(long, value_name = "NAME")]
@@ -191,6 +197,8 @@ pub struct Recipe {
     pub max_steps: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_examples: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_every: Option<usize>,
     pub dashboard: DashboardName,
 }
 
@@ -224,6 +232,7 @@ impl Default for Recipe {
             data_seed: 20003,
             max_steps: None,
             max_examples: None,
+            checkpoint_every: None,
             dashboard: DashboardName::Auto,
         }
     }
@@ -275,6 +284,7 @@ impl Recipe {
             ("max-length", Some(self.max_length)),
             ("max-steps", self.max_steps),
             ("max-examples", self.max_examples),
+            ("checkpoint-every", self.checkpoint_every),
         ] {
             check(count != Some(0), format!("--{flag} must be at least 1"));
         }
@@ -297,6 +307,13 @@ impl Recipe {
         }
         for (flag, beta) in [("beta-1", self.beta_1), ("beta-2", self.beta_2)] {
             check((0.0..1.0).contains(&beta), format!("--{flag} is {beta}, but must be in [0, 1)"));
+        }
+        for (flag, seed) in [("seed", self.seed), ("data-seed", self.data_seed)] {
+            // TOML, which config.toml is written in, has no larger numbers.
+            check(
+                i64::try_from(seed).is_ok(),
+                format!("--{flag} is {seed}, but must be at most {}", i64::MAX),
+            );
         }
         if problems.is_empty() { Ok(()) } else { Err(ProgramError::Usage(problems.join("; "))) }
     }
@@ -335,10 +352,26 @@ impl Recipe {
     }
 
     /// `config.toml`: the settings under the flags' names.
-    pub fn to_toml(&self) -> String {
+    pub fn to_table(&self) -> toml::Table {
         // Every field is a plain value, so there is nothing that TOML could not hold.
-        toml::to_string(self).unwrap_or_default()
+        toml::Table::try_from(self).unwrap_or_default()
     }
+}
+
+/// The settings that change none of a run's numbers.
+const FREE: [&str; 3] = ["output", "checkpoint-every", "dashboard"];
+
+/// The settings in which a run would not be the one it was, as `epochs: 3 then, 5 now`.
+pub fn differences(then: &toml::Table, now: &toml::Table) -> Vec<String> {
+    let value = |table: &toml::Table, key: &str| match table.get(key) {
+        Some(value) => value.to_string(),
+        None => "not set".to_owned(),
+    };
+    let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+    keys.into_iter()
+        .filter(|key| !FREE.contains(&key.as_str()) && then.get(*key) != now.get(*key))
+        .map(|key| format!("{key}: {} then, {} now", value(then, key), value(now, key)))
+        .collect()
 }
 
 /// The settings that are set.
@@ -401,7 +434,7 @@ mod tests {
     fn what_a_run_writes_can_be_read_again() {
         let recipe = Recipe::resolve(&FinetuneArgs { max_steps: Some(5), ..flags() }, None);
         let recipe = recipe.expect("a recipe");
-        let file = file(&recipe.to_toml());
+        let file = file(&recipe.to_table().to_string());
         let again = Recipe::resolve(&FinetuneArgs::default(), Some(file.path()));
         assert_eq!(again.expect("a recipe"), recipe);
     }
@@ -428,6 +461,23 @@ mod tests {
         for part in ["--beta-2 is 1", "--epochs", "--learning-rate is NaN", "--warmup-ratio"] {
             assert!(message.contains(part), "{part}: {message}");
         }
+    }
+
+    #[test]
+    fn only_settings_that_change_numbers_differ() {
+        let then = Recipe::default();
+        let free = Recipe {
+            output: "elsewhere".into(),
+            checkpoint_every: Some(7),
+            dashboard: DashboardName::Off,
+            ..then.clone()
+        };
+        assert_eq!(differences(&then.to_table(), &free.to_table()), [] as [&str; 0]);
+        let other = Recipe { epochs: 5, max_steps: Some(9), ..then.clone() };
+        assert_eq!(
+            differences(&then.to_table(), &other.to_table()),
+            ["epochs: 3 then, 5 now", "max-steps: not set then, 9 now"]
+        );
     }
 
     #[test]

@@ -10,6 +10,8 @@
     reason = "tests fail by panicking"
 )]
 
+pub mod world;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};

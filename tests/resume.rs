@@ -1,0 +1,375 @@
+//! Runs that are stopped, killed, cut off from their disk: they go on as if nothing had been.
+#![cfg(unix)]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tests::world::{Run, World, wait_for_a_step};
+
+/// The built program.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_program");
+
+/// The kills that a run must survive. `KILLS=1000` for a longer test.
+const KILLS: usize = 50;
+
+/// A small run: 8 epochs of 3 steps, each with a checkpoint.
+const SETTINGS: [&str; 6] = ["--epochs", "8", "--checkpoint-every", "1", "--dashboard", "off"];
+
+/// The command line of a small run.
+fn command_line<'a>(output: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let base = ["finetune", "--model", "model", "--data", "data", "--batch-size", "8"];
+    let sizes = ["--max-length", "40", "--learning-rate", "5e-3", "--output", output];
+    [&base[..], &sizes, more].concat()
+}
+
+/// Start without waiting; nobody reads what it prints.
+fn start(world: &World, args: &[&str]) -> Child {
+    let mut command = world.command(args);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started")
+}
+
+fn signal(child: &Child, name: &str) {
+    let kill = Command::new("kill").args([name, &child.id().to_string()]).status();
+    assert!(kill.expect("kill").success());
+}
+
+/// Bit for bit the same metrics and weights.
+#[track_caller]
+fn assert_same(world: &World, one: &str, other: &str) {
+    for file in ["metrics.jsonl", "model/model.safetensors"] {
+        let read = |output: &str| fs::read(world.path(output).join(file)).expect("read");
+        assert!(read(one) == read(other), "{file} of {one} and {other} differ");
+    }
+    for key in ["eval_accuracy", "best_eval_accuracy", "eval_loss", "steps", "finished"] {
+        let summary = |output: &str| world.json(&format!("{output}/summary.json"))[key].clone();
+        assert_eq!(summary(one), summary(other), "{key}");
+    }
+}
+
+/// A run that was stopped by SIGINT somewhere after its fourth step, in the folder `output`.
+fn stopped(world: &World, output: &str) {
+    let more = ["--epochs", "8", "--checkpoint-every", "1", "--dashboard", "off"];
+    let mut child = world.command(&command_line(output, &more)).spawn().expect("started");
+    let metrics = world.path(output).join("metrics.jsonl");
+    wait_for_a_step(&mut child, &metrics);
+    while fs::read_to_string(&metrics).expect("metrics").lines().count() < 5 {
+        assert!(child.try_wait().expect("a child").is_none(), "ended by itself");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    signal(&child, "-INT");
+    let run = Run::new(child.wait_with_output().expect("finished"));
+    let hint = format!("go on with finetune --resume {output}");
+    run.fails(130, &["stopped after step", &hint]);
+}
+
+/// The steps of a run's checkpoints, the last first, whatever else lies there.
+fn checkpoints(output: &Path) -> Vec<usize> {
+    let entries = fs::read_dir(output.join("checkpoints")).into_iter().flatten().flatten();
+    let step = |entry: fs::DirEntry| {
+        let name = entry.file_name().into_string().ok()?;
+        name.strip_prefix("step-")?.strip_suffix(".checkpoint")?.parse().ok()
+    };
+    let mut steps: Vec<usize> = entries.filter_map(step).collect();
+    steps.sort_unstable_by(|one, other| other.cmp(one));
+    steps
+}
+
+fn checkpoint(output: &Path, step: usize) -> PathBuf {
+    output.join(format!("checkpoints/step-{step}.checkpoint"))
+}
+
+fn damage(path: &Path) {
+    let mut bytes = fs::read(path).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).expect("written");
+}
+
+/// Whether a checkpoint, a model or another file was being written when the run ended.
+fn was_writing(output: &Path) -> bool {
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+    entries(output).chain(entries(&output.join("checkpoints"))).any(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        name.starts_with(".write-") || name.starts_with(".model-")
+    })
+}
+
+#[test]
+fn a_killed_run_ends_as_if_it_had_never_been_killed() {
+    let world = World::new(PROGRAM);
+    let kills = std::env::var("KILLS").map_or(KILLS, |kills| kills.parse().expect("a number"));
+    let begun = Instant::now();
+    world.run(&command_line("whole", &SETTINGS)).succeeds();
+    // Long enough to come to any place of the run, short enough to be killed again and again.
+    let longest = begun.elapsed();
+
+    let mut random = StdRng::seed_from_u64(20003);
+    let (mut killed, mut while_writing, mut runs) = (0, 0, 0);
+    let mut resumed_after = BTreeSet::new();
+    while killed < kills {
+        runs += 1;
+        let output = format!("killed-{runs}");
+        let folder = world.path(&output);
+        let mut args = command_line(&output, &SETTINGS);
+        loop {
+            let mut child = start(&world, &args);
+            std::thread::sleep(longest.mul_f64(random.random_range(0.0..1.0)));
+            child.kill().ok();
+            let status = child.wait().expect("a child");
+            match status.code() {
+                Some(code) => {
+                    assert_eq!(code, 0, "{args:?}");
+                    break;
+                }
+                None => killed += 1,
+            }
+            while_writing += usize::from(was_writing(&folder));
+            args = match folder.join("config.toml").exists() {
+                true => vec!["finetune", "--resume", &output],
+                // Killed before there was a run.
+                false => [command_line(&output, &SETTINGS), vec!["--overwrite"]].concat(),
+            };
+            resumed_after.extend(checkpoints(&folder).first().copied());
+        }
+        assert_same(&world, "whole", &output);
+        assert!(!was_writing(&folder), "nothing half-written is left");
+        fs::remove_dir_all(&folder).expect("removed");
+    }
+    println!(
+        "{killed} kills in {runs} runs of 24 steps, {while_writing} while a file was being written; \
+         resumed after the steps {resumed_after:?}; no difference"
+    );
+}
+
+#[test]
+fn a_stopped_run_goes_on_wherever_its_folder_is() {
+    let world = World::new(PROGRAM);
+    world.run(&command_line("whole", &SETTINGS)).succeeds();
+    stopped(&world, "out");
+    assert_eq!(world.json("out/summary.json")["finished"], false);
+    fs::rename(world.path("out"), world.path("moved")).expect("moved");
+    let run = world.run(&["finetune", "--resume", "moved", "--dashboard", "plain"]).succeeds();
+    assert!(run.stderr.starts_with("going on after step "), "{}", run.stderr);
+    assert!(run.stderr.contains("step 24/24"), "{}", run.stderr);
+    assert_same(&world, "whole", "moved");
+    assert_eq!(checkpoints(&world.path("moved")), [24, 23], "the last two");
+
+    // There is nothing more to do, and with other settings it would be another run.
+    let before = fs::read(world.path("moved/summary.json")).expect("read");
+    let run = world.run(&["finetune", "--resume", "moved"]).succeeds();
+    assert!(run.stdout.starts_with("nothing left to do: the run in moved"), "{}", run.stdout);
+    assert_eq!(fs::read(world.path("moved/summary.json")).expect("read"), before);
+    world
+        .run(&["finetune", "--resume", "moved", "--epochs", "9"])
+        .fails(2, &["epochs: 8 then, 9 now"]);
+    // Whose model is lost makes it again.
+    fs::remove_dir_all(world.path("moved/model")).expect("removed");
+    world.run(&["finetune", "--resume", "moved"]).succeeds();
+    assert_same(&world, "whole", "moved");
+}
+
+#[test]
+fn a_run_goes_on_from_every_step() {
+    let world = World::new(PROGRAM);
+    let settings = ["--epochs", "3", "--checkpoint-every", "1", "--dashboard", "off"];
+    world.run(&command_line("whole", &settings)).succeeds();
+    for step in 1..=9 {
+        // Killed as soon as this step's checkpoint is there.
+        let output = format!("from-{step}");
+        let folder = world.path(&output);
+        let mut child = start(&world, &command_line(&output, &settings));
+        while checkpoints(&folder).first().is_none_or(|&last| last < step)
+            && child.try_wait().expect("a child").is_none()
+        {}
+        child.kill().ok();
+        child.wait().expect("a child");
+        world.run(&["finetune", "--resume", &output]).succeeds();
+        assert_same(&world, "whole", &output);
+    }
+}
+
+#[test]
+fn signals_say_how_to_go_on() {
+    let world = World::new(PROGRAM);
+    world.run(&command_line("whole", &SETTINGS)).succeeds();
+    // Without checkpoints on the way: the signal makes one.
+    let more = ["--epochs", "8", "--checkpoint-every", "1000", "--dashboard", "off"];
+    for (name, code, output) in [("-INT", 130, "interrupted"), ("-TERM", 143, "terminated")] {
+        let mut child = world.command(&command_line(output, &more)).spawn().expect("started");
+        wait_for_a_step(&mut child, &world.path(output).join("metrics.jsonl"));
+        signal(&child, name);
+        let run = Run::new(child.wait_with_output().expect("finished"));
+        let hint = format!("go on with finetune --resume {output}");
+        let run = run.fails(code, &["stopped after step", &hint]);
+        let steps: usize = world.json(&format!("{output}/summary.json"))["steps"]
+            .as_u64()
+            .expect("steps") as usize;
+        assert_eq!(checkpoints(&world.path(output))[0], steps, "no step is lost: {}", run.stderr);
+        world.run(&["finetune", "--resume", output]).succeeds();
+        assert_same(&world, "whole", output);
+    }
+}
+
+/// A step that takes far longer than the test, and two signals.
+#[test]
+fn a_second_signal_ends_the_run_at_once() {
+    let world = World::new(PROGRAM);
+    let more = ["--model", "embedded", "--data", "embedded", "--batch-size", "2490"];
+    let args = [&["finetune", "--output", "out"][..], &more].concat();
+    let mut child = world.command(&args).spawn().expect("started");
+    let patience = Instant::now() + Duration::from_secs(60);
+    while !world.path("out/metrics.jsonl").exists() {
+        assert!(Instant::now() < patience, "no run within a minute");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    signal(&child, "-INT");
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(child.try_wait().expect("a child").is_none(), "the step is finished first");
+    signal(&child, "-INT");
+    let second = Instant::now();
+    let run = Run::new(child.wait_with_output().expect("finished"));
+    assert!(second.elapsed() < Duration::from_secs(2), "{:?}", second.elapsed());
+    assert_eq!(run.code, Some(130), "{}", run.stderr);
+    assert!(!run.stderr.contains("stopped after"), "{}", run.stderr);
+}
+
+#[test]
+fn a_run_without_a_checkpoint_starts_again() {
+    let world = World::new(PROGRAM);
+    let more = ["--epochs", "8", "--checkpoint-every", "1000", "--dashboard", "off"];
+    world.run(&command_line("whole", &SETTINGS)).succeeds();
+    let mut child = start(&world, &command_line("out", &more));
+    wait_for_a_step(&mut child, &world.path("out/metrics.jsonl"));
+    child.kill().expect("killed");
+    child.wait().expect("a child");
+    fs::remove_dir_all(world.path("out/checkpoints")).ok();
+    let run = world.run(&["finetune", "--resume", "out"]).succeeds();
+    assert!(run.stderr.contains("no checkpoint yet"), "{}", run.stderr);
+    assert_same(&world, "whole", "out");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_reported_and_the_one_before_is_used() {
+    let world = World::new(PROGRAM);
+    world.run(&command_line("whole", &SETTINGS)).succeeds();
+    stopped(&world, "out");
+    let steps = checkpoints(&world.path("out"));
+    let newest = checkpoint(&world.path("out"), steps[0]);
+    damage(&newest);
+    let run = world.run(&["finetune", "--resume", "out"]).succeeds();
+    let name = format!("step-{}.checkpoint cannot be used: its checksum is wrong", steps[0]);
+    assert!(run.stderr.contains(&name), "{}", run.stderr);
+    assert!(run.stderr.contains(&format!("going on after step {}", steps[1])), "{}", run.stderr);
+    assert_same(&world, "whole", "out");
+
+    stopped(&world, "lost");
+    for step in checkpoints(&world.path("lost")) {
+        damage(&checkpoint(&world.path("lost"), step));
+    }
+    world.run(&["finetune", "--resume", "lost"]).fails(1, &["lost/checkpoints", "--overwrite"]);
+}
+
+#[test]
+fn another_configuration_is_refused_with_the_differing_keys() {
+    let world = World::new(PROGRAM);
+    world.run(&command_line("whole", &SETTINGS)).succeeds();
+    stopped(&world, "out");
+    let resume = |more: &[&str]| world.run(&[&["finetune", "--resume", "out"][..], more].concat());
+    resume(&["--epochs", "9", "--seed", "4"])
+        .fails(2, &["epochs: 8 then, 9 now", "seed: 10013 then, 4 now"]);
+    resume(&["--max-steps", "30"]).fails(2, &["max-steps: not set then, 30 now"]);
+    resume(&["--output", "elsewhere"]).fails(2, &["--output", "--resume"]);
+    resume(&["--config", "out/config.toml"]).fails(2, &["--config", "--resume"]);
+    world.run(&["finetune", "--resume", "data"]).fails(1, &["data holds no config.toml"]);
+
+    // What the flags do not show: the settings, the data and the weights were changed behind the run's back.
+    let config = fs::read_to_string(world.path("out/config.toml")).expect("read");
+    let other = config.replace("batch-size = 8", "batch-size = 4");
+    fs::write(world.path("out/config.toml"), other).expect("written");
+    resume(&[]).fails(2, &["batch-size: 8 then, 4 now"]);
+    fs::write(world.path("out/config.toml"), config).expect("written");
+    let data = fs::read_to_string(world.path("data/train.tsv")).expect("read");
+    fs::write(world.path("data/train.tsv"), data.replacen("Rain", "Snow", 1)).expect("written");
+    resume(&[]).fails(2, &["data: "]);
+    fs::write(world.path("data/train.tsv"), data).expect("written");
+    let weights = world.path("model/model.safetensors");
+    let bytes = fs::read(&weights).expect("read");
+    let mut other = bytes.clone();
+    *other.last_mut().expect("a byte") ^= 1;
+    fs::write(&weights, other).expect("written");
+    resume(&[]).fails(2, &["model: "]);
+    fs::write(&weights, bytes).expect("written");
+
+    // The same settings, and those that change no numbers, are fine.
+    resume(&["--epochs", "8", "--checkpoint-every", "5", "--dashboard", "plain"]).succeeds();
+    assert_same(&world, "whole", "out");
+}
+
+/// `RLIMIT_FSIZE` in the place of a full disk: metrics still fit, a checkpoint does not.
+#[test]
+fn a_full_disk_leaves_the_last_checkpoint_intact() {
+    let world = World::new(PROGRAM);
+    world.run(&command_line("whole", &SETTINGS)).succeeds();
+    stopped(&world, "out");
+    let before = checkpoints(&world.path("out"));
+    let limited = |args: &[&str]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -f 64; exec \"$0\" \"$@\"", PROGRAM]).args(args);
+        Run::new(command.current_dir(world.path("")).output().expect("run"))
+    };
+    let run = limited(&["finetune", "--resume", "out"]);
+    run.fails(1, &["cannot write", "checkpoints/step-", "go on with finetune --resume out"]);
+    assert_eq!(checkpoints(&world.path("out")), before);
+    assert!(!was_writing(&world.path("out")), "nothing half-written is left");
+    world.run(&["finetune", "--resume", "out"]).succeeds();
+    assert_same(&world, "whole", "out");
+
+    let run = limited(&command_line("new", &SETTINGS));
+    run.fails(1, &["checkpoints/step-1.checkpoint", "--resume new"]);
+    world.run(&["finetune", "--resume", "new"]).succeeds();
+    assert_same(&world, "whole", "new");
+}
+
+#[test]
+fn a_folder_that_disappears_is_named() {
+    let world = World::new(PROGRAM);
+    let more = ["--epochs", "100000", "--dashboard", "off"];
+    let mut child = world.command(&command_line("out", &more)).spawn().expect("started");
+    wait_for_a_step(&mut child, &world.path("out/metrics.jsonl"));
+    fs::rename(world.path("out"), world.path("gone")).expect("renamed");
+    let run = Run::new(child.wait_with_output().expect("finished"));
+    run.fails(1, &["out/checkpoints", "--resume out"]);
+    assert!(!world.path("out").exists());
+    // What it had is where the folder went.
+    let run = world.run(&["finetune", "--resume", "gone", "--epochs", "7"]);
+    run.fails(2, &["epochs: 100000 then, 7 now"]);
+}
+
+#[test]
+fn a_second_run_into_the_same_folder_is_refused() {
+    let world = World::new(PROGRAM);
+    let more = ["--epochs", "100000", "--dashboard", "off"];
+    let mut first = world.command(&command_line("out", &more)).spawn().expect("started");
+    wait_for_a_step(&mut first, &world.path("out/metrics.jsonl"));
+    for args in [
+        command_line("out", &SETTINGS),
+        command_line("out", &["--overwrite"]),
+        vec!["finetune", "--resume", "out"],
+    ] {
+        world.run(&args).fails(1, &["another run is writing into out"]);
+    }
+    signal(&first, "-TERM");
+    let run = Run::new(first.wait_with_output().expect("finished"));
+    run.fails(143, &["stopped after step"]);
+}

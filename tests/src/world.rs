@@ -1,0 +1,209 @@
+//! What the tests of the program share: a model folder and data made on the spot, and the program run on them.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use albert::{AlbertConfig, AlbertModel, HiddenAct};
+use burn::backend::Flex;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::own_cases;
+
+/// Pairs that a small model can tell apart: those that follow …
+pub const ENTAILED: [(&str, &str); 4] = [
+    ("A bakery in the old town sold more rolls than ever.", "More rolls were sold."),
+    ("The ferry sailed in January and in spring.", "The ferry sailed in spring."),
+    ("Rain fell on the harbour of the town.", "Rain fell."),
+    ("The mayor said the \"bridge\" stays open.", "The \"bridge\" stays open."),
+];
+/// … and those that do not.
+pub const NOT_ENTAILED: [(&str, &str); 4] = [
+    ("The ferry did not sail in January.", "The ferry sailed every day."),
+    ("Rain fell.", "It was dry."),
+    ("The mayor closed the bridge.", "The bridge stays open."),
+    ("A bakery sold rolls.", "Nobody sold a letter, a cow or \"rolls."),
+];
+
+/// A pretrained model, RTE data and a place for outputs.
+pub struct World {
+    folder: TempDir,
+    program: &'static str,
+}
+
+impl World {
+    /// With a `model` and `data`; `program` is the built one's path.
+    pub fn new(program: &'static str) -> Self {
+        let world = Self::empty(program);
+        world.write_model("model", &config());
+        world.write_data("data");
+        world
+    }
+
+    /// Without anything.
+    pub fn empty(program: &'static str) -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder"), program }
+    }
+
+    /// A path in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// An ALBERT without a classifier, as pretraining leaves it.
+    pub fn write_model(&self, name: &str, config: &AlbertConfig) {
+        let folder = self.path(name);
+        let model = AlbertModel::<Flex>::init(config, 7, &Default::default());
+        model.save_pretrained(config, &folder).expect("saved");
+        let tokenizer = own_cases().join("tokens/wordpiece/tokenizer.json");
+        fs::copy(tokenizer, folder.join("tokenizer.json")).expect("copied");
+    }
+
+    /// RTE's splits as TSV.
+    pub fn write_data(&self, name: &str) {
+        let folder = self.path(name);
+        fs::create_dir(&folder).expect("made");
+        for (split, repeats, labelled) in [("train", 3, true), ("dev", 1, true), ("test", 1, false)]
+        {
+            fs::write(folder.join(format!("{split}.tsv")), tsv(repeats, labelled))
+                .expect("written");
+        }
+    }
+
+    /// Run the program to its end.
+    pub fn run(&self, args: &[&str]) -> Run {
+        self.run_with_input(args, "")
+    }
+
+    /// The same, with something on its standard input.
+    pub fn run_with_input(&self, args: &[&str], input: &str) -> Run {
+        let mut child = self.command(args).spawn().expect("started");
+        let mut stdin = child.stdin.take().expect("piped");
+        // A program that does not read its input may be gone already.
+        stdin.write_all(input.as_bytes()).ok();
+        drop(stdin);
+        Run::new(child.wait_with_output().expect("finished"))
+    }
+
+    /// The program, to be run in the world's folder.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(self.program);
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// A fine-tuning run with small sizes and more `args`, into the folder `output`.
+    pub fn finetune(&self, output: &str, args: &[&str]) -> Run {
+        let base = ["finetune", "--model", "model", "--data", "data", "--batch-size", "8"];
+        let sizes = ["--max-length", "40", "--output", output];
+        let rate: &[&str] =
+            if args.contains(&"--learning-rate") { &[] } else { &["--learning-rate", "5e-3"] };
+        let args = [rate, args].concat();
+        let args = args.as_slice();
+        self.run(&[&base[..], &sizes, args].concat())
+    }
+
+    /// The lines of a run's `metrics.jsonl`.
+    pub fn metrics(&self, output: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.path(output).join("metrics.jsonl")).expect("metrics");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    /// A JSON file.
+    pub fn json(&self, file: &str) -> Value {
+        let text = fs::read_to_string(self.path(file)).expect("read");
+        serde_json::from_str(&text).expect("JSON")
+    }
+}
+
+/// A small ALBERT with dropout.
+pub fn config() -> AlbertConfig {
+    AlbertConfig {
+        vocab_size: 220,
+        embedding_size: 16,
+        hidden_size: 32,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        intermediate_size: 64,
+        max_position_embeddings: 64,
+        hidden_act: HiddenAct::GeluNew,
+        hidden_dropout_prob: 0.1,
+        attention_probs_dropout_prob: 0.1,
+        initializer_range: 0.1,
+        ..AlbertConfig::base_v2()
+    }
+}
+
+/// The pairs as GLUE's TSV.
+pub fn tsv(repeats: usize, labelled: bool) -> String {
+    let mut text = String::from("index\tsentence1\tsentence2");
+    text.push_str(if labelled { "\tlabel\n" } else { "\n" });
+    let pairs = ENTAILED.iter().map(|pair| (pair, "entailment"));
+    let pairs = pairs.chain(NOT_ENTAILED.iter().map(|pair| (pair, "not_entailment")));
+    let rows: Vec<_> = pairs.collect();
+    for index in 0..rows.len() * repeats {
+        let ((premise, hypothesis), label) = rows[index % rows.len()];
+        text.push_str(&format!("{index}\t{premise}\t{hypothesis}"));
+        text.push_str(&if labelled { format!("\t{label}\n") } else { "\n".to_string() });
+    }
+    text
+}
+
+/// What a run of the program left.
+pub struct Run {
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub stdout: String,
+    /// What it reported.
+    pub stderr: String,
+}
+
+impl Run {
+    /// Of a process that has ended.
+    pub fn new(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+
+    /// Ends with 0.
+    #[track_caller]
+    pub fn succeeds(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Ends with `code` and one clear message that contains all `parts`.
+    #[track_caller]
+    pub fn fails(self, code: i32, parts: &[&str]) -> Self {
+        assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
+        for part in parts {
+            assert!(self.stderr.contains(part), "`{part}` is not in: {}", self.stderr);
+        }
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+        assert!(!self.stderr.contains("internal error"), "{}", self.stderr);
+        self
+    }
+}
+
+/// Wait until a running program has written the first line of its metrics.
+#[track_caller]
+pub fn wait_for_a_step(child: &mut Child, metrics: &Path) {
+    let patience = Instant::now() + Duration::from_secs(60);
+    while fs::metadata(metrics).map_or(0, |metadata| metadata.len()) == 0 {
+        assert!(Instant::now() < patience, "no step within a minute");
+        assert!(child.try_wait().expect("a child").is_none(), "ended by itself");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
