@@ -13,6 +13,9 @@ pub(crate) const CONFIG_FILE: &str = "config.json";
 /// More layers than any model has; what goes beyond is a damaged file, and would exhaust the memory.
 const MAX_LAYERS: usize = 1000;
 
+/// As many labels as there are classes in the largest classification tasks; each has a name in memory.
+const MAX_LABELS: usize = 1 << 16;
+
 /// Everything that defines an ALBERT model but its weights.
 ///
 /// The fields carry the names of Hugging Face's `config.json`. The six sizes without which no model can be built
@@ -201,6 +204,10 @@ impl AlbertConfig {
         }
         let mut config: Self = read_json(text)?;
         if let (None, Some(count)) = (hints.id2label, hints.num_labels) {
+            if count > MAX_LABELS {
+                let problem = format!("num_labels {count} is above {MAX_LABELS}");
+                return Err(ConfigError::Invalid(vec![problem]));
+            }
             config.id2label = default::numbered_labels(count);
         }
         config.validate()?;
@@ -593,6 +600,7 @@ mod tests {
     fn values_no_model_can_have_are_refused() {
         for (keys, expected) in [
             (r#", "num_hidden_groups": 0"#, "num_hidden_groups must be above 0"),
+            (r#", "num_labels": 4294967296"#, "num_labels 4294967296 is above 65536"),
             (r#", "num_hidden_groups": 5"#, "num_hidden_groups 5 is more than num_hidden_layers 4"),
             (
                 r#", "inner_group_num": 18446744073709551615"#,

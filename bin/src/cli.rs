@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::recipe::{FinetuneArgs, Recipe};
-use crate::{ProgramError, evaluate, finetune, predict, pretrain};
+use crate::{ProgramError, evaluate, fetch, finetune, predict, pretrain};
 
 /// Stable fine-tuning: ALBERT on RTE with AdamWL2SP, whose weight decay pulls pretrained weights
 /// back to where they started.
@@ -32,6 +32,11 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Predict entailment for one pair of sentences or for a file of them.
     Predict(predict::PredictArgs),
+    /// Download a model or data from the hub into the cache.
+    ///
+    /// What is there already is looked up again: a newer version replaces it for later runs, which
+    /// themselves take what is in the cache. Prints the folders.
+    Fetch(fetch::FetchArgs),
     /// Pretrain the small ALBERT that the program carries, from generated text.
     ///
     /// Masked words and the order of sentences, as ALBERT was pretrained. The same seed gives the same weights.
@@ -72,6 +77,7 @@ impl Cli {
             },
             Command::Evaluate(args) => evaluate::evaluate(&args),
             Command::Predict(args) => predict::predict(&args),
+            Command::Fetch(args) => fetch::fetch(&args),
             Command::Pretrain(args) => pretrain::pretrain(&args),
         }
     }

@@ -33,6 +33,9 @@ pub enum ProgramError {
     /// The data or the tokenizer.
     #[error(transparent)]
     Rte(#[from] rte::RteError),
+    /// Downloads.
+    #[error(transparent)]
+    Hub(#[from] crate::hub::HubError),
     /// The optimizer.
     #[error(transparent)]
     Optimizer(#[from] adamw_l2sp::OptimizerError),

@@ -15,6 +15,7 @@ use crate::fine_tuning::score_batch;
 use crate::inference::{InferenceArgs, progress_bar};
 use crate::journal::Score;
 use crate::loader::Loader;
+use crate::source::find_data;
 
 /// The flags of `evaluate`.
 #[derive(Args, Debug)]
@@ -23,7 +24,7 @@ pub struct EvaluateArgs {
     #[expect(missing_docs, reason = "a group of flags without a text of its own")]
     pub inference: InferenceArgs,
 
-    /// RTE: a folder with its splits, or one file
+    /// RTE: a folder with its splits, one file, or OWNER/NAME on the hub
     #[arg(long, value_name = "PATH")]
     pub data: PathBuf,
 
@@ -65,7 +66,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<(), ProgramError> {
 
 fn run<B: Backend>(args: &EvaluateArgs, device: &B::Device) -> Result<Score, ProgramError> {
     let folder = args.inference.open()?;
-    let mut examples = folder.labelled(&args.data, args.split)?;
+    let mut examples = folder.labelled(&find_data(&args.data)?, args.split)?;
     let indices = folder.label_indices();
     for example in &mut examples {
         example.label = example.label.map(|label| indices[label]);

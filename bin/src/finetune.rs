@@ -26,6 +26,7 @@ use crate::loader::{Loader, epochs_before};
 use crate::optimizer::RecordedOptimizer;
 use crate::output::{Output, Summary, folder_of};
 use crate::recipe::{DashboardName, FinetuneArgs, OptimizerName, Recipe, differences};
+use crate::source::find_data;
 use crate::task::ModelFolder;
 use crate::training_state;
 
@@ -87,9 +88,10 @@ fn run<B: AutodiffBackend>(
     // Model and data.
     let mut folder = ModelFolder::open(&recipe.model, recipe.max_length)?;
     folder.config = folder.config.with_labels(&LABELS);
-    let mut train = folder.labelled(&recipe.data, Split::Train)?;
+    let data = find_data(&recipe.data)?;
+    let mut train = folder.labelled(&data, Split::Train)?;
     train.truncate(recipe.max_examples.unwrap_or(usize::MAX));
-    let validation = folder.labelled(validation_data(&recipe.data), Split::Validation)?;
+    let validation = folder.labelled(validation_data(&data), Split::Validation)?;
     let (model, report) = folder.source.load::<B>(&folder.config, recipe.seed, &device)?;
     let contents = Contents::of(&model, [&train, &validation]);
 

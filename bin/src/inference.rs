@@ -14,7 +14,7 @@ use crate::task::ModelFolder;
 /// The flags that say what to use and how.
 #[derive(Args, Debug)]
 pub struct InferenceArgs {
-    /// A fine-tuned model's folder, or the output folder of finetune
+    /// A fine-tuned model's folder, the output folder of finetune, or OWNER/NAME on the hub
     #[arg(long, value_name = "FOLDER")]
     pub model: PathBuf,
 

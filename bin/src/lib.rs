@@ -6,6 +6,7 @@
 //! | [`recipe`] | the hyper-parameters: defaults, then `--config FILE`, then flags |
 //! | [`backend`] | the Burn backend that the program was built for |
 //! | [`source`] | the embedded model and task, or paths |
+//! | [`fetch`] | only downloading |
 //! | [`hub`] | models and data by name, from the hub or the cache |
 //! | [`task`] | model folder and data, checked against each other and tokenised |
 //! | [`finetune`] | a whole run: burn-train's Learner over the parts below |
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod dashboard;
 mod error;
 pub mod evaluate;
+pub mod fetch;
 pub mod fine_tuning;
 pub mod finetune;
 pub mod hub;

@@ -19,13 +19,20 @@ use crate::source::{EMBEDDED, is_embedded};
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct FinetuneArgs {
+    /// rte-large takes albert/albert-large-v2 and nyu-mll/glue where no other model and data are
+    /// named
+    #[arg(long, value_name = "NAME")]
+    pub recipe: Option<RecipeName>,
+
     /// The pretrained model: a Hugging Face folder with config.json, model.safetensors and
-    /// tokenizer.json, or the small one that the program carries [default: embedded]
+    /// tokenizer.json; OWNER/NAME or OWNER/NAME@REVISION on the hub; or the small one that the
+    /// program carries [default: embedded]
     #[arg(long, value_name = "FOLDER")]
     pub model: Option<PathBuf>,
 
     /// RTE: a folder with its splits as parquet, JSONL or TSV, or the file of the training split
-    /// with the validation split beside it; or the task that the program carries
+    /// with the validation split beside it; OWNER/NAME on the hub, as nyu-mll/glue; or the task
+    /// that the program carries
     /// [default: embedded]
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
@@ -133,6 +140,23 @@ pub struct FinetuneArgs {
     /// terminal [default: auto]
     #[arg(long, value_name = "NAME")]
     pub dashboard: Option<DashboardName>,
+}
+
+/// A known model on known data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecipeName {
+    /// albert-large-v2 on GLUE's RTE.
+    RteLarge,
+}
+
+impl RecipeName {
+    /// Their names on the hub.
+    pub fn model_and_data(self) -> (&'static str, &'static str) {
+        match self {
+            Self::RteLarge => ("albert/albert-large-v2", "nyu-mll/glue"),
+        }
+    }
 }
 
 /// Which optimizer.
@@ -255,6 +279,15 @@ impl Recipe {
             table.extend(as_table(&args)?);
         }
         table.extend(as_table(flags)?);
+        if let Some(recipe) = table.remove("recipe") {
+            let recipe: RecipeName = recipe
+                .try_into()
+                .map_err(|error| ProgramError::Usage(format!("recipe: {error}")))?;
+            let (model, data) = recipe.model_and_data();
+            for (key, name) in [("model", model), ("data", data)] {
+                table.entry(key).or_insert(name.into());
+            }
+        }
         let has_learning_rate = table.contains_key("learning-rate");
         let mut recipe: Self = table
             .try_into()
@@ -418,6 +451,21 @@ mod tests {
             ..Recipe::default()
         };
         assert_eq!(recipe, expected);
+    }
+
+    #[test]
+    fn a_named_recipe_is_its_model_and_data() {
+        let flags = FinetuneArgs { recipe: Some(RecipeName::RteLarge), ..Default::default() };
+        let recipe = Recipe::resolve(&flags, None).expect("a recipe");
+        let expected = Recipe {
+            model: "albert/albert-large-v2".into(),
+            data: "nyu-mll/glue".into(),
+            ..Recipe::default()
+        };
+        assert_eq!(recipe, expected);
+        let flags = FinetuneArgs { model: Some("m".into()), ..flags };
+        let recipe = Recipe::resolve(&flags, None).expect("a recipe");
+        assert_eq!((recipe.model, recipe.data), ("m".into(), "nyu-mll/glue".into()));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Where models and data come from: the program itself, or a path.
+//! Where models and data come from: the program itself, a path, or the hub.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use burn::tensor::backend::Backend;
 use rte::{LABELS, PairTokenizer, RteDataset, RteExample, Split, label_id};
 
 use crate::ProgramError;
+use crate::hub::{self, Freshness};
 
 /// The name of what the program carries. (A folder of this name is `./embedded`.)
 pub const EMBEDDED: &str = "embedded";
@@ -30,9 +31,16 @@ pub enum ModelSource {
 }
 
 impl ModelSource {
-    /// What a `--model` means.
-    pub fn new(path: &Path) -> Self {
-        if is_embedded(path) { Self::Embedded } else { Self::Folder(path.to_path_buf()) }
+    /// What a `--model` means. What is on the hub is fetched.
+    ///
+    /// # Errors
+    /// As [`hub::model`].
+    pub fn find(path: &Path) -> Result<Self, ProgramError> {
+        if is_embedded(path) {
+            return Ok(Self::Embedded);
+        }
+        let fetched = hub::model(path, Freshness::Cached)?;
+        Ok(Self::Folder(fetched.unwrap_or_else(|| path.to_path_buf())))
     }
 
     /// What messages call it.
@@ -100,6 +108,14 @@ impl ModelSource {
         };
         copied.map_err(ProgramError::io("write", &to))
     }
+}
+
+/// What a `--data` means: the same path, or the folder of what was fetched from the hub.
+///
+/// # Errors
+/// As [`hub::data`].
+pub fn find_data(path: &Path) -> Result<PathBuf, ProgramError> {
+    Ok(hub::data(path, Freshness::Cached)?.unwrap_or_else(|| path.to_path_buf()))
 }
 
 /// A split of what a `--data` means: of the embedded task, of a folder, or a file.

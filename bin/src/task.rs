@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::ProgramError;
 use crate::output::write_beside;
-use crate::source::{ModelSource, dataset, is_embedded};
+use crate::source::{ModelSource, dataset};
 
 /// The longest pair, in tokens, where neither a flag nor the model folder says otherwise.
 const DEFAULT_MAX_LENGTH: usize = 128;
@@ -42,7 +42,7 @@ impl ModelFolder {
     /// An unusable `config.json` or `tokenizer.json`, a length beyond the model's position
     /// embeddings, a tokenizer with ids beyond the model's vocabulary.
     pub fn open(path: &Path, max_length: usize) -> Result<Self, ProgramError> {
-        let source = ModelSource::new(path);
+        let source = ModelSource::find(path)?;
         let config = source.config()?;
         config.check_length(max_length)?;
         let tokenizer = source.tokenizer(max_length)?;
@@ -56,15 +56,15 @@ impl ModelFolder {
     /// # Errors
     /// As [`open`](Self::open), and a model that has not RTE's two labels.
     pub fn open_fine_tuned(path: &Path, max_length: Option<usize>) -> Result<Self, ProgramError> {
-        if is_embedded(path) {
+        let ModelSource::Folder(path) = ModelSource::find(path)? else {
             return Err(ProgramError::Mismatch(
                 "the embedded model is not fine-tuned yet: use finetune first, and --model with its output folder"
                     .into(),
             ));
-        }
+        };
         let inside = path.join("model");
         let path =
-            if !path.join("config.json").exists() && inside.is_dir() { &inside } else { path };
+            if !path.join("config.json").exists() && inside.is_dir() { &inside } else { &path };
         let config = AlbertConfig::from_folder(path)?;
         if config.num_labels() != LABELS.len() {
             return Err(ProgramError::Mismatch(format!(

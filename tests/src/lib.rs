@@ -10,6 +10,7 @@
     reason = "tests fail by panicking"
 )]
 
+pub mod hub;
 pub mod world;
 
 use std::collections::BTreeMap;

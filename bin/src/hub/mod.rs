@@ -27,7 +27,7 @@ use serde::Deserialize;
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// The hub knows no such repository, revision or file, or does not tell.
-    #[error("{url}: there is no such repository, revision or file{}", detail(.message))]
+    #[error("{url}: there is no such repository, revision or file, nor a folder of that name here{}", detail(.message))]
     NotFound {
         /// What was asked for.
         url: String,

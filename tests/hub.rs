@@ -1,0 +1,339 @@
+//! Downloads, from a hub on the loopback address that does what real ones do, and what they do on bad days.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tests::hub::{COMMIT, Fault, Hub};
+use tests::world::{Run, World};
+
+/// The built program.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_program");
+
+const WEIGHTS: &str = "model.safetensors";
+
+/// A world whose model and data are on a hub, too: `someone/small` and `someone/tasks`.
+struct Online {
+    world: World,
+    hub: Hub,
+}
+
+impl Online {
+    fn new() -> Self {
+        let world = World::new(PROGRAM);
+        let root = world.path("hub");
+        let copy = |from: &str, to: &str| {
+            let to = root.join(to);
+            fs::create_dir_all(&to).expect("made");
+            for entry in fs::read_dir(world.path(from)).expect("a folder").flatten() {
+                fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
+            }
+        };
+        copy("model", "models/someone/small");
+        copy("data", "datasets/someone/tasks/rte");
+        fs::write(root.join("datasets/someone/tasks/README.md"), "# Tasks\n").expect("written");
+        Self { hub: Hub::serve(&root), world }
+    }
+
+    /// Run the program with the hub as its hub, an own cache, and more variables.
+    fn run_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Run {
+        let mut command = self.world.command(args);
+        for name in ["HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE", "HF_HUB_OFFLINE"] {
+            command.env_remove(name);
+        }
+        command.env("HF_ENDPOINT", self.hub.endpoint()).env("HF_HOME", self.world.path("cache"));
+        command.env("NO_PROXY", "127.0.0.1").envs(variables.iter().copied());
+        Run::new(command.output().expect("run"))
+    }
+
+    fn run(&self, args: &[&str]) -> Run {
+        self.run_with(args, &[])
+    }
+
+    fn fetch(&self) -> Run {
+        self.run(&["fetch", "--model", "someone/small"])
+    }
+
+    /// The names of the blobs of the model's repository.
+    fn blobs(&self) -> Vec<PathBuf> {
+        let folder = self.world.path("cache/hub/models--someone--small/blobs");
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    }
+
+    /// Every blob is one of the repository's files, whole; an unfinished one does not count.
+    #[track_caller]
+    fn assert_no_truncated_file(&self) {
+        let folder = self.world.path("model");
+        let whole: Vec<Vec<u8>> = fs::read_dir(folder)
+            .expect("a folder")
+            .map(|entry| fs::read(entry.expect("an entry").path()).expect("read"))
+            .collect();
+        for blob in self.blobs() {
+            let unfinished = blob.extension().is_some_and(|extension| extension == "incomplete");
+            let bytes = fs::read(&blob).expect("read");
+            assert!(unfinished || whole.contains(&bytes), "{}", blob.display());
+        }
+    }
+
+    #[track_caller]
+    fn assert_weights_fetched(&self) {
+        let path = format!("cache/hub/models--someone--small/snapshots/{COMMIT}/{WEIGHTS}");
+        let read = |path: &str| fs::read(self.world.path(path)).expect("read");
+        assert!(read(&path) == read("model/model.safetensors"));
+        self.assert_no_truncated_file();
+        assert!(self.hub.has_failed(), "a fault did not happen");
+    }
+}
+
+/// A short run on what is named.
+fn finetune<'a>(model: &'a str, data: &'a str, output: &'a str) -> Vec<&'a str> {
+    let base = ["finetune", "--model", model, "--data", data, "--output", output];
+    [&base[..], &["--max-length", "40", "--max-steps", "2", "--batch-size", "8"]].concat()
+}
+
+#[test]
+fn a_run_by_name_fetches_once_and_then_needs_no_network() {
+    let online = Online::new();
+    let by_name = |output| finetune("someone/small", "someone/tasks", output);
+    let run = online.run(&by_name("fresh")).succeeds();
+    for part in ["model.safetensors: ", "someone/small: fetched", "someone/tasks: fetched"] {
+        assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
+    }
+    let requests = online.hub.requests();
+    assert!(!requests.iter().any(|request| request.path.contains("README")), "{requests:?}");
+    online.assert_weights_fetched();
+
+    let run = online.run(&by_name("cached")).succeeds();
+    assert!(run.stderr.contains("someone/small: from the cache"), "{}", run.stderr);
+    assert_eq!(online.hub.requests().len(), 0, "no network");
+    let run = online.run_with(&by_name("offline"), &[("HF_HUB_OFFLINE", "1")]).succeeds();
+    assert!(run.stderr.contains("someone/tasks: from the cache"), "{}", run.stderr);
+    online
+        .run_with(&by_name("empty"), &[("HF_HUB_OFFLINE", "1"), ("HF_HOME", "elsewhere")])
+        .fails(1, &["someone/small is not in the cache", "HF_HUB_OFFLINE"]);
+    assert_eq!(online.hub.requests().len(), 0);
+
+    // By name or by path is the same run.
+    online.run(&finetune("model", "data", "path")).succeeds();
+    let metrics =
+        |output: &str| fs::read(online.world.path(output).join("metrics.jsonl")).expect("read");
+    for output in ["cached", "offline", "path"] {
+        assert!(metrics(output) == metrics("fresh"), "{output}");
+    }
+
+    // Another cache; what it lacks is fetched, by commit too.
+    let commit = format!("someone/small@{COMMIT}");
+    let cache = [("HF_HUB_CACHE", "third")];
+    let run = online.run_with(&["fetch", "--model", &commit], &cache).succeeds();
+    let folder = PathBuf::from(run.stdout.trim());
+    assert_eq!(folder, PathBuf::from(format!("third/models--someone--small/snapshots/{COMMIT}")));
+    let evaluate = ["evaluate", "--model", "fresh", "--data", "someone/tasks"];
+    online.run_with(&evaluate, &cache).succeeds();
+    assert!(online.world.path("third/datasets--someone--tasks").is_dir());
+}
+
+#[test]
+fn fetching_again_takes_only_what_is_new() {
+    let online = Online::new();
+    let run = online.fetch().succeeds();
+    assert!(run.stdout.contains(COMMIT), "{}", run.stdout);
+    online.hub.requests();
+    online.fetch().succeeds();
+    assert!(!online.hub.requests().is_empty(), "fetch looks for a newer version");
+    online.assert_weights_fetched();
+    let other = online.world.path("hub/models/someone/small/config.json");
+    let text = fs::read_to_string(&other).expect("read");
+    fs::write(&other, text.replace("0.1", "0.2")).expect("written");
+    let path = format!("cache/hub/models--someone--small/snapshots/{COMMIT}/config.json");
+    online.fetch().succeeds();
+    assert!(fs::read_to_string(online.world.path(&path)).expect("read").contains("0.2"));
+    online.run(&["fetch"]).fails(2, &["--model"]);
+    online.run(&["fetch", "--model", "small"]).fails(2, &["small is no name on a hub"]);
+}
+
+#[test]
+fn refusals_are_explained() {
+    let online = Online::new();
+    let denied =
+        |status| Fault::Status(status, vec![("X-Error-Message", "Access is gated".into())]);
+    for status in [401, 403] {
+        online.hub.fail("someone/small", denied(status));
+        online.fetch().fails(1, &["someone/small", "Access is gated", "HF_TOKEN"]);
+    }
+    online
+        .run(&["fetch", "--model", "someone/none"])
+        .fails(1, &["someone/none", "no such repository"]);
+    let run = online.run(&finetune("someone/none", "data", "out"));
+    run.fails(1, &["someone/none", "nor a folder of that name"]);
+    assert!(!online.world.path("out").exists());
+    online.hub.fail("resolve", Fault::Status(404, vec![]));
+    online.fetch().fails(1, &["resolve"]);
+    assert_eq!(online.blobs().len(), 0);
+}
+
+#[test]
+fn the_token_goes_to_the_hub_alone() {
+    let online = Online::new();
+    online.run_with(&["fetch", "--model", "someone/small"], &[("HF_TOKEN", "secret")]).succeeds();
+    let requests = online.hub.requests();
+    assert!(requests.iter().any(|request| request.storage));
+    for request in requests {
+        let expected = (!request.storage).then_some("Bearer secret");
+        assert_eq!(request.authorization.as_deref(), expected, "{request:?}");
+    }
+}
+
+#[test]
+fn a_busy_hub_is_asked_again_when_it_says() {
+    let online = Online::new();
+    online.hub.fail("api/models", Fault::Status(429, vec![("Retry-After", "2".into())]));
+    let begun = Instant::now();
+    online.fetch().succeeds();
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+    online.assert_weights_fetched();
+    // Longer than anybody would wait.
+    online.hub.fail("api/models", Fault::Status(429, vec![("Retry-After", "86400".into())]));
+    online.fetch().fails(1, &["429"]);
+}
+
+#[test]
+fn passing_failures_pass() {
+    let online = Online::new();
+    for part in ["api/models", "api/models", "config.json", "storage"] {
+        online.hub.fail(part, Fault::Status(500, vec![]));
+    }
+    online.fetch().succeeds();
+    online.assert_weights_fetched();
+}
+
+#[test]
+fn a_failure_that_lasts_is_reported() {
+    let online = Online::new();
+    for _ in 0..5 {
+        online.hub.fail("storage", Fault::Status(503, vec![]));
+    }
+    online.fetch().fails(1, &["503", WEIGHTS]);
+    online.assert_no_truncated_file();
+    online.fetch().succeeds();
+    online.assert_weights_fetched();
+}
+
+#[test]
+fn a_cut_connection_is_resumed() {
+    let online = Online::new();
+    for bytes in [1000, 2000, 0] {
+        online.hub.fail("storage", Fault::Cut(bytes));
+    }
+    online.fetch().succeeds();
+    online.assert_weights_fetched();
+    let ranges: Vec<_> =
+        online.hub.requests().into_iter().filter(|request| request.storage).collect();
+    let ranges: Vec<_> = ranges.iter().map(|request| request.range.as_deref()).collect();
+    assert_eq!(ranges, [None, Some("bytes=1000-"), Some("bytes=3000-"), Some("bytes=3000-")]);
+}
+
+#[test]
+fn a_given_up_download_goes_on_in_the_next_run() {
+    let online = Online::new();
+    online.hub.fail("storage", Fault::Cut(5000));
+    for _ in 0..4 {
+        online.hub.fail("storage", Fault::Cut(0));
+    }
+    online.fetch().fails(1, &["after 5000 of", "goes on where this one ended"]);
+    online.assert_no_truncated_file();
+    let unusable =
+        online.run_with(&finetune("someone/small", "data", "out"), &[("HF_HUB_OFFLINE", "1")]);
+    unusable.fails(1, &["not in the cache"]);
+    online.hub.requests();
+    online.fetch().succeeds();
+    assert!(
+        online.hub.requests().iter().any(|request| request.range.as_deref() == Some("bytes=5000-"))
+    );
+    online.assert_weights_fetched();
+}
+
+#[test]
+fn a_file_that_is_not_what_it_should_be_is_thrown_away() {
+    let online = Online::new();
+    for part in ["storage", "config.json"] {
+        online.hub.fail(part, Fault::Flip);
+        online.fetch().fails(1, &["its checksum is", "thrown away"]);
+        online.assert_no_truncated_file();
+        assert!(!online.blobs().iter().any(|blob| blob.ends_with("incomplete")));
+    }
+    // More than the hub says that there is, and less.
+    let size = fs::metadata(online.world.path("model/model.safetensors")).expect("a file").len();
+    for (claimed, message) in [(size - 1, "larger than"), (size + 1, "of")] {
+        let bytes = fs::read(online.world.path("model/model.safetensors")).expect("read");
+        let headers = || {
+            let location = "/moved/models/someone/small/model.safetensors".to_owned();
+            let etag = sha256(&bytes);
+            vec![
+                ("Location", location),
+                ("X-Linked-Etag", etag),
+                ("X-Linked-Size", claimed.to_string()),
+            ]
+        };
+        for _ in 0..8 {
+            online.hub.fail(
+                "resolve/0123456789abcdef0123456789abcdef01234567/model.safetensors",
+                Fault::Status(302, headers()),
+            );
+        }
+        online.fetch().fails(1, &[WEIGHTS, message]);
+        online.assert_no_truncated_file();
+        while !online.hub.has_failed() {
+            let _ = online.fetch();
+        }
+    }
+    online.fetch().succeeds();
+    online.assert_weights_fetched();
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    format!("\"{:x}\"", sha2::Sha256::digest(bytes))
+}
+
+#[test]
+fn a_redirect_to_another_path_is_followed() {
+    let online = Online::new();
+    let location = "/moved/models/someone/small/config.json".to_owned();
+    online.hub.fail("config.json", Fault::Status(307, vec![("Location", location)]));
+    online.fetch().succeeds();
+    online.assert_weights_fetched();
+    for location in ["file:///etc/passwd", "//elsewhere/x", ""] {
+        online.hub.fail("config.json", Fault::Status(302, vec![("Location", location.into())]));
+        online.fetch().fails(1, &["redirects to"]);
+    }
+    for _ in 0..6 {
+        let location = format!("/someone/small/resolve/{COMMIT}/config.json");
+        online.hub.fail("config.json", Fault::Status(302, vec![("Location", location)]));
+    }
+    online.fetch().fails(1, &["in a circle"]);
+}
+
+#[test]
+fn a_name_that_leads_out_of_the_folder_is_refused() {
+    let online = Online::new();
+    for name in ["../../../evil", "/evil", "a\\..\\..\\evil", "rte/../../../evil.tsv"] {
+        online.hub.fail("api/", Fault::Lists(name));
+        online.fetch().fails(1, &["lies outside the repository"]);
+    }
+    assert_eq!(online.blobs().len(), 0);
+}
+
+#[test]
+fn pickled_weights_are_refused() {
+    let online = Online::new();
+    let folder = online.world.path("hub/models/someone/small");
+    fs::rename(folder.join(WEIGHTS), folder.join("pytorch_model.bin")).expect("renamed");
+    online.fetch().fails(1, &["pytorch_model.bin", "safe_serialization=True"]);
+    assert_eq!(online.blobs().len(), 0);
+}

@@ -1,0 +1,277 @@
+//! A hub on the loopback address: the paths and headers of the real one, served from a folder, with faults on demand.
+//!
+//! `FOLDER/models/OWNER/NAME` and `FOLDER/datasets/OWNER/NAME` are repositories; every revision is the same commit.
+//! Weights and parquet files lie in a storage of their own, on another port, to which the hub redirects; other files
+//! are sent at once. Both know ranges.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+/// What every revision is.
+pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// What goes wrong with an answer.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// A status instead, with headers.
+    Status(u16, Vec<(&'static str, String)>),
+    /// The connection ends after so many bytes of the body.
+    Cut(usize),
+    /// A byte is another one.
+    Flip,
+    /// One more byte than was announced.
+    Longer,
+    /// The listing names one more file.
+    Lists(&'static str),
+}
+
+/// A request that was made.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Path and query.
+    pub path: String,
+    /// Whether it came to the storage.
+    pub storage: bool,
+    /// The header of that name.
+    pub authorization: Option<String>,
+    /// The header of that name.
+    pub range: Option<String>,
+}
+
+/// The hub, for as long as this lives.
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    folder: PathBuf,
+    hub: String,
+    storage: String,
+    faults: Mutex<VecDeque<(String, Fault)>>,
+    requests: Mutex<Vec<Request>>,
+}
+
+impl Hub {
+    /// Serve a folder.
+    pub fn serve(folder: &Path) -> Self {
+        let listen = || TcpListener::bind("127.0.0.1:0").expect("a port");
+        let (hub, storage) = (listen(), listen());
+        let address = |listener: &TcpListener| {
+            format!("http://{}", listener.local_addr().expect("an address"))
+        };
+        let shared = Arc::new(Shared {
+            folder: folder.to_path_buf(),
+            hub: address(&hub),
+            storage: address(&storage),
+            faults: Mutex::default(),
+            requests: Mutex::default(),
+        });
+        for (listener, is_storage) in [(hub, false), (storage, true)] {
+            let shared = shared.clone();
+            // Ends with the test's process.
+            std::thread::spawn(move || {
+                for stream in listener.incoming().flatten() {
+                    let shared = shared.clone();
+                    // Whether the other side hears the whole answer is its business.
+                    std::thread::spawn(move || shared.answer(stream, is_storage).ok());
+                }
+            });
+        }
+        Self { shared }
+    }
+
+    /// Its address, for `HF_ENDPOINT`.
+    pub fn endpoint(&self) -> &str {
+        &self.shared.hub
+    }
+
+    /// Let the next request whose path contains `part` go wrong; each call is for one more request.
+    pub fn fail(&self, part: &str, fault: Fault) {
+        self.shared.faults.lock().expect("unlocked").push_back((part.to_owned(), fault));
+    }
+
+    /// The requests since the last call.
+    pub fn requests(&self) -> Vec<Request> {
+        std::mem::take(&mut *self.shared.requests.lock().expect("unlocked"))
+    }
+
+    /// Whether all faults have happened.
+    pub fn has_failed(&self) -> bool {
+        self.shared.faults.lock().expect("unlocked").is_empty()
+    }
+}
+
+impl Shared {
+    fn answer(&self, stream: TcpStream, storage: bool) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let mut first = String::new();
+        reader.read_line(&mut first)?;
+        let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+        let mut request = Request { path, storage, authorization: None, range: None };
+        for line in reader.lines() {
+            let line = line?;
+            let Some((name, value)) = line.split_once(": ") else { break };
+            match name.to_lowercase().as_str() {
+                "authorization" => request.authorization = Some(value.to_owned()),
+                "range" => request.range = Some(value.to_owned()),
+                _ => {}
+            }
+        }
+        self.requests.lock().expect("unlocked").push(request.clone());
+        let fault = {
+            let mut faults = self.faults.lock().expect("unlocked");
+            let index = faults.iter().position(|(part, _)| request.path.contains(part));
+            index.and_then(|index| faults.remove(index)).map(|(_, fault)| fault)
+        };
+        if let Some(Fault::Status(status, headers)) = fault {
+            return send(stream, status, &headers, b"", None);
+        }
+        let path = request.path.trim_start_matches('/').to_owned();
+        match path.split('/').collect::<Vec<_>>()[..] {
+            ["api", kind, owner, name, "revision", _] if !storage => {
+                let repo = self.folder.join(kind).join(owner).join(name);
+                if !repo.is_dir() {
+                    return send(
+                        stream,
+                        404,
+                        &[("X-Error-Message", "Repository not found".into())],
+                        b"",
+                        None,
+                    );
+                }
+                let mut names = files(&repo, "");
+                if let Some(Fault::Lists(name)) = fault {
+                    names.push(name.to_owned());
+                }
+                let siblings: Vec<_> =
+                    names.iter().map(|name| json!({ "rfilename": name })).collect();
+                let body = json!({ "id": name, "sha": COMMIT, "siblings": siblings }).to_string();
+                send(stream, 200, &[], body.as_bytes(), None)
+            }
+            ["storage", .., file] if storage => {
+                let body = fs::read(self.folder.join(path.trim_start_matches("storage/")))?;
+                let _ = file;
+                // Not the hash of the file: only the hub says that.
+                self.send_file(stream, &request, vec![("ETag", "\"parts-1\"".into())], body, fault)
+            }
+            ["moved", ..] => {
+                let body = fs::read(self.folder.join(path.trim_start_matches("moved/")))?;
+                let etag = git_hash(&body);
+                self.send_file(stream, &request, vec![("ETag", format!("\"{etag}\""))], body, fault)
+            }
+            ["datasets", owner, name, "resolve", COMMIT, ..]
+            | [owner, name, "resolve", COMMIT, ..]
+                if !storage =>
+            {
+                let kind = if path.starts_with("datasets/") { "datasets" } else { "models" };
+                let (_, file) = path.split_once(&format!("resolve/{COMMIT}/")).unwrap_or_default();
+                let place = format!("{kind}/{owner}/{name}/{file}");
+                let Ok(body) = fs::read(self.folder.join(&place)) else {
+                    return send(
+                        stream,
+                        404,
+                        &[("X-Error-Message", "Entry not found".into())],
+                        b"",
+                        None,
+                    );
+                };
+                if file.ends_with(".safetensors") || file.ends_with(".parquet") {
+                    let headers = [
+                        ("Location", format!("{}/storage/{place}", self.storage)),
+                        ("X-Linked-Etag", format!("\"{:x}\"", Sha256::digest(&body))),
+                        ("X-Linked-Size", body.len().to_string()),
+                        ("X-Repo-Commit", COMMIT.into()),
+                    ];
+                    return send(stream, 302, &headers, b"", None);
+                }
+                let headers = vec![
+                    ("ETag", format!("\"{}\"", git_hash(&body))),
+                    ("X-Repo-Commit", COMMIT.into()),
+                ];
+                self.send_file(stream, &request, headers, body, fault)
+            }
+            _ => send(stream, 404, &[], b"", None),
+        }
+    }
+
+    /// A file, or the end of it if that was asked for.
+    fn send_file(
+        &self,
+        stream: TcpStream,
+        request: &Request,
+        mut headers: Vec<(&'static str, String)>,
+        mut body: Vec<u8>,
+        fault: Option<Fault>,
+    ) -> std::io::Result<()> {
+        let size = body.len();
+        let from = request.range.as_ref().and_then(|range| {
+            range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok()
+        });
+        let status = match from {
+            Some(from) if from >= size => return send(stream, 416, &[], b"", None),
+            Some(from) => {
+                headers.push(("Content-Range", format!("bytes {from}-{}/{size}", size - 1)));
+                body.drain(..from);
+                206
+            }
+            None => 200,
+        };
+        match fault {
+            Some(Fault::Flip) => body[0] ^= 1,
+            Some(Fault::Longer) => body.push(0),
+            _ => {}
+        }
+        let cut = match fault {
+            Some(Fault::Cut(after)) => Some(after),
+            _ => None,
+        };
+        send(stream, status, &headers, &body, cut)
+    }
+}
+
+/// One answer, the whole of it or its first bytes; then the connection is closed.
+fn send(
+    mut stream: TcpStream,
+    status: u16,
+    headers: &[(&'static str, String)],
+    body: &[u8],
+    cut: Option<usize>,
+) -> std::io::Result<()> {
+    let length = body.len();
+    let mut head =
+        format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    stream.write_all(format!("{head}\r\n").as_bytes())?;
+    stream.write_all(&body[..cut.unwrap_or(length).min(length)])?;
+    stream.flush()
+}
+
+/// Git's name of a file.
+fn git_hash(bytes: &[u8]) -> String {
+    let hasher = Sha1::new().chain_update(format!("blob {}\0", bytes.len())).chain_update(bytes);
+    format!("{:x}", hasher.finalize())
+}
+
+/// The paths of all files below a folder.
+fn files(folder: &Path, prefix: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        match entry.path().is_dir() {
+            true => names.extend(files(&entry.path(), &format!("{name}/"))),
+            false => names.push(name),
+        }
+    }
+    names.sort();
+    names
+}
