@@ -87,7 +87,11 @@ fn a_run_leaves_its_whole_folder() {
     assert_eq!(saved["architectures"][0], "AlbertForSequenceClassification");
     assert_eq!(world.json("out/model/tokenizer_config.json")["model_max_length"], 40);
     let names: Vec<_> = fs::read_dir(world.path("out")).expect("read").flatten().collect();
-    assert_eq!(names.len(), 4, "nothing but config, metrics, summary, model: {names:?}");
+    assert_eq!(
+        names.len(),
+        6,
+        "nothing but config, metrics, summary, model, checkpoints and the lock: {names:?}"
+    );
 
     // config.toml makes the same run again.
     let again = ["finetune", "--config", "out/config.toml", "--output", "again"];

@@ -98,10 +98,7 @@ fn run<B: AutodiffBackend>(
     // The run.
     let (output, checkpoint) = match earlier {
         Some(earlier) => earlier,
-        None => {
-            let config = recipe.to_table().to_string();
-            (Output::create(&recipe.output, recipe.overwrite, &config)?, None)
-        }
+        None => (Output::create(&recipe.output, recipe.overwrite, &recipe.to_toml())?, None),
     };
     if let Some(checkpoint) = &checkpoint {
         let then = &checkpoint.progress.contents;

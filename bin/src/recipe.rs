@@ -385,8 +385,13 @@ impl Recipe {
     }
 
     /// `config.toml`: the settings under the flags' names.
-    pub fn to_table(&self) -> toml::Table {
+    pub fn to_toml(&self) -> String {
         // Every field is a plain value, so there is nothing that TOML could not hold.
+        toml::to_string(self).unwrap_or_default()
+    }
+
+    /// The same, by key.
+    pub fn to_table(&self) -> toml::Table {
         toml::Table::try_from(self).unwrap_or_default()
     }
 }
@@ -482,7 +487,7 @@ mod tests {
     fn what_a_run_writes_can_be_read_again() {
         let recipe = Recipe::resolve(&FinetuneArgs { max_steps: Some(5), ..flags() }, None);
         let recipe = recipe.expect("a recipe");
-        let file = file(&recipe.to_table().to_string());
+        let file = file(&recipe.to_toml());
         let again = Recipe::resolve(&FinetuneArgs::default(), Some(file.path()));
         assert_eq!(again.expect("a recipe"), recipe);
     }

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
 };
 
@@ -82,9 +83,8 @@ impl PairTokenizer {
         max_length: usize,
         written_pad_token_id: impl FnOnce() -> Option<u32>,
     ) -> Result<Self, RteError> {
-        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| {
-            RteError::DamagedTokenizer { path: path.clone(), reason: error.to_string() }
-        })?;
+        let mut tokenizer = parse(bytes)
+            .map_err(|reason| RteError::DamagedTokenizer { path: path.clone(), reason })?;
         let pad_token_id = pad_token_id(&tokenizer)
             .or_else(written_pad_token_id)
             .ok_or_else(|| RteError::NoPadToken { path: path.clone() })?;
@@ -161,7 +161,18 @@ impl PairTokenizer {
         })
     }
 
+    /// The library panics where a template names tokens that it does not define.
     fn encode_pair(&self, sentence1: &str, sentence2: &str) -> tokenizers::Result<EncodedPair> {
+        let encode = AssertUnwindSafe(|| self.encode_unguarded(sentence1, sentence2));
+        panic::catch_unwind(encode)
+            .unwrap_or_else(|_| Err("a part of the tokenizer makes no sense".into()))
+    }
+
+    fn encode_unguarded(
+        &self,
+        sentence1: &str,
+        sentence2: &str,
+    ) -> tokenizers::Result<EncodedPair> {
         let first = self.tokenizer.encode_fast(sentence1, false)?;
         let mut second = self.tokenizer.encode_fast(sentence2, false)?;
         // Post-processors without a template keep the segment ids they are given.
@@ -225,6 +236,15 @@ impl PairTokenizer {
             })
             .collect()
     }
+}
+
+/// The tokenizer of a `tokenizer.json`. The library panics where text that is no JSON stands for a decoder, and on some
+/// normalizers that make no sense.
+fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
+    serde_json::from_slice::<Value>(bytes).map_err(|error| error.to_string())?;
+    panic::catch_unwind(|| Tokenizer::from_bytes(bytes))
+        .map_err(|_| "a part of it makes no sense".to_owned())?
+        .map_err(|error| error.to_string())
 }
 
 fn pad_token_id(tokenizer: &Tokenizer) -> Option<u32> {
@@ -473,6 +493,26 @@ mod tests {
             PairTokenizer::from_folder(Path::new("absent"), 9).unwrap_err().to_string(),
             "absent: no tokenizer.json, for the folder does not exist"
         );
+    }
+
+    #[test]
+    fn what_makes_the_library_panic_is_an_error() {
+        let mut json = tokenizer();
+        json["decoder"] = serde_json::json!({ "type": "MARK" });
+        let text = json.to_string().replace("MARK", "Fuse\n");
+        let error = PairTokenizer::from_bytes(text.as_bytes(), "f", 9).unwrap_err().to_string();
+        assert!(error.starts_with("f: not a usable tokenizer: control character"), "{error}");
+
+        let mut json = tokenizer();
+        json["post_processor"]["special_tokens"] = serde_json::json!({});
+        let error = PairTokenizer::from_bytes(json.to_string().as_bytes(), "f", 9).unwrap_err();
+        assert!(error.to_string().contains("a part of the tokenizer makes no sense"), "{error}");
+
+        let mut json = tokenizer();
+        json["normalizer"] =
+            serde_json::json!({ "type": "Precompiled", "precompiled_charsmap": "AAAA" });
+        let error = PairTokenizer::from_bytes(json.to_string().as_bytes(), "f", 9).unwrap_err();
+        assert!(error.to_string().starts_with("f: not a usable tokenizer: "), "{error}");
     }
 
     #[test]

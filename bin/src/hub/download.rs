@@ -62,6 +62,11 @@ pub fn blob(client: &Client, blobs: &Path, url: &str, name: &str) -> Result<Path
             receive(url, answer, &mut file, &unfinished, description.size, &progress)
         });
         if let Err(failure) = received {
+            if matches!(&failure, Failure::Final(HubError::Status { status: 416, .. })) {
+                fs::remove_file(&unfinished).map_err(HubError::io("remove", &unfinished))?;
+                let reason = format!("it ends after {before} of {} bytes", description.size);
+                return Err(HubError::Damaged { url: url.to_owned(), reason });
+            }
             // As long as there is progress, there is hope.
             if size_of(&file, &unfinished)? > before {
                 attempt = 0;
@@ -138,7 +143,9 @@ fn receive(
     let mut reader = answer.response.into_body().into_reader();
     let mut buffer = [0; 1 << 16];
     loop {
-        let count = reader.read(&mut buffer).map_err(|error| passing(url, &error.to_string()))?;
+        let count = reader
+            .read(&mut buffer)
+            .map_err(|error| passing(url, &format!("{error}, after {at} of {size} bytes")))?;
         if count == 0 {
             break;
         }
