@@ -180,13 +180,12 @@ fn a_stopped_run_goes_on_wherever_its_folder_is() {
     assert_same(&world, "whole", "moved");
 }
 
-#[test]
-fn a_run_goes_on_from_every_step() {
+/// Kill runs with these settings as soon as the checkpoint of each step is there, and let them go on.
+fn assert_goes_on_from_every_step(settings: &[&str], steps: usize) {
     let world = World::new(PROGRAM);
-    let settings = ["--epochs", "3", "--checkpoint-every", "1", "--dashboard", "off"];
+    let settings = [settings, &["--checkpoint-every", "1", "--dashboard", "off"]].concat();
     world.run(&command_line("whole", &settings)).succeeds();
-    for step in 1..=9 {
-        // Killed as soon as this step's checkpoint is there.
+    for step in 1..=steps {
         let output = format!("from-{step}");
         let folder = world.path(&output);
         let mut child = start(&world, &command_line(&output, &settings));
@@ -198,6 +197,19 @@ fn a_run_goes_on_from_every_step() {
         world.run(&["finetune", "--resume", &output]).succeeds();
         assert_same(&world, "whole", &output);
     }
+}
+
+#[test]
+fn a_run_goes_on_from_every_step() {
+    assert_goes_on_from_every_step(&["--epochs", "3"], 9);
+}
+
+#[test]
+fn so_does_one_with_another_optimizer_and_cut_short() {
+    let optimizer = ["--optimizer", "adamw", "--weight-decay", "0.1", "--amsgrad"];
+    let length = ["--epochs", "9", "--gradient-accumulation", "2", "--max-steps", "5"];
+    let rest = ["--schedule", "cosine", "--padding", "max-length"];
+    assert_goes_on_from_every_step(&[&optimizer[..], &length, &rest].concat(), 5);
 }
 
 #[test]
