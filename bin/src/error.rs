@@ -53,7 +53,7 @@ pub enum ProgramError {
         source: io::Error,
     },
     /// The output folder holds something already.
-    #[error("{} is not empty; choose another --output, or --overwrite to replace what a run left there", .0.display())]
+    #[error("{} is not empty; choose another --output, --overwrite to replace what a run left there, or finetune --resume to go on with it", .0.display())]
     OutputInUse(PathBuf),
     /// Another run writes into the folder at this moment.
     #[error("another run is writing into {}; wait for its end, or choose another --output", .0.display())]

@@ -249,9 +249,8 @@ pub fn write_beside(path: &Path, bytes: &[u8]) -> Result<(), ProgramError> {
         }
         file.as_file().sync_all()?;
         file.persist(path)?;
-        // The name must last as well as the bytes; only Unix can be asked for that.
-        #[cfg(unix)]
-        File::open(folder)?.sync_all()?;
+        // The name should last as well as the bytes; not every system can be asked for that.
+        File::open(folder).and_then(|folder| folder.sync_all()).ok();
         Ok(())
     };
     write().map_err(ProgramError::io("write", path))

@@ -184,8 +184,9 @@ pub fn snapshot(repo: &Repo, freshness: Freshness) -> Result<PathBuf, HubError> 
         return Err(HubError::Nonsense { url, reason });
     }
     for name in repo.wanted(&names)? {
+        let file = repo::name_in_url(&name);
         let url =
-            format!("{}/{}/resolve/{}/{name}", client.endpoint(), repo.url_path(), revision.sha);
+            format!("{}/{}/resolve/{}/{file}", client.endpoint(), repo.url_path(), revision.sha);
         let blob = download::blob(&client, &cache.blobs(repo), &url, &name)?;
         cache.link(repo, &revision.sha, &name, &blob)?;
     }

@@ -57,7 +57,7 @@ impl Repo {
 
     /// The revision as a part of a URL's path.
     pub fn revision_in_url(&self) -> String {
-        self.revision.replace('%', "%25").replace('/', "%2F").replace(['?', '#'], "_")
+        encoded(&self.revision)
     }
 
     /// Its folder in the cache.
@@ -148,6 +148,21 @@ impl fmt::Display for Repo {
     }
 }
 
+/// Text as one part of a URL's path.
+fn encoded(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+/// A file's name in a URL, its folders apart.
+pub fn name_in_url(name: &str) -> String {
+    name.split('/').map(encoded).collect::<Vec<_>>().join("/")
+}
+
 /// Whether `name` is a split's file directly in `folder`.
 fn is_split(name: &str, folder: &str) -> bool {
     let (parent, file) = name.rsplit_once('/').unwrap_or(("", name));
@@ -204,6 +219,13 @@ mod tests {
         for name in ["x", "a/x.json", ".gitattributes", "a..b"] {
             assert!(is_safe(name), "{name}");
         }
+    }
+
+    #[test]
+    fn urls_hold_no_other_letters() {
+        let repo = Repo::parse("a/b@refs/pr/1 ?#%", Kind::Model).expect("a name");
+        assert_eq!(repo.revision_in_url(), "refs%2Fpr%2F1%20%3F%23%25");
+        assert_eq!(name_in_url("rte/a b-ä.tsv"), "rte/a%20b-%C3%A4.tsv");
     }
 
     #[test]
