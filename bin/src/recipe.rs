@@ -341,13 +341,6 @@ impl Recipe {
         for (flag, beta) in [("beta-1", self.beta_1), ("beta-2", self.beta_2)] {
             check((0.0..1.0).contains(&beta), format!("--{flag} is {beta}, but must be in [0, 1)"));
         }
-        for (flag, seed) in [("seed", self.seed), ("data-seed", self.data_seed)] {
-            // TOML, which config.toml is written in, has no larger numbers.
-            check(
-                i64::try_from(seed).is_ok(),
-                format!("--{flag} is {seed}, but must be at most {}", i64::MAX),
-            );
-        }
         if problems.is_empty() { Ok(()) } else { Err(ProgramError::Usage(problems.join("; "))) }
     }
 
