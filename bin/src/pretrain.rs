@@ -171,7 +171,8 @@ fn run<B: AutodiffBackend>(args: &PretrainArgs, device: &B::Device) -> Result<()
     let tokenizer_json = tokenizer_json(args.seed);
     let tokenizer = PairTokenizer::from_bytes(&tokenizer_json, "tokenizer.json", MAX_LENGTH)?;
     let config = config(tokenizer.vocab_size());
-    let mut documents = Documents::new(args.seed, &tokenizer);
+    let training_text = first_text(args.seed).take(FIRST_DOCUMENTS).chain(text(args.seed));
+    let mut documents = Documents::new(training_text, args.seed, &tokenizer);
     let mut model =
         start(AlbertForPreTraining::<B>::init(&config, args.seed, device), &config, device);
     let mut optimizer = AdamWL2SPConfig::new()
@@ -237,13 +238,13 @@ struct Documents<'a> {
 }
 
 impl<'a> Documents<'a> {
-    fn new(seed: u64, tokenizer: &'a PairTokenizer) -> Self {
+    fn new(
+        text: impl Iterator<Item = Document> + 'static,
+        seed: u64,
+        tokenizer: &'a PairTokenizer,
+    ) -> Self {
         let masking = Masking::new(seed, tokenizer.vocab_size());
-        Self {
-            text: Box::new(first_text(seed).take(FIRST_DOCUMENTS).chain(text(seed))),
-            masking,
-            tokenizer,
-        }
+        Self { text: Box::new(text), masking, tokenizer }
     }
 
     fn take(&mut self, count: usize) -> Result<Vec<Masked>, ProgramError> {
@@ -356,7 +357,8 @@ fn evaluate<B: Backend>(
     tokenizer: &PairTokenizer,
     device: &B::Device,
 ) -> Result<Losses, ProgramError> {
-    let documents = Documents::new(seed.wrapping_add(1), tokenizer).take(HELD_OUT)?;
+    let seed = seed.wrapping_add(1);
+    let documents = Documents::new(text(seed), seed, tokenizer).take(HELD_OUT)?;
     let words = documents.iter().map(|document| document.targets.len()).sum();
     let batcher = batcher(tokenizer);
     let mut sum = Losses::default();
@@ -464,7 +466,7 @@ mod tests {
         let json = tokenizer_json(1);
         let tokenizer =
             PairTokenizer::from_bytes(&json, "tokenizer.json", MAX_LENGTH).expect("read");
-        let documents = Documents::new(1, &tokenizer).take(10).expect("documents");
+        let documents = Documents::new(text(1), 1, &tokenizer).take(10).expect("documents");
         let model =
             AlbertForPreTraining::<Train>::init(&config(tokenizer.vocab_size()), 1, &device);
 
@@ -483,6 +485,29 @@ mod tests {
         );
         assert!((losses.mlm_loss - expected.mlm_loss).abs() < 1e-5);
         assert!((losses.orders_told - expected.orders_told).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_net_begins_by_finding_the_same_word_and_its_neighbours() {
+        let config = config(100);
+        let device = Default::default();
+        let model =
+            start(AlbertForPreTraining::<Train>::init(&config, 1, &device), &config, &device);
+        let values = |tensor: Tensor<Train, 2>| tensor.into_data().to_vec::<f32>().expect("floats");
+        for group in &model.albert.encoder.albert_layer_groups {
+            let attention = &group.albert_layers[0].attention;
+            let halves = values(attention.query.weight.val() * 0.5);
+            assert_eq!(values(attention.key.weight.val()), halves);
+        }
+        let positions = model.albert.embeddings.position_embeddings.weight.val();
+        let likeness = values(positions.clone().matmul(positions.transpose()));
+        let of =
+            |place: usize, other: usize| likeness[place * config.max_position_embeddings + other];
+        for place in 0..100 {
+            assert!(of(place, place) > of(place, place + 1));
+            assert!(of(place, place + 1) > of(place, place + 2));
+            assert!((of(place, place + 1) - of(0, 1)).abs() < 1e-4, "the same for every place");
+        }
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub struct FinetuneArgs {
     #[arg(long, value_name = "NUMBER")]
     pub weight_decay: Option<f64>,
 
-    /// Passes over the training examples [default: 3]
+    /// Passes over the training examples [default: 3; of the embedded model 5]
     #[arg(long, value_name = "COUNT")]
     pub epochs: Option<usize>,
 
@@ -74,7 +74,7 @@ pub struct FinetuneArgs {
     #[arg(long, value_name = "COUNT")]
     pub gradient_accumulation: Option<usize>,
 
-    /// The peak learning rate [default: 2e-5; of the embedded model 1e-4]
+    /// The peak learning rate [default: 2e-5; of the embedded model 3e-4]
     #[arg(long, value_name = "NUMBER")]
     pub learning_rate: Option<f64>,
 
@@ -263,7 +263,10 @@ impl Default for Recipe {
 }
 
 /// The embedded model is small: it learns at a rate that would wreck a large one.
-const EMBEDDED_LEARNING_RATE: f64 = 1e-4;
+const EMBEDDED_LEARNING_RATE: f64 = 3e-4;
+
+/// And it knows less of language, so that it needs to see more of the task.
+const EMBEDDED_EPOCHS: usize = 5;
 
 impl Recipe {
     /// The recipe's defaults, overlaid with the file's settings and then with the flags'.
@@ -288,12 +291,16 @@ impl Recipe {
                 table.entry(key).or_insert(name.into());
             }
         }
-        let has_learning_rate = table.contains_key("learning-rate");
+        let said: Vec<String> = table.keys().cloned().collect();
+        let is_open = |key: &str| !said.iter().any(|said| said == key);
         let mut recipe: Self = table
             .try_into()
             .map_err(|error| ProgramError::Usage(format!("the settings: {error}")))?;
-        if is_embedded(&recipe.model) && !has_learning_rate {
+        if is_embedded(&recipe.model) && is_open("learning-rate") {
             recipe.learning_rate = EMBEDDED_LEARNING_RATE;
+        }
+        if is_embedded(&recipe.model) && is_open("epochs") {
+            recipe.epochs = EMBEDDED_EPOCHS;
         }
         recipe.validate()?;
         Ok(recipe)
@@ -467,13 +474,18 @@ mod tests {
     }
 
     #[test]
-    fn the_embedded_model_has_a_learning_rate_of_its_own() {
-        let rate =
-            |flags: FinetuneArgs| Recipe::resolve(&flags, None).expect("a recipe").learning_rate;
-        assert_eq!(rate(flags()), Recipe::default().learning_rate);
-        assert_eq!(rate(FinetuneArgs::default()), EMBEDDED_LEARNING_RATE);
-        let said = FinetuneArgs { learning_rate: Some(1e-5), ..Default::default() };
-        assert_eq!(rate(said), 1e-5);
+    fn the_embedded_model_has_settings_of_its_own() {
+        let settings = |flags: FinetuneArgs| {
+            let recipe = Recipe::resolve(&flags, None).expect("a recipe");
+            (recipe.learning_rate, recipe.epochs)
+        };
+        let default = Recipe::default();
+        assert_eq!(settings(flags()), (default.learning_rate, default.epochs));
+        let embedded = (EMBEDDED_LEARNING_RATE, EMBEDDED_EPOCHS);
+        assert_eq!(settings(FinetuneArgs::default()), embedded);
+        let said =
+            FinetuneArgs { learning_rate: Some(1e-5), epochs: Some(1), ..Default::default() };
+        assert_eq!(settings(said), (1e-5, 1));
     }
 
     #[test]
