@@ -28,6 +28,7 @@ pub mod inference;
 pub mod journal;
 pub mod loader;
 pub mod masking;
+mod memory;
 pub mod optimizer;
 pub mod output;
 pub mod predict;
