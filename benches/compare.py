@@ -26,11 +26,17 @@ class Process:
         environment = os.environ | dict(RAYON_NUM_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
-    def time(self, batch: dict) -> tuple[float, float]:
+    def time(self, batch: dict) -> tuple[float, float, float]:
+        """Seconds by the clock and of the processors (theirs count reading the batch, too), and the loss."""
+        before = self.processor_seconds()
         self.process.stdin.write(json.dumps(batch) + "\n")
         self.process.stdin.flush()
         seconds, loss = self.process.stdout.readline().split()
-        return float(seconds), float(loss)
+        return float(seconds), self.processor_seconds() - before, float(loss)
+
+    def processor_seconds(self) -> float:
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def close(self) -> float:
         """Ends it; its peak memory in MB."""
@@ -60,7 +66,8 @@ def read(path: pathlib.Path, tokenizer) -> list:
     return [(e.ids, e.type_ids, LABELS.index(row[label])) for e, row in zip(encodings, rows, strict=True)]
 
 
-def summary(name: str, ours: list[float], theirs: list[float], memory: list[float]) -> dict:
+def summary(name: str, ours: list, theirs: list, memory: list[float]) -> dict:
+    (ours, ours_cpu, _), (theirs, theirs_cpu, _) = (tuple(zip(*steps)) for steps in (ours, theirs))
     result = dict(
         work=name,
         ours_median=statistics.median(ours),
@@ -68,13 +75,16 @@ def summary(name: str, ours: list[float], theirs: list[float], memory: list[floa
         ratio_of_medians=statistics.median(ours) / statistics.median(theirs),
         ratio_of_sums=sum(ours) / sum(theirs),
         median_of_ratios=statistics.median(o / t for o, t in zip(ours, theirs)),
+        ratio_of_processor_seconds=sum(ours_cpu) / max(sum(theirs_cpu), 0.01),
         ours_peak_mb=memory[0],
         pytorch_peak_mb=memory[1],
         memory_ratio=memory[0] / memory[1],
         ours_seconds=ours,
         pytorch_seconds=theirs,
+        ours_processor_seconds=ours_cpu,
+        pytorch_processor_seconds=theirs_cpu,
     )
-    shown = {key: round(value, 3) if isinstance(value, float) else value for key, value in result.items() if key[-8:] != "_seconds"}
+    shown = {key: round(value, 3) if isinstance(value, float) else value for key, value in result.items() if not isinstance(value, tuple)}
     print(json.dumps(shown), flush=True)
     return result
 
@@ -121,14 +131,13 @@ def main() -> None:
             return
         ours = Process([args.stopwatch, work, str(model)], args.threads)
         theirs = Process([sys.executable, str(HERE / "pytorch.py"), work, str(model), "--threads", str(args.threads), *extra], args.threads)
-        seconds, losses = ([], []), ([], [])
+        steps = ([], [])
         for index, pair in enumerate(rounds[:1] * args.warm_up + rounds):
-            for process, batch, times, values in zip((ours, theirs), pair, seconds, losses):
-                time, loss = process.time(batch)
+            for process, batch, measured in zip((ours, theirs), pair, steps):
+                step = process.time(batch)
                 if index >= args.warm_up:
-                    times.append(time)
-                    values.append(loss)
-        results.append(summary(name, *seconds, [ours.close(), theirs.close()]))
+                    measured.append(step)
+        results.append(summary(name, *steps, [ours.close(), theirs.close()]))
 
     results = []
     full = padded(full, 128)

@@ -141,7 +141,8 @@ mod tests {
         let model = AlbertModel::<Train>::init(&tiny(), 5, &Default::default());
         let mut input = batch(&[SHORT, LONG, &[]], 12, 7);
         // Tokens that a mask hides in the middle and at the start.
-        let hidden = Tensor::<Train, 2, Int>::from_ints([[0, 1], [1, 0], [0, 0]], &Default::default());
+        let hidden =
+            Tensor::<Train, 2, Int>::from_ints([[0, 1], [1, 0], [0, 0]], &Default::default());
         input.attention_mask = input.attention_mask.slice_assign([0..3, 0..2], hidden);
         let results = [model.pooled(&input), model.forward(&input).pooler_output].map(|pooled| {
             let grads = pooled.clone().powf_scalar(3.0).sum().backward();

@@ -40,9 +40,8 @@ fn data(c: &mut Criterion) {
     c.bench_function("load ALBERT-base", |b| {
         b.iter(|| {
             let path = folder.path();
-            let loaded = AlbertForSequenceClassification::<Flex>::from_pretrained(
-                path, &config, 0, &device,
-            );
+            let loaded =
+                AlbertForSequenceClassification::<Flex>::from_pretrained(path, &config, 0, &device);
             black_box(loaded.expect("loaded"))
         });
     });

@@ -14,9 +14,6 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, Int, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 type Train = Autodiff<Flex>;
 
 fn input<B: Backend>(batch: usize, length: usize) -> (AlbertInput<B>, Tensor<B, 1, Int>) {
@@ -31,6 +28,7 @@ fn input<B: Backend>(batch: usize, length: usize) -> (AlbertInput<B>, Tensor<B, 
 }
 
 fn model(c: &mut Criterion) {
+    bin::memory::keep_pages();
     let small = AlbertConfig {
         vocab_size: 1000,
         hidden_size: 128,

@@ -9,9 +9,6 @@ use burn::tensor::{Distribution, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
 use fused::{AttentionOptions, Places};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 type Train = Autodiff<Flex>;
 
 fn draw<const D: usize>(shape: [usize; D]) -> Tensor<Train, D> {
@@ -33,7 +30,10 @@ fn measure<const N: usize>(
 }
 
 fn operations(c: &mut Criterion) {
-    for (size, batch, length, width, heads) in [("base", 16, 128, 768, 12), ("small", 32, 32, 128, 4)] {
+    bin::memory::keep_pages();
+    for (size, batch, length, width, heads) in
+        [("base", 16, 128, 768, 12), ("small", 32, 32, 128, 4)]
+    {
         let rows = batch * length;
         let vector = |width| draw::<1>([width]);
         let wide = || draw([rows, 4 * width]);
@@ -41,19 +41,30 @@ fn operations(c: &mut Criterion) {
         measure(c, &format!("{size}: gelu"), [wide()], |[x]| fused::gelu(x));
         measure(c, &format!("{size}: gelu_tanh"), [wide()], |[x]| fused::gelu_tanh(x));
         let (gamma, beta) = (vector(width), vector(width));
-        measure(c, &format!("{size}: add_layer_norm"), [draw([rows, width]), draw([rows, width])], |[x, y]| {
-            fused::add_layer_norm(x, y, gamma.clone(), beta.clone(), 1e-12)
-        });
+        measure(
+            c,
+            &format!("{size}: add_layer_norm"),
+            [draw([rows, width]), draw([rows, width])],
+            |[x, y]| fused::add_layer_norm(x, y, gamma.clone(), beta.clone(), 1e-12),
+        );
         let bias = vector(4 * width);
-        measure(c, &format!("{size}: linear"), [draw([rows, width]), draw([width, 4 * width])], |[x, w]| {
-            fused::linear(x, w, bias.clone())
-        });
+        measure(
+            c,
+            &format!("{size}: linear"),
+            [draw([rows, width]), draw([width, 4 * width])],
+            |[x, w]| fused::linear(x, w, bias.clone()),
+        );
         let places = Places::all(batch, length);
         let mask = Tensor::zeros([batch, length], &Default::default());
-        measure(c, &format!("{size}: attention"), [draw([rows, width]), draw([rows, 2 * width])], |[q, kv]| {
-            let options = AttentionOptions { heads, bias: mask.clone(), dropout: None };
-            fused::attention(q, kv, &places, &places, options)
-        });
+        measure(
+            c,
+            &format!("{size}: attention"),
+            [draw([rows, width]), draw([rows, 2 * width])],
+            |[q, kv]| {
+                let options = AttentionOptions { heads, bias: mask.clone(), dropout: None };
+                fused::attention(q, kv, &places, &places, options)
+            },
+        );
     }
 }
 

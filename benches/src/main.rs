@@ -17,9 +17,6 @@ use burn::tensor::{ElementConversion, Int, Tensor};
 use clap::{Parser, ValueEnum};
 use serde::Deserialize;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 type Train = Autodiff<Flex>;
 type Model = AlbertForSequenceClassification<Train>;
 
@@ -79,6 +76,7 @@ fn optimizer(model: &Model) -> Result<AdamWL2SPOptimizer<Train>, adamw_l2sp::Opt
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    bin::memory::keep_pages();
     let args = Args::parse();
     let config = AlbertConfig::from_folder(&args.model)?;
     let device = Default::default();

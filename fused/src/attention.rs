@@ -114,7 +114,9 @@ impl Operation<2> for Attention {
         let mut probabilities = Flex::float_matmul(query.clone(), key.transpose(2, 3));
         let scale = 1.0 / (size as f32).sqrt();
         let rows_per_sequence = self.heads * self.queries.length();
-        softmax(probabilities.storage_mut(), self.bias.storage(), rows_per_sequence, self.keys.length(), scale);
+        let biases = self.bias.storage();
+        let keys = self.keys.length();
+        softmax(probabilities.storage_mut(), biases, rows_per_sequence, keys, scale);
         let context = Flex::float_matmul(self.dropped(probabilities.clone()), value.clone());
         let output = self.queries.join_heads(&[context], self.heads, size);
         (output, keep.then_some(Saved { query, key, value, probabilities }))
@@ -219,7 +221,8 @@ mod tests {
 
     /// Three sequences, tokens first, tokens last, and none at all.
     fn mask(length: usize) -> Vec<Vec<bool>> {
-        let row = |tokens: fn(usize, usize) -> bool| (0..length).map(|i| tokens(i, length)).collect();
+        let row =
+            |tokens: fn(usize, usize) -> bool| (0..length).map(|i| tokens(i, length)).collect();
         vec![row(|i, length| i <= length / 2), row(|i, length| i >= length / 3), row(|_, _| false)]
     }
 
@@ -238,15 +241,16 @@ mod tests {
         let keys = if packed { Places::of_tokens(&tokens) } else { Places::all(batch, length) };
         let queries = if first { keys.first() } else { keys.clone() };
         let dropout = drop.then(|| {
-            numbers::<Train, 4>([batch, heads, queries.length(), length], 8).greater_elem(0.0).float()
+            numbers::<Train, 4>([batch, heads, queries.length(), length], 8)
+                .greater_elem(0.0)
+                .float()
                 * 2.0
         });
         let width = heads * size;
         let results = [attention::<Train>, plain::<Train>].map(|f| {
             let query = numbers::<Train, 2>([queries.rows(), width], 1).require_grad();
             let key_value = numbers::<Train, 2>([keys.rows(), 2 * width], 2).require_grad();
-            let options =
-                AttentionOptions { heads, bias: bias.clone(), dropout: dropout.clone() };
+            let options = AttentionOptions { heads, bias: bias.clone(), dropout: dropout.clone() };
             let y = f(query.clone() * 3.0, key_value.clone() * 2.0, &queries, &keys, options);
             let grads = (y.clone() * numbers([queries.rows(), width], 4)).sum().backward();
             [

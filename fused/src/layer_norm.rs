@@ -112,8 +112,7 @@ impl LayerNorm {
         });
         let flat = [output.len()];
         let output = tensor(output, flat).reshape(shape);
-        let saved =
-            keep.then(|| Saved { standardised: x, scales: scales.concat(), gamma });
+        let saved = keep.then(|| Saved { standardised: x, scales: scales.concat(), gamma });
         (output, saved)
     }
 
@@ -133,8 +132,11 @@ impl LayerNorm {
                 || {
                     let lines = gs.chunks_exact_mut(width).zip(standardised.chunks_exact(width));
                     for ((g, s), scale) in lines.zip(scales) {
-                        for (((g, s), gamma), (of_gamma, of_beta)) in
-                            g.iter_mut().zip(s).zip(gammas).zip(of_gamma.iter_mut().zip(&mut of_beta))
+                        for (((g, s), gamma), (of_gamma, of_beta)) in g
+                            .iter_mut()
+                            .zip(s)
+                            .zip(gammas)
+                            .zip(of_gamma.iter_mut().zip(&mut of_beta))
                         {
                             *of_gamma += *g * s;
                             *of_beta += *g;
@@ -207,7 +209,12 @@ mod tests {
 
     const EPSILON: f64 = 1e-12;
 
-    type Norm = fn(Tensor<Train, 3>, Tensor<Train, 3>, Tensor<Train, 1>, Tensor<Train, 1>) -> Tensor<Train, 3>;
+    type Norm = fn(
+        Tensor<Train, 3>,
+        Tensor<Train, 3>,
+        Tensor<Train, 1>,
+        Tensor<Train, 1>,
+    ) -> Tensor<Train, 3>;
 
     fn check(shape: [usize; 3], fused: Norm, expected: Norm) {
         let results = [fused, expected].map(|f| {

@@ -155,7 +155,6 @@ pub(crate) fn add(sums: &mut [f32], row: &[f32]) {
 /// x = n·ln 2 + r with |r| ≤ ½·ln 2; then eˣ = 2ⁿ·eʳ by Taylor's polynomial. Unlike the library's it has no branches, so
 /// that a loop of it becomes vector instructions.
 #[inline(always)]
-#[expect(clippy::excessive_precision, reason = "the halves of ln 2 as they are usually written")]
 pub(crate) fn exp(x: f32) -> f32 {
     /// Adding it rounds to an integer, which stands in the lowest bits then.
     const ROUND: f32 = 12_582_912.0;

@@ -142,7 +142,12 @@ impl Places {
 
     /// The opposite of [`split_heads`](Self::split_heads): a matrix of rows, each of them the heads of one tensor after
     /// the other.
-    pub(crate) fn join_heads(&self, tensors: &[FlexTensor], heads: usize, size: usize) -> FlexTensor {
+    pub(crate) fn join_heads(
+        &self,
+        tensors: &[FlexTensor],
+        heads: usize,
+        size: usize,
+    ) -> FlexTensor {
         let length = self.length;
         let numbers: Vec<&[f32]> = tensors.iter().map(|tensor| tensor.storage::<f32>()).collect();
         let columns = tensors.len() * heads * size;

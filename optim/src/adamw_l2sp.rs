@@ -214,7 +214,8 @@ mod tests {
             AdamWL2SPConfig::new().with_maximize(true),
         ];
         let rules = rules.map(|config| config.build().unwrap());
-        for rule in rules.iter().flat_map(|r| [r.clone(), r.clone().novel(), r.clone().undecayed()]) {
+        for rule in rules.iter().flat_map(|r| [r.clone(), r.clone().novel(), r.clone().undecayed()])
+        {
             for shape in [[1, 1], [3, 7], [170, 301]] {
                 let (theta, grad) = (draw(shape), draw(shape));
                 let anchor = rule.source.then(|| draw(shape));

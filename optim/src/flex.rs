@@ -147,7 +147,11 @@ pub(crate) fn scale<B: Backend, const D: usize>(grad: Tensor<B, D>, factor: f32)
         );
     };
     let numbers = grad.storage_mut::<f32>();
-    if numbers.len() <= TASK { scale(numbers) } else { numbers.par_chunks_mut(TASK).for_each(scale) }
+    if numbers.len() <= TASK {
+        scale(numbers)
+    } else {
+        numbers.par_chunks_mut(TASK).for_each(scale)
+    }
     wrap(grad)
 }
 

@@ -63,11 +63,7 @@ pub(crate) struct Moments<N> {
 impl<N> Moments<N> {
     /// The same of another kind of numbers.
     pub(crate) fn map<M>(self, f: impl Fn(N) -> M) -> Moments<M> {
-        Moments {
-            first: f(self.first),
-            second: f(self.second),
-            largest: self.largest.map(f),
-        }
+        Moments { first: f(self.first), second: f(self.second), largest: self.largest.map(f) }
     }
 }
 
