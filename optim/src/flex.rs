@@ -110,6 +110,7 @@ fn tasks<'a>(whole: Task<'a>) -> Vec<Task<'a>> {
 
 impl Task<'_> {
     /// The constants say whether there is an anchor and a largest second moment, so that the loop asks nothing.
+    #[allow(clippy::needless_range_loop, reason = "one index into six slices")]
     fn run<const PULLED: bool, const AMSGRAD: bool>(self, coefficients: &Coefficients) {
         let n = self.theta.len();
         let theta = self.theta;

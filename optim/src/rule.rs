@@ -60,6 +60,7 @@ pub(crate) struct Moments<N> {
     pub(crate) largest: Option<N>,
 }
 
+#[cfg(feature = "flex")]
 impl<N> Moments<N> {
     /// The same of another kind of numbers.
     pub(crate) fn map<M>(self, f: impl Fn(N) -> M) -> Moments<M> {
