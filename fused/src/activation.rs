@@ -107,7 +107,7 @@ fn keep_derivative(
         vectorized(
             #[inline(always)]
             || {
-                for (x, y) in xs.iter_mut().zip(ys) {
+                for (x, y) in xs.iter_mut().zip(ys.iter_mut()) {
                     (*y, *x) = f(*x);
                 }
             },

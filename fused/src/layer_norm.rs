@@ -131,7 +131,7 @@ impl LayerNorm {
                 #[inline(always)]
                 || {
                     let lines = gs.chunks_exact_mut(width).zip(standardised.chunks_exact(width));
-                    for ((g, s), scale) in lines.zip(scales) {
+                    for ((g, s), scale) in lines.zip(scales.iter()) {
                         for (((g, s), gamma), (of_gamma, of_beta)) in g
                             .iter_mut()
                             .zip(s)

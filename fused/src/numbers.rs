@@ -14,9 +14,19 @@ const TASK: usize = 1 << 14;
 
 /// Runs `f` compiled for the best instructions that this CPU has, found at run time.
 ///
-/// `f` is plain Rust which the compiler turns into vector instructions; it should be `#[inline(always)]`.
-pub(crate) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(f)
+/// `f` is plain Rust which the compiler turns into vector instructions; it must be `#[inline(always)]`, and may not
+/// consume what it captures: only then does its body come to stand inside the function that has those instructions.
+pub(crate) fn vectorized<R>(f: impl FnMut() -> R) -> R {
+    struct Inline<F>(F);
+    impl<R, F: FnMut() -> R> pulp::WithSimd for Inline<F> {
+        type Output = R;
+
+        #[inline(always)]
+        fn with_simd<S: pulp::Simd>(mut self, _: S) -> R {
+            (self.0)()
+        }
+    }
+    pulp::Arch::new().dispatch(Inline(f))
 }
 
 /// How many rows of `width` numbers a task takes. Depends on nothing else, so that sums over tasks do not either.

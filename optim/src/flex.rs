@@ -41,6 +41,21 @@ impl Number for f32 {
     }
 }
 
+/// Runs `f` compiled for the best instructions that this CPU has, found at run time. It must be `#[inline(always)]` and may
+/// not consume what it captures, for its body to come to stand inside the function that has those instructions.
+fn vectorized<R>(f: impl FnMut() -> R) -> R {
+    struct Inline<F>(F);
+    impl<R, F: FnMut() -> R> pulp::WithSimd for Inline<F> {
+        type Output = R;
+
+        #[inline(always)]
+        fn with_simd<S: pulp::Simd>(mut self, _: S) -> R {
+            (self.0)()
+        }
+    }
+    pulp::Arch::new().dispatch(Inline(f))
+}
+
 /// Whether `tensor` is flex's and of float32.
 pub(crate) fn is_flex<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> bool {
     TypeId::of::<FloatTensor<B>>() == TypeId::of::<FlexTensor>() && tensor.dtype() == DType::F32
@@ -117,7 +132,7 @@ impl Task<'_> {
         let (grad, first, second) = (&self.grad[..n], &mut self.first[..n], &mut self.second[..n]);
         let anchor = &self.anchor[..if PULLED { n } else { 0 }];
         let largest = &mut self.largest[..if AMSGRAD { n } else { 0 }];
-        pulp::Arch::new().dispatch(
+        vectorized(
             #[inline(always)]
             || {
                 for i in 0..n {
@@ -142,7 +157,7 @@ impl Task<'_> {
 pub(crate) fn scale<B: Backend, const D: usize>(grad: Tensor<B, D>, factor: f32) -> Tensor<B, D> {
     let mut grad = unwrap(grad);
     let scale = |chunk: &mut [f32]| {
-        pulp::Arch::new().dispatch(
+        vectorized(
             #[inline(always)]
             || chunk.iter_mut().for_each(|g| *g *= factor),
         );
@@ -165,7 +180,7 @@ pub(crate) fn sum_of_squares<B: Backend, const D: usize>(
     let a = a.storage::<f32>();
     let sum = |index: usize, chunk: &[f32]| -> f64 {
         let b = b.as_ref().map(|b| &b.storage::<f32>()[index * TASK..][..chunk.len()]);
-        pulp::Arch::new().dispatch(
+        vectorized(
             #[inline(always)]
             || match b {
                 Some(b) => lanes(chunk, b, |a, b| (a - b) * (a - b)),
