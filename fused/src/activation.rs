@@ -145,7 +145,7 @@ fn with_each(numbers: &mut [f32], others: &[f32], f: impl Fn(f32, f32) -> f32 + 
 /// f = x·σ(z), z = x·(a + b·x²) and f′ = σ + x·σ·(1 − σ)·(a + 3b·x²), with a = 2√(2/π) and b = 0.044715·a.
 #[inline(always)]
 fn gelu_tanh_and_derivative(x: f32) -> (f32, f32) {
-    const A: f32 = 1.595_769_1;
+    const A: f32 = 1.595_769;
     const B: f32 = 0.044_715 * A;
     // Further out σ is 0 or 1, and the square is still a number.
     let near = x.clamp(-20.0, 20.0);
@@ -161,7 +161,7 @@ fn gelu_tanh_and_derivative(x: f32) -> (f32, f32) {
 #[inline(always)]
 fn gelu_and_derivative(x: f32) -> (f32, f32) {
     const P: [f32; 9] = [
-        0.139_621_71,
+        0.139_621_7,
         0.139_856_71,
         0.119_869_06,
         0.105_369_34,

@@ -168,7 +168,7 @@ pub(crate) fn add(sums: &mut [f32], row: &[f32]) {
 pub(crate) fn exp(x: f32) -> f32 {
     /// Adding it rounds to an integer, which stands in the lowest bits then.
     const ROUND: f32 = 12_582_912.0;
-    const LN_2_HIGH: f32 = 0.693_359_375;
+    const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     let inside = x.clamp(-87.0, 89.0);
     let rounded = inside * std::f32::consts::LOG2_E + ROUND;
