@@ -4,9 +4,10 @@ use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use fused::AttentionOptions;
 
 use crate::config::AlbertConfig;
-use crate::ops::{add_layer_norm, masked_softmax};
+use crate::ops::{Outputs, Sequences, add_layer_norm, linear};
 
 /// softmax(Q·Kᵀ/√d + bias)·V per head of width d, projected, added to the input and normalised.
 ///
@@ -26,6 +27,15 @@ pub struct AlbertAttention<B: Backend> {
     attention_dropout: Dropout,
     output_dropout: Dropout,
     num_attention_heads: usize,
+    layer_norm_eps: f64,
+}
+
+/// The projections of keys and values side by side, made once for all the layers that share them.
+pub(crate) struct KeyValue<B: Backend> {
+    /// `[hidden_size, 2 · hidden_size]`
+    weight: Tensor<B, 2>,
+    /// `[2 · hidden_size]`
+    bias: Tensor<B, 1>,
 }
 
 impl<B: Backend> AlbertAttention<B> {
@@ -42,27 +52,48 @@ impl<B: Backend> AlbertAttention<B> {
             attention_dropout: DropoutConfig::new(config.attention_probs_dropout_prob).init(),
             output_dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
             num_attention_heads: config.num_attention_heads,
+            layer_norm_eps: config.layer_norm_eps,
         }
     }
 
-    /// `hidden` is `[batch · sequence, hidden_size]`, `bias` is `[batch, heads, sequence, sequence]`.
-    pub(crate) fn forward(&self, hidden: Tensor<B, 2>, bias: Tensor<B, 4>) -> Tensor<B, 2> {
-        let [batch, _, _, length] = bias.dims();
-        let [tokens, hidden_size] = hidden.dims();
-        let head_size = hidden_size / self.num_attention_heads;
-        let split_heads = |x: Tensor<B, 2>| {
-            x.reshape([batch, length, self.num_attention_heads, head_size]).swap_dims(1, 2)
+    pub(crate) fn key_value(&self) -> KeyValue<B> {
+        let biases = [&self.key, &self.value].map(|linear| match &linear.bias {
+            Some(bias) => bias.val(),
+            None => Tensor::zeros([linear.weight.dims()[1]], &linear.weight.device()),
+        });
+        KeyValue {
+            weight: Tensor::cat(vec![self.key.weight.val(), self.value.weight.val()], 1),
+            bias: Tensor::cat(biases.to_vec(), 0),
+        }
+    }
+
+    /// A row of `hidden` `[rows, hidden_size]` is a token; the result has a row for each of the `outputs`.
+    pub(crate) fn forward(
+        &self,
+        hidden: Tensor<B, 2>,
+        key_value: &KeyValue<B>,
+        sequences: &Sequences<B>,
+        outputs: Outputs,
+    ) -> Tensor<B, 2> {
+        let device = hidden.device();
+        let keys = &sequences.places;
+        let (input, queries) = match outputs {
+            Outputs::All => (hidden.clone(), keys.clone()),
+            Outputs::First => (sequences.first(hidden.clone()), keys.first()),
         };
+        let query = linear(&self.query, input.clone());
+        let key_value = fused::linear(hidden, key_value.weight.clone(), key_value.bias.clone());
 
-        let query = split_heads(self.query.forward(hidden.clone()) / (head_size as f64).sqrt());
-        let key = split_heads(self.key.forward(hidden.clone()));
-        let value = split_heads(self.value.forward(hidden.clone()));
+        let heads = self.num_attention_heads;
+        let drops = self.attention_dropout.prob > 0.0 && B::ad_enabled(&device);
+        let dropout = drops.then(|| {
+            let shape = [keys.batch(), heads, queries.length(), keys.length()];
+            self.attention_dropout.forward(Tensor::ones(shape, &device))
+        });
+        let options = AttentionOptions { heads, bias: sequences.bias.clone(), dropout };
+        let joined = fused::attention(query, key_value, &queries, keys, options);
 
-        let probabilities = masked_softmax(query.matmul(key.transpose()), bias);
-        let context = self.attention_dropout.forward(probabilities).matmul(value);
-        let joined = context.swap_dims(1, 2).reshape([tokens, hidden_size]);
-
-        let output = self.output_dropout.forward(self.dense.forward(joined));
-        add_layer_norm(output, hidden, &self.layer_norm)
+        let output = self.output_dropout.forward(linear(&self.dense, joined));
+        add_layer_norm(&self.layer_norm, self.layer_norm_eps, output, input)
     }
 }

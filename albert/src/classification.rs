@@ -43,7 +43,7 @@ impl<B: Backend> AlbertForSequenceClassification<B> {
     ///
     /// As [`AlbertModel::forward`].
     pub fn forward(&self, input: &AlbertInput<B>) -> Tensor<B, 2> {
-        let pooled = self.albert.forward(input).pooler_output;
+        let pooled = self.albert.pooled(input);
         self.classifier.forward(self.dropout.forward(pooled))
     }
 }

@@ -4,9 +4,11 @@ use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
+use fused::Places;
 
 use crate::config::AlbertConfig;
 use crate::input::AlbertInput;
+use crate::ops::add_layer_norm;
 
 /// Word, segment and position embeddings, summed, normalised and dropped out.
 #[derive(Module, Debug)]
@@ -21,6 +23,7 @@ pub struct AlbertEmbeddings<B: Backend> {
     pub layer_norm: LayerNorm<B>,
     dropout: Dropout,
     pad_token_id: Option<usize>,
+    layer_norm_eps: f64,
 }
 
 impl<B: Backend> AlbertEmbeddings<B> {
@@ -35,16 +38,28 @@ impl<B: Backend> AlbertEmbeddings<B> {
                 .init(device),
             dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
             pad_token_id: config.pad_token_id,
+            layer_norm_eps: config.layer_norm_eps,
         }
     }
 
-    /// `[batch, sequence]` to `[batch, sequence, embedding_size]`.
-    pub(crate) fn forward(&self, input: &AlbertInput<B>) -> Tensor<B, 3> {
-        let [_, length] = input.input_ids.dims();
-        let words = self.embed_words(input.input_ids.clone());
-        let segments = self.token_type_embeddings.forward(input.token_type_ids.clone());
-        let positions = self.position_embeddings.weight.val().narrow(0, 0, length).unsqueeze();
-        self.dropout.forward(self.layer_norm.forward(words + segments + positions))
+    /// The embedding of every token that has a row, `[rows, embedding_size]`.
+    pub(crate) fn forward(&self, input: &AlbertInput<B>, places: &Places) -> Tensor<B, 2> {
+        let device = input.input_ids.device();
+        let row = |ids: &Tensor<B, 2, Int>| -> Tensor<B, 2, Int> {
+            let ids = ids.clone().flatten::<1>(0, 1);
+            match places.indices(&device) {
+                Some(indices) => ids.select(0, indices).unsqueeze(),
+                None => ids.unsqueeze(),
+            }
+        };
+        let columns: Vec<i64> = places.columns().into_iter().map(|column| column as i64).collect();
+        let columns = Tensor::<B, 1, Int>::from_data(columns.as_slice(), &device).unsqueeze();
+        let words = self.embed_words(row(&input.input_ids));
+        let segments = self.token_type_embeddings.forward(row(&input.token_type_ids));
+        let positions = self.position_embeddings.forward(columns);
+        let normal =
+            add_layer_norm(&self.layer_norm, self.layer_norm_eps, words + segments, positions);
+        self.dropout.forward(normal.squeeze_dim(0))
     }
 
     /// Looks the words up. The padding token's embedding gets no gradient, even where the attention mask counts it as a

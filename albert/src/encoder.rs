@@ -6,7 +6,8 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use crate::config::AlbertConfig;
-use crate::layer::AlbertLayerGroup;
+use crate::layer::{AlbertLayer, AlbertLayerGroup};
+use crate::ops::{Outputs, Sequences, linear};
 
 /// Projects embeddings to the hidden size and applies `num_hidden_layers` layers, most of them the same one again.
 #[derive(Module, Debug)]
@@ -37,17 +38,33 @@ impl<B: Backend> AlbertEncoder<B> {
         }
     }
 
-    /// `[batch, sequence, embedding_size]` to `[batch, sequence, hidden_size]`; `bias` is `[batch, heads, sequence, sequence]`.
+    /// `[rows, embedding_size]` to `[rows, hidden_size]`, or to one row a sequence for its first token.
     ///
-    /// Inside, the tokens of a batch are the rows of one matrix, so that a linear layer is a single matrix product, and
-    /// its weight's gradient as well.
-    pub(crate) fn forward(&self, embeddings: Tensor<B, 3>, bias: Tensor<B, 4>) -> Tensor<B, 3> {
-        let [batch, length, _] = embeddings.dims();
-        let hidden = self.embedding_hidden_mapping_in.forward(embeddings.flatten::<2>(0, 1));
-        let hidden = self.group_of_layer.iter().fold(hidden, |hidden, &group| {
-            self.albert_layer_groups[group].forward(hidden, bias.clone())
+    /// The tokens of a batch are the rows of one matrix, so that a linear layer is a single matrix product, and its
+    /// weight's gradient as well. Where only the first tokens are wanted, the last layer computes no other.
+    pub(crate) fn forward(
+        &self,
+        embeddings: Tensor<B, 2>,
+        sequences: &Sequences<B>,
+        outputs: Outputs,
+    ) -> Tensor<B, 2> {
+        let key_values: Vec<Vec<_>> = self
+            .albert_layer_groups
+            .iter()
+            .map(|group| group.albert_layers.iter().map(|l| l.attention.key_value()).collect())
+            .collect();
+        let layers: Vec<(&AlbertLayer<B>, _)> = self
+            .group_of_layer
+            .iter()
+            .flat_map(|&group| {
+                self.albert_layer_groups[group].albert_layers.iter().zip(&key_values[group])
+            })
+            .collect();
+        let hidden = linear(&self.embedding_hidden_mapping_in, embeddings);
+        let Some(((last, last_key_value), before)) = layers.split_last() else { return hidden };
+        let hidden = before.iter().fold(hidden, |hidden, (layer, key_value)| {
+            layer.forward(hidden, key_value, sequences, Outputs::All)
         });
-        let [_, hidden_size] = hidden.dims();
-        hidden.reshape([batch, length, hidden_size])
+        last.forward(hidden, last_key_value, sequences, outputs)
     }
 }

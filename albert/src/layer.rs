@@ -5,9 +5,9 @@ use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use crate::attention::AlbertAttention;
+use crate::attention::{AlbertAttention, KeyValue};
 use crate::config::{AlbertConfig, HiddenAct};
-use crate::ops::{activate, add_layer_norm};
+use crate::ops::{Outputs, Sequences, activate, add_layer_norm, linear};
 
 /// Attention, then a feed-forward network added to its input and normalised. The feed-forward network has no dropout.
 #[derive(Module, Debug)]
@@ -22,6 +22,7 @@ pub struct AlbertLayer<B: Backend> {
     pub ffn_output: Linear<B>,
     #[module(skip)]
     hidden_act: HiddenAct,
+    layer_norm_eps: f64,
 }
 
 impl<B: Backend> AlbertLayer<B> {
@@ -34,13 +35,22 @@ impl<B: Backend> AlbertLayer<B> {
             ffn_output: LinearConfig::new(config.intermediate_size, config.hidden_size)
                 .init(device),
             hidden_act: config.hidden_act,
+            layer_norm_eps: config.layer_norm_eps,
         }
     }
 
-    fn forward(&self, hidden: Tensor<B, 2>, bias: Tensor<B, 4>) -> Tensor<B, 2> {
-        let attention = self.attention.forward(hidden, bias);
-        let inner = activate(self.hidden_act, self.ffn.forward(attention.clone()));
-        add_layer_norm(self.ffn_output.forward(inner), attention, &self.full_layer_layer_norm)
+    /// A row of `hidden` `[rows, hidden_size]` is a token; the result has a row for each of the `outputs`.
+    pub(crate) fn forward(
+        &self,
+        hidden: Tensor<B, 2>,
+        key_value: &KeyValue<B>,
+        sequences: &Sequences<B>,
+        outputs: Outputs,
+    ) -> Tensor<B, 2> {
+        let attention = self.attention.forward(hidden, key_value, sequences, outputs);
+        let inner = activate(self.hidden_act, linear(&self.ffn, attention.clone()));
+        let output = linear(&self.ffn_output, inner);
+        add_layer_norm(&self.full_layer_layer_norm, self.layer_norm_eps, output, attention)
     }
 }
 
@@ -58,10 +68,5 @@ impl<B: Backend> AlbertLayerGroup<B> {
                 .map(|_| AlbertLayer::new(config, device))
                 .collect(),
         }
-    }
-
-    /// `hidden` is `[batch · sequence, hidden_size]`, `bias` is `[batch, 1, 1, sequence]`.
-    pub(crate) fn forward(&self, hidden: Tensor<B, 2>, bias: Tensor<B, 4>) -> Tensor<B, 2> {
-        self.albert_layers.iter().fold(hidden, |hidden, layer| layer.forward(hidden, bias.clone()))
     }
 }

@@ -10,7 +10,7 @@ use crate::embeddings::AlbertEmbeddings;
 use crate::encoder::AlbertEncoder;
 use crate::init;
 use crate::input::AlbertInput;
-use crate::ops::attention_bias;
+use crate::ops::{Outputs, Sequences, linear};
 
 /// ALBERT without a head: embeddings, encoder and pooler.
 ///
@@ -24,7 +24,6 @@ pub struct AlbertModel<B: Backend> {
     pub encoder: AlbertEncoder<B>,
     /// `[hidden_size, hidden_size]`, applied to the first token.
     pub pooler: Linear<B>,
-    num_attention_heads: usize,
 }
 
 /// What [`AlbertModel`] says about a batch.
@@ -45,7 +44,6 @@ impl<B: Backend> AlbertModel<B> {
             embeddings: AlbertEmbeddings::new(config, device),
             encoder: AlbertEncoder::new(config, device),
             pooler: LinearConfig::new(config.hidden_size, config.hidden_size).init(device),
-            num_attention_heads: config.num_attention_heads,
         }
     }
 
@@ -66,21 +64,58 @@ impl<B: Backend> AlbertModel<B> {
     /// [`AlbertConfig::check_length`](AlbertConfig::check_length). What an id beyond its embeddings does is up to the
     /// backend.
     pub fn forward(&self, input: &AlbertInput<B>) -> AlbertOutput<B> {
-        let padding = input.attention_mask.clone().equal_elem(0);
-        let bias = attention_bias(padding, self.num_attention_heads);
-        let last_hidden_state = self.encoder.forward(self.embeddings.forward(input), bias);
-        let first_token = last_hidden_state.clone().narrow(1, 0, 1).squeeze_dim(1);
-        let pooler_output = self.pooler.forward(first_token).tanh();
-        AlbertOutput { last_hidden_state, pooler_output }
+        let [batch, length] = input.input_ids.dims();
+        let sequences = Sequences::all(&input.attention_mask);
+        let hidden = self.encode(input, &sequences, Outputs::All);
+        let [_, hidden_size] = hidden.dims();
+        AlbertOutput {
+            pooler_output: self.pool(sequences.first(hidden.clone())),
+            last_hidden_state: hidden.reshape([batch, length, hidden_size]),
+        }
+    }
+
+    /// [`forward`](Self::forward) for the pooled output alone, without computing what it does not need: padding, and in
+    /// the last layer all but the first token.
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn pooled(&self, input: &AlbertInput<B>) -> Tensor<B, 2> {
+        let sequences = Sequences::of_tokens(&input.attention_mask);
+        self.pool(self.encode(input, &sequences, Outputs::First))
+    }
+
+    /// [`forward`](Self::forward) without computing padding, whose last hidden state is zero: every place's, as
+    /// `[batch · sequence, hidden_size]`, and the pooled output.
+    pub(crate) fn forward_tokens(&self, input: &AlbertInput<B>) -> (Tensor<B, 2>, Tensor<B, 2>) {
+        let sequences = Sequences::of_tokens(&input.attention_mask);
+        let hidden = self.encode(input, &sequences, Outputs::All);
+        let pooled = self.pool(sequences.first(hidden.clone()));
+        (sequences.places.spread(hidden), pooled)
+    }
+
+    fn encode(
+        &self,
+        input: &AlbertInput<B>,
+        sequences: &Sequences<B>,
+        outputs: Outputs,
+    ) -> Tensor<B, 2> {
+        let embeddings = self.embeddings.forward(input, &sequences.places);
+        self.encoder.forward(embeddings, sequences, outputs)
+    }
+
+    fn pool(&self, first_tokens: Tensor<B, 2>) -> Tensor<B, 2> {
+        linear(&self.pooler, first_tokens).tanh()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use burn::backend::Flex;
+    use burn::tensor::Int;
 
     use super::*;
-    use crate::testing::{batch, distance, tiny, values};
+    use crate::testing::{Train, batch, distance, tiny, values};
 
     const SHORT: &[i64] = &[2, 11, 4, 3, 9, 3];
     const LONG: &[i64] = &[2, 7, 31, 49, 3, 12, 13, 14, 3];
@@ -98,6 +133,34 @@ mod tests {
                 let pooled = padded.pooler_output.narrow(0, 0, 1);
                 assert!(distance(&values(pooled), &values(alone.pooler_output.clone())) < 2e-6);
             }
+        }
+    }
+
+    #[test]
+    fn the_pooled_output_alone_is_the_same_with_the_same_gradients() {
+        let model = AlbertModel::<Train>::init(&tiny(), 5, &Default::default());
+        let mut input = batch(&[SHORT, LONG, &[]], 12, 7);
+        // Tokens that a mask hides in the middle and at the start.
+        let hidden =
+            Tensor::<Train, 2, Int>::from_ints([[0, 1], [1, 0], [0, 0]], &Default::default());
+        input.attention_mask = input.attention_mask.slice_assign([0..3, 0..2], hidden);
+        let results = [model.pooled(&input), model.forward(&input).pooler_output].map(|pooled| {
+            let grads = pooled.clone().powf_scalar(3.0).sum().backward();
+            let layer = &model.encoder.albert_layer_groups[0].albert_layers[0];
+            let parameters = [
+                &model.embeddings.word_embeddings.weight,
+                &model.embeddings.position_embeddings.weight,
+                &layer.ffn.weight,
+                &layer.attention.query.weight,
+                &layer.attention.value.weight,
+            ];
+            let mut numbers = vec![values(pooled)];
+            numbers.extend(parameters.map(|p| values(p.val().grad(&grads).unwrap())));
+            numbers
+        });
+        for (alone, full) in results[0].iter().zip(&results[1]) {
+            let scale = full.iter().fold(1.0, |largest: f32, x| largest.max(x.abs()));
+            assert!(distance(alone, full) < 5e-6 * scale, "{} {scale}", distance(alone, full));
         }
     }
 
@@ -130,14 +193,16 @@ mod tests {
         let config = AlbertConfig { inner_group_num: 2, ..tiny() };
         let model = AlbertModel::<Flex>::init(&config, 5, &Default::default());
         let input = batch(&[SHORT], SHORT.len(), 0);
-        let bias =
-            attention_bias(input.attention_mask.clone().equal_elem(0), config.num_attention_heads);
+        let sequences = Sequences::all(&input.attention_mask);
         let encoder = &model.encoder;
-        let embeddings = model.embeddings.forward(&input).flatten::<2>(0, 1);
-        let mut hidden = encoder.embedding_hidden_mapping_in.forward(embeddings);
+        let embeddings = model.embeddings.forward(&input, &sequences.places);
+        let mut hidden = linear(&encoder.embedding_hidden_mapping_in, embeddings);
         // Three layers over two groups: ⌊0 / 1.5⌋, ⌊1 / 1.5⌋, ⌊2 / 1.5⌋.
         for group in [0, 0, 1] {
-            hidden = encoder.albert_layer_groups[group].forward(hidden, bias.clone());
+            for layer in &encoder.albert_layer_groups[group].albert_layers {
+                let key_value = layer.attention.key_value();
+                hidden = layer.forward(hidden, &key_value, &sequences, Outputs::All);
+            }
         }
         let output = model.forward(&input).last_hidden_state.flatten::<2>(0, 1);
         assert_eq!(values(output), values(hidden));

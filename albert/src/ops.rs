@@ -1,11 +1,63 @@
-//! The few element-wise operations in which a model spends its time outside of matrix products, each a function of its
-//! own so that a backend-specific form can take its place.
+//! The operations that the modules share.
 
-use burn::nn::LayerNorm;
+use burn::nn::{LayerNorm, Linear};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Bool, Tensor, activation};
+use burn::tensor::{Bool, Int, Tensor};
+use fused::Places;
 
 use crate::config::HiddenAct;
+
+/// The tokens whose last hidden state is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outputs {
+    /// All that have a row.
+    All,
+    /// Each sequence's first, for the last layer only.
+    First,
+}
+
+/// What every layer needs to know about a batch of sequences.
+pub(crate) struct Sequences<B: Backend> {
+    /// The places that have a row among the hidden states.
+    pub(crate) places: Places,
+    /// The attention mask in its additive form, `[batch, sequence]`.
+    pub(crate) bias: Tensor<B, 2>,
+}
+
+impl<B: Backend> Sequences<B> {
+    /// Every place has a row.
+    pub(crate) fn all(attention_mask: &Tensor<B, 2, Int>) -> Self {
+        let [batch, length] = attention_mask.dims();
+        Self::new(attention_mask, Places::all(batch, length))
+    }
+
+    /// Tokens have a row; padding need not.
+    pub(crate) fn of_tokens(attention_mask: &Tensor<B, 2, Int>) -> Self {
+        Self::new(attention_mask, Places::of_tokens(attention_mask))
+    }
+
+    fn new(attention_mask: &Tensor<B, 2, Int>, places: Places) -> Self {
+        Self { places, bias: attention_bias(attention_mask.clone().equal_elem(0)) }
+    }
+
+    /// The rows of the first tokens.
+    pub(crate) fn first(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
+        let rows: Vec<i64> = self.places.first_rows().into_iter().map(|row| row as i64).collect();
+        let rows = Tensor::<B, 1, Int>::from_data(rows.as_slice(), &hidden.device());
+        hidden.select(0, rows)
+    }
+}
+
+/// The additive form of an attention mask: 0 where a token stands and a number far below every score where there is
+/// padding.
+///
+/// Half of the lowest finite number: softmax gives such a place the weight 0 exactly, and no score added to it reaches
+/// −∞, so that a row without any token yields equal weights instead of NaN.
+fn attention_bias<B: Backend>(padding: Tensor<B, 2, Bool>) -> Tensor<B, 2> {
+    let padding = padding.float();
+    let lowest = padding.dtype().finfo().map_or(f32::MIN as f64, |info| info.min);
+    padding * (lowest / 2.0)
+}
 
 /// Applies the activation of a feed-forward layer.
 pub(crate) fn activate<B: Backend, const D: usize>(
@@ -13,51 +65,33 @@ pub(crate) fn activate<B: Backend, const D: usize>(
     x: Tensor<B, D>,
 ) -> Tensor<B, D> {
     match act {
-        HiddenAct::Gelu => activation::gelu(x),
-        HiddenAct::GeluNew => gelu_new(x),
-        HiddenAct::Relu => activation::relu(x),
+        HiddenAct::Gelu => fused::gelu(x),
+        HiddenAct::GeluNew => fused::gelu_tanh(x),
+        HiddenAct::Relu => fused::relu(x),
     }
 }
 
-/// ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))).
-///
-/// The cube is written as a product, for a general power is many times slower on a CPU.
-fn gelu_new<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
-    let scale = (2.0 / std::f64::consts::PI).sqrt();
-    let square = x.clone() * x.clone();
-    let inner = x.clone() * (square * (0.044715 * scale) + scale);
-    x * ((inner.tanh() + 1.0) * 0.5)
-}
-
-/// The additive form of an attention mask: 0 where a token stands and a number far below every score where there is
-/// padding, `[batch, sequence]` to `[batch, heads, sequence, sequence]`.
-///
-/// Half of the lowest finite number: softmax gives such a place the weight 0 exactly, and no score added to it reaches
-/// −∞, so that a row without any token yields equal weights instead of NaN. It is spread over heads and queries once for
-/// all layers: adding equal shapes is many times faster on a CPU than broadcasting over the dimensions in the middle.
-pub(crate) fn attention_bias<B: Backend>(
-    padding: Tensor<B, 2, Bool>,
-    num_attention_heads: usize,
-) -> Tensor<B, 4> {
-    let [_, length] = padding.dims();
-    let padding = padding.float();
-    let lowest = padding.dtype().finfo().map_or(f32::MIN as f64, |info| info.min);
-    let bias: Tensor<B, 4> = (padding * (lowest / 2.0)).unsqueeze_dims(&[1, 1]);
-    bias.repeat_dim(2, length).repeat_dim(1, num_attention_heads)
-}
-
-/// Attention probabilities: softmax over the last dimension of scores plus bias.
-pub(crate) fn masked_softmax<B: Backend>(scores: Tensor<B, 4>, bias: Tensor<B, 4>) -> Tensor<B, 4> {
-    activation::softmax(scores + bias, 3)
+/// Applies a linear layer.
+pub(crate) fn linear<B: Backend>(linear: &Linear<B>, x: Tensor<B, 2>) -> Tensor<B, 2> {
+    match &linear.bias {
+        Some(bias) => fused::linear(x, linear.weight.val(), bias.val()),
+        None => linear.forward(x),
+    }
 }
 
 /// Layer norm of the sum of a sublayer's output and its input.
 pub(crate) fn add_layer_norm<B: Backend, const D: usize>(
+    layer_norm: &LayerNorm<B>,
+    epsilon: f64,
     output: Tensor<B, D>,
     input: Tensor<B, D>,
-    layer_norm: &LayerNorm<B>,
 ) -> Tensor<B, D> {
-    layer_norm.forward(output + input)
+    match &layer_norm.beta {
+        Some(beta) => {
+            fused::add_layer_norm(output, input, layer_norm.gamma.val(), beta.val(), epsilon)
+        }
+        None => layer_norm.forward(output + input),
+    }
 }
 
 #[cfg(test)]
@@ -104,21 +138,6 @@ mod tests {
     #[test]
     fn gelu_new_of_huge_numbers_is_finite() {
         let x = Tensor::<Flex, 1>::from_floats([-1e10, 1e10], &Default::default());
-        assert_eq!(values(gelu_new(x)), [0.0, 1e10]);
-    }
-
-    #[test]
-    fn padding_gets_no_attention_and_a_row_of_padding_gets_equal_shares() {
-        let device = Default::default();
-        let scores = Tensor::<Flex, 4>::from_floats(
-            [[[[1.0, 900.0, 1.0]]], [[[-900.0, 5.0, 900.0]]]],
-            &device,
-        );
-        let padding =
-            Tensor::<Flex, 2, Bool>::from_data([[false, true, false], [true, true, true]], &device);
-        let probabilities =
-            values(masked_softmax(scores, attention_bias(padding, 1).narrow(2, 0, 1)));
-        assert_eq!(probabilities[..3], [0.5, 0.0, 0.5]);
-        assert!(distance(&probabilities[3..], &[1.0 / 3.0; 3]) < 1e-6);
+        assert_eq!(values(activate(HiddenAct::GeluNew, x)), [0.0, 1e10]);
     }
 }

@@ -9,7 +9,7 @@ use crate::config::{AlbertConfig, HiddenAct};
 use crate::init;
 use crate::input::AlbertInput;
 use crate::model::AlbertModel;
-use crate::ops::activate;
+use crate::ops::{activate, linear};
 
 /// ALBERT with masked language modelling and sentence order prediction.
 #[derive(Module, Debug)]
@@ -71,7 +71,8 @@ impl<B: Backend> AlbertForPreTraining<B> {
     /// Scores a batch, the vocabulary at some positions only: training needs the masked ones, a seventh of the work.
     ///
     /// `positions` `[n]` counts through the batch's rows: position `j` of row `i` is `i · sequence + j`. The logits
-    /// are `[n, vocab_size]` and, for the sentence order, `[batch, 2]`.
+    /// are `[n, vocab_size]` and, for the sentence order, `[batch, 2]`. Padding is not computed; at such a position the
+    /// scores mean nothing.
     ///
     /// # Panics
     ///
@@ -81,10 +82,9 @@ impl<B: Backend> AlbertForPreTraining<B> {
         input: &AlbertInput<B>,
         positions: Tensor<B, 1, Int>,
     ) -> (Tensor<B, 2>, Tensor<B, 2>) {
-        let output = self.albert.forward(input);
-        let hidden: Tensor<B, 2> = output.last_hidden_state.flatten(0, 1);
+        let (hidden, pooled) = self.albert.forward_tokens(input);
         let scores = self.prediction_logits(hidden.select(0, positions));
-        (scores, self.sop_classifier.forward(output.pooler_output))
+        (scores, self.sop_classifier.forward(pooled))
     }
 
     fn prediction_logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
@@ -119,7 +119,7 @@ impl<B: Backend> AlbertMlmHead<B> {
     }
 
     fn forward(&self, hidden: Tensor<B, 2>, word_embeddings: Tensor<B, 2>) -> Tensor<B, 2> {
-        let hidden = activate(self.hidden_act, self.dense.forward(hidden));
+        let hidden = activate(self.hidden_act, linear(&self.dense, hidden));
         let scores = self.layer_norm.forward(hidden).matmul(word_embeddings.transpose());
         scores + self.bias.val().unsqueeze()
     }

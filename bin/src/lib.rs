@@ -16,6 +16,7 @@
 //! | [`checkpoint`], [`training_state`] | what a stopped run goes on from: the file, and the tensors in it |
 //! | [`journal`] | what happened so far: `metrics.jsonl`, progress, why the run stopped |
 //! | [`dashboard`] | the journal on the screen |
+//! | [`memory`] | where the memory comes from |
 //! | [`output`] | the folder a run leaves behind |
 //! | [`evaluate`], [`predict`], [`inference`] | using what `finetune` wrote, and what the two share |
 //! | [`pretrain`], [`masking`], [`vocabulary`] | making the small model that the program carries |
@@ -34,6 +35,7 @@ pub mod inference;
 pub mod journal;
 pub mod loader;
 pub mod masking;
+pub mod memory;
 pub mod optimizer;
 pub mod output;
 pub mod predict;
@@ -55,6 +57,7 @@ pub use error::ProgramError;
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + n stopped by signal n.
 pub fn main() -> ExitCode {
+    memory::keep_pages();
     let cli = cli::Cli::parse();
     error::note_first_panic();
     #[cfg(unix)]

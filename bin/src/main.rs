@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: bin::memory::Allocator = bin::memory::Allocator;
+
 fn main() -> ExitCode {
     bin::main()
 }

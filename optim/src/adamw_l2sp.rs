@@ -5,6 +5,7 @@ use burn::record::Record;
 use burn::tensor::{Tensor, backend::Backend};
 
 use crate::AdamWL2SPConfig;
+use crate::rule::{Coefficients, Moments};
 
 /// AdamW with decay towards the starting point, for one group of parameters of any rank.
 ///
@@ -134,31 +135,16 @@ impl<B: Backend> SimpleOptimizer<B> for AdamWL2SP {
         }
         state.time += 1;
 
-        let grad = if self.maximize { grad.neg() } else { grad };
-        let theta = self.decayed(lr, theta, &state);
-
-        let (beta_1, beta_2) = (self.beta_1, self.beta_2);
-        state.moment_1 = state.moment_1 * beta_1 + grad.clone() * (1.0 - beta_1);
-        state.moment_2 = state.moment_2 * beta_2 + grad.clone() * grad * (1.0 - beta_2);
-        let second = if self.amsgrad {
-            let largest = match state.max_moment_2 {
-                Some(largest) => largest.max_pair(state.moment_2.clone()),
-                None => state.moment_2.clone(),
-            };
-            state.max_moment_2 = Some(largest.clone());
-            largest
-        } else {
-            state.moment_2.clone()
-        };
-
-        // In f64: f32 loses digits in 1 − βᵗ.
-        let t = state.time as f64;
-        let step_size = lr / (1.0 - beta_1.powf(t));
-        let correction_2 = (1.0 - beta_2.powf(t)).sqrt();
-        let denominator = second.sqrt() / correction_2 + self.epsilon;
-        let theta = theta - state.moment_1.clone() / denominator * step_size;
-
-        (theta, Some(state))
+        let coefficients = self.coefficients(lr, state.time);
+        let anchor = state.anchor.clone().filter(|_| self.source && coefficients.decay != 0.0);
+        let largest = self
+            .amsgrad
+            // v is never negative: the larger of it and zero is itself.
+            .then(|| state.max_moment_2.unwrap_or_else(|| theta.zeros_like()));
+        let moments = Moments { first: state.moment_1, second: state.moment_2, largest };
+        let (theta, moments) = step(&coefficients, theta, grad, anchor, moments);
+        let Moments { first: moment_1, second: moment_2, largest: max_moment_2 } = moments;
+        (theta, Some(AdamWL2SPState { moment_1, moment_2, max_moment_2, ..state }))
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &B::Device) -> Self::State<D> {
@@ -173,20 +159,96 @@ impl<B: Backend> SimpleOptimizer<B> for AdamWL2SP {
 }
 
 impl AdamWL2SP {
-    /// (1 − ηλ) θ + ηλ θ⁰, with θ⁰ = 0 for a novel parameter.
-    fn decayed<B: Backend, const D: usize>(
-        &self,
-        lr: LearningRate,
-        theta: Tensor<B, D>,
-        state: &AdamWL2SPState<B, D>,
-    ) -> Tensor<B, D> {
-        let rate = lr * self.decay;
-        if rate == 0.0 {
-            return theta;
+    /// In f64: f32 loses digits in 1 − βᵗ.
+    fn coefficients(&self, lr: LearningRate, time: usize) -> Coefficients {
+        let t = time as f64;
+        Coefficients {
+            maximize: self.maximize,
+            decay: lr * self.decay,
+            beta_1: self.beta_1,
+            beta_2: self.beta_2,
+            step_size: lr / (1.0 - self.beta_1.powf(t)),
+            correction_2: (1.0 - self.beta_2.powf(t)).sqrt(),
+            epsilon: self.epsilon,
         }
-        match &state.anchor {
-            Some(anchor) if self.source => theta * (1.0 - rate) + anchor.clone() * rate,
-            _ => theta * (1.0 - rate),
+    }
+}
+
+/// The formula over whole tensors, or in one pass where flex has them.
+fn step<B: Backend, const D: usize>(
+    coefficients: &Coefficients,
+    theta: Tensor<B, D>,
+    grad: Tensor<B, D>,
+    anchor: Option<Tensor<B, D>>,
+    moments: Moments<Tensor<B, D>>,
+) -> (Tensor<B, D>, Moments<Tensor<B, D>>) {
+    #[cfg(feature = "flex")]
+    if crate::flex::is_flex(&theta) && crate::flex::is_flex(&grad) {
+        return crate::flex::update(coefficients, theta, grad, anchor, moments);
+    }
+    coefficients.update(theta, grad, anchor, moments)
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use burn::backend::Flex;
+    use burn::tensor::Distribution;
+
+    type T = Tensor<Flex, 2>;
+
+    fn draw(shape: [usize; 2]) -> T {
+        Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Default::default())
+    }
+
+    fn data(tensor: T) -> Vec<f32> {
+        tensor.into_data().to_vec().unwrap()
+    }
+
+    /// One number after the other or all at once: the same formula, the same bits.
+    #[test]
+    fn one_pass_gives_the_bits_of_whole_tensors() {
+        let rules = [
+            AdamWL2SPConfig::new().with_source_decay(0.5),
+            AdamWL2SPConfig::new().with_source_decay(0.5).with_amsgrad(true).with_epsilon(1e-6),
+            AdamWL2SPConfig::new().with_maximize(true),
+        ];
+        let rules = rules.map(|config| config.build().unwrap());
+        for rule in rules.iter().flat_map(|r| [r.clone(), r.clone().novel(), r.clone().undecayed()])
+        {
+            for shape in [[1, 1], [3, 7], [170, 301]] {
+                let (theta, grad) = (draw(shape), draw(shape));
+                let anchor = rule.source.then(|| draw(shape));
+                let moments = || Moments {
+                    first: grad.clone() * 0.3,
+                    second: grad.clone() * grad.clone() * 0.2,
+                    largest: rule.amsgrad.then(|| theta.clone() * theta.clone()),
+                };
+                let c = rule.coefficients(0.01, 3);
+                let args = || (theta.clone(), grad.clone(), anchor.clone());
+                let (fast, whole) = {
+                    let (theta, grad, anchor) = args();
+                    let fast = step(&c, theta, grad, anchor, moments());
+                    let (theta, grad, anchor) = args();
+                    (fast, c.update(theta, grad, anchor, moments()))
+                };
+                assert_eq!(data(fast.0), data(whole.0), "{rule:?}");
+                assert_eq!(data(fast.1.first), data(whole.1.first));
+                assert_eq!(data(fast.1.second), data(whole.1.second));
+                assert_eq!(fast.1.largest.map(data), whole.1.largest.map(data));
+            }
         }
+    }
+
+    #[test]
+    fn a_step_leaves_what_others_hold_alone() {
+        let rule = AdamWL2SPConfig::new().with_source_decay(0.5).build().unwrap();
+        let (theta, grad) = (draw([5, 9]), draw([5, 9]));
+        let before = (data(theta.clone()), data(grad.clone()));
+        let (_, state) = rule.step(0.1, theta.clone(), grad.clone(), None);
+        let kept = state.clone().unwrap();
+        rule.step(0.1, theta.clone(), grad.clone(), state);
+        assert_eq!((data(theta), data(grad)), before);
+        assert_eq!((kept.time, data(kept.anchor.unwrap())), (1, before.0));
     }
 }

@@ -293,11 +293,23 @@ impl<AB: AutodiffBackend> ModuleVisitor<AB> for Distance<'_, AB::InnerBackend> {
         }
         self.seen.push(param.id);
         let theta = param.val().inner();
-        let moved = theta.clone() - anchor.to_device(&theta.device());
-        let squared = (moved.clone() * moved).sum();
+        let squared = squared_distance(theta.clone(), anchor.to_device(&theta.device()));
         self.sum = Some(match self.sum.take() {
             Some(sum) => sum.to_device(&squared.device()) + squared,
             None => squared,
         });
     }
+}
+
+/// Σ (θ − θ⁰)², a tensor of one element.
+fn squared_distance<B: Backend, const D: usize>(
+    theta: Tensor<B, D>,
+    anchor: Tensor<B, D>,
+) -> Tensor<B, 1> {
+    #[cfg(feature = "flex")]
+    if crate::flex::is_flex(&theta) && crate::flex::is_flex(&anchor) {
+        return crate::flex::number(crate::flex::sum_of_squares(theta, Some(anchor)));
+    }
+    let moved = theta - anchor;
+    (moved.clone() * moved).sum()
 }

@@ -3,7 +3,12 @@
 use burn::module::{AutodiffModule, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+
+#[cfg(feature = "flex")]
+use crate::flex;
+#[cfg(feature = "flex")]
+use burn::tensor::ElementConversion;
 
 /// Scale all gradients of `model` so that their common L2 norm is at most `max_norm`, and return
 /// the norm they had before.
@@ -60,7 +65,7 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for SumOfSquares<'_, B> {
         }
         self.seen.push(param.id);
         if let Some(grad) = self.grads.get::<B::InnerBackend, D>(param.id) {
-            let squared = (grad.clone() * grad).sum();
+            let squared = sum_of_squares(grad);
             self.sum = self.sum.clone() + squared.to_device(&self.sum.device());
         }
     }
@@ -76,9 +81,27 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Scale<B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         if let Some(grad) = self.grads.remove::<B::InnerBackend, D>(param.id) {
             let coefficient = self.coefficient.clone().to_device(&grad.device());
-            self.scaled.register(param.id, grad * coefficient.reshape([1; D]));
+            self.scaled.register(param.id, scaled(grad, coefficient));
         }
     }
+}
+
+/// Σ g², a tensor of one element.
+fn sum_of_squares<B: Backend, const D: usize>(grad: Tensor<B, D>) -> Tensor<B, 1> {
+    #[cfg(feature = "flex")]
+    if flex::is_flex(&grad) {
+        return flex::number(flex::sum_of_squares(grad, None));
+    }
+    (grad.clone() * grad).sum()
+}
+
+/// `grad` times a tensor of one element.
+fn scaled<B: Backend, const D: usize>(grad: Tensor<B, D>, factor: Tensor<B, 1>) -> Tensor<B, D> {
+    #[cfg(feature = "flex")]
+    if flex::is_flex(&grad) {
+        return flex::scale(grad, factor.into_scalar().elem());
+    }
+    grad * factor.reshape([1; D])
 }
 
 #[cfg(test)]
@@ -86,7 +109,6 @@ mod tests {
     use super::*;
     use burn::backend::{Autodiff, Flex};
     use burn::nn::{Linear, LinearConfig};
-    use burn::tensor::backend::Backend;
 
     type B = Autodiff<Flex>;
 

@@ -51,9 +51,12 @@ mod anchors;
 mod clip;
 mod config;
 mod error;
+#[cfg(feature = "flex")]
+mod flex;
 mod groups;
 mod optimizer;
 mod parameters;
+mod rule;
 mod schedule;
 
 pub use adamw_l2sp::{AdamWL2SP, AdamWL2SPState};

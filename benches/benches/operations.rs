@@ -1,0 +1,79 @@
+//! Each fused operation, forward alone and with its backward pass, at the sizes of ALBERT-base (16 × 128 tokens) and of
+//! a small model (32 × 32).
+#![allow(missing_docs, clippy::expect_used)]
+
+use std::hint::black_box;
+
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::{Distribution, Tensor};
+use criterion::{Criterion, criterion_group, criterion_main};
+use fused::{AttentionOptions, Places};
+
+#[global_allocator]
+static ALLOCATOR: bin::memory::Allocator = bin::memory::Allocator;
+
+type Train = Autodiff<Flex>;
+
+fn draw<const D: usize>(shape: [usize; D]) -> Tensor<Train, D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Default::default())
+}
+
+/// `f` of tensors without gradients, then with the gradients of all of them.
+fn measure<const N: usize>(
+    c: &mut Criterion,
+    name: &str,
+    inputs: [Tensor<Train, 2>; N],
+    f: impl Fn([Tensor<Train, 2>; N]) -> Tensor<Train, 2>,
+) {
+    c.bench_function(&format!("{name}, forward"), |b| b.iter(|| black_box(f(inputs.clone()))));
+    let tracked = inputs.map(|input| input.require_grad());
+    c.bench_function(&format!("{name}, forward and backward"), |b| {
+        b.iter(|| black_box(f(tracked.clone()).backward()));
+    });
+}
+
+fn operations(c: &mut Criterion) {
+    bin::memory::keep_pages();
+    for (size, batch, length, width, heads) in
+        [("base", 16, 128, 768, 12), ("small", 32, 32, 128, 4)]
+    {
+        let rows = batch * length;
+        let vector = |width| draw::<1>([width]);
+        let wide = || draw([rows, 4 * width]);
+        measure(c, &format!("{size}: relu"), [wide()], |[x]| fused::relu(x));
+        measure(c, &format!("{size}: gelu"), [wide()], |[x]| fused::gelu(x));
+        measure(c, &format!("{size}: gelu_tanh"), [wide()], |[x]| fused::gelu_tanh(x));
+        let (gamma, beta) = (vector(width), vector(width));
+        measure(
+            c,
+            &format!("{size}: add_layer_norm"),
+            [draw([rows, width]), draw([rows, width])],
+            |[x, y]| fused::add_layer_norm(x, y, gamma.clone(), beta.clone(), 1e-12),
+        );
+        let bias = vector(4 * width);
+        measure(
+            c,
+            &format!("{size}: linear"),
+            [draw([rows, width]), draw([width, 4 * width])],
+            |[x, w]| fused::linear(x, w, bias.clone()),
+        );
+        let places = Places::all(batch, length);
+        let mask = Tensor::zeros([batch, length], &Default::default());
+        measure(
+            c,
+            &format!("{size}: attention"),
+            [draw([rows, width]), draw([rows, 2 * width])],
+            |[q, kv]| {
+                let options = AttentionOptions { heads, bias: mask.clone(), dropout: None };
+                fused::attention(q, kv, &places, &places, options)
+            },
+        );
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20);
+    targets = operations
+}
+criterion_main!(benches);
