@@ -7,9 +7,28 @@
 //! | [`client`] | requests: retries, redirects, the token |
 //! | [`download`] | a file, resumed, checked and only then named |
 //!
-//! A client of our own, because the crate `hf-hub` has no offline mode, does not look at checksums or `Retry-After`,
-//! and brings an asynchronous runtime along. Environment variables as everywhere: `HF_HOME`, `HF_HUB_CACHE`,
-//! `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`; and the proxies' `HTTPS_PROXY` and `NO_PROXY`.
+//! Environment variables as everywhere: `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`,
+//! `HF_HUB_OFFLINE`; and the proxies' `HTTPS_PROXY` and `NO_PROXY`.
+//!
+//! # Why not the crate `hf-hub`
+//!
+//! It names a file before its caller could check it, so what it lacks cannot be put around it:
+//!
+//! | needed | 0.5.0, with `ureq` | 1.0.0, over HTTP |
+//! |---|---|---|
+//! | the `HF_` variables above | `HF_HOME` and `HF_ENDPOINT` | all but `HF_HUB_OFFLINE` |
+//! | 429 and 5xx tried again | a file's bytes, if asked to; its description never | 429, 500, 502 to 504 |
+//! | after the pause of `Retry-After` | no | no; the last answer's is told to the caller |
+//! | a cut download resumed | yes; a whole answer is appended, too | no |
+//! | size, SHA-256 or git's hash checked | no | no |
+//! | names that leave the folder refused | no, written to | no |
+//! | the token for the hub alone | no, a description's redirect takes it along | yes |
+//! | progress | yes | yes |
+//! | no asynchronous runtime | yes | no: tokio, reqwest and Xet's client, over 100 crates more |
+//!
+//! Without its features 0.5.0 is small, but does only what takes a line here: it names the folder of a repository and
+//! of a commit. It has no path of blobs or references, overwrites references in place, looks for the token beside the
+//! cache instead of in `HF_HOME`, and 1.0.0 has none of these types any more.
 
 pub mod cache;
 pub mod client;
