@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-target/ten-seeds}
-program=target/release/bin
+program=${PROGRAM:-target/release/bin}
 mkdir -p "$folder"
 
 finetune() { # NAME FLAG...

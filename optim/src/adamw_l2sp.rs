@@ -189,7 +189,8 @@ fn step<B: Backend, const D: usize>(
     coefficients.update(theta, grad, anchor, moments)
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
+#[cfg(feature = "flex")]
 mod tests {
     use super::*;
     use burn::backend::Flex;
