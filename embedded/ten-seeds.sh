@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Ten seeds of the default fine-tuning with either optimizer, and from random weights: the table of
 # docs/embedded-model.md. `embedded/ten-seeds.sh [FOLDER]` keeps the runs in FOLDER and goes on where
-# it was stopped; it uses target/release/bin and takes about half an hour on two cores.
+# it was stopped; it uses target/release/bin (or $PROGRAM) and takes about ten minutes on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-target/ten-seeds}
