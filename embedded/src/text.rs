@@ -256,9 +256,8 @@ fn habits(draw: &Draw) -> Document {
 
 fn list(clauses: &[String]) -> String {
     match clauses {
-        [first @ .., next, last] => {
-            let next = first.iter().map(|clause| format!("{clause}, ")).collect::<String>() + next;
-            sentence(&format!("{next} and {last}"))
+        [first @ .., last] if !first.is_empty() => {
+            sentence(&format!("{} and {last}", first.join(", ")))
         }
         _ => sentence(&clauses.concat()),
     }
