@@ -29,14 +29,31 @@ pub fn clip_grad_norm<B: AutodiffBackend, M: AutodiffModule<B>>(
 ) -> Tensor<B::InnerBackend, 1> {
     let norm = grad_norm(grads, model);
     let coefficient = (norm.clone() + 1e-6).recip() * max_norm;
-    let mut scale = Scale::<B> {
-        grads: std::mem::take(grads),
-        coefficient: coefficient.clamp_max(1.0),
-        scaled: GradientsParams::new(),
-    };
+    scale(grads, model, coefficient.clamp_max(1.0));
+    norm
+}
+
+/// Multiply all gradients of `model` by `factor`: g ← factor · g.
+///
+/// What a loss that was scaled up for the sake of a half-precision backward pass needs afterwards.
+pub fn scale_grads<B: AutodiffBackend, M: AutodiffModule<B>>(
+    grads: &mut GradientsParams,
+    model: &M,
+    factor: f64,
+) {
+    let device = model.devices().into_iter().next().unwrap_or_default();
+    scale::<B, M>(grads, model, Tensor::full([1], factor, &device));
+}
+
+fn scale<B: AutodiffBackend, M: AutodiffModule<B>>(
+    grads: &mut GradientsParams,
+    model: &M,
+    coefficient: Tensor<B::InnerBackend, 1>,
+) {
+    let mut scale =
+        Scale::<B> { grads: std::mem::take(grads), coefficient, scaled: GradientsParams::new() };
     model.visit(&mut scale);
     *grads = scale.scaled;
-    norm
 }
 
 /// √ Σ ‖g‖² over all gradients of `model`, a tensor of one element on the device.
@@ -148,6 +165,14 @@ mod tests {
         for (actual, expected) in bias.iter().zip([4.0 * scale; 2]) {
             assert!((actual - expected).abs() < 1e-6, "{actual} {expected}");
         }
+    }
+
+    #[test]
+    fn all_gradients_are_scaled_alike() {
+        let (layer, mut grads) = layer_with_grads();
+        scale_grads(&mut grads, &layer, 0.5);
+        assert_eq!(value(grads.get::<Flex, 2>(layer.weight.id).unwrap()), [1.5; 2]);
+        assert_eq!(value(grad_norm(&grads, &layer)), [12.5f32.sqrt()]);
     }
 
     #[test]

@@ -61,7 +61,7 @@ mod schedule;
 
 pub use adamw_l2sp::{AdamWL2SP, AdamWL2SPState};
 pub use anchors::Anchors;
-pub use clip::{clip_grad_norm, grad_norm};
+pub use clip::{clip_grad_norm, grad_norm, scale_grads};
 pub use config::AdamWL2SPConfig;
 pub use error::OptimizerError;
 pub use groups::{Groups, Role};
