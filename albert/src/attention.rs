@@ -7,7 +7,7 @@ use burn::tensor::backend::Backend;
 use fused::AttentionOptions;
 
 use crate::config::AlbertConfig;
-use crate::ops::{Outputs, Sequences, add_layer_norm, linear};
+use crate::ops::{Outputs, Sequences, add_layer_norm, affine, linear};
 
 /// softmax(Q·Kᵀ/√d + bias)·V per head of width d, projected, added to the input and normalised.
 ///
@@ -82,7 +82,7 @@ impl<B: Backend> AlbertAttention<B> {
             Outputs::First => (sequences.first(hidden.clone()), keys.first()),
         };
         let query = linear(&self.query, input.clone());
-        let key_value = fused::linear(hidden, key_value.weight.clone(), key_value.bias.clone());
+        let key_value = affine(hidden, key_value.weight.clone(), key_value.bias.clone());
 
         let heads = self.num_attention_heads;
         let drops = self.attention_dropout.prob > 0.0 && B::ad_enabled(&device);

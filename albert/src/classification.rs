@@ -3,12 +3,14 @@
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor, activation};
+use burn::tensor::{DType, Int, Tensor, activation};
 
 use crate::config::AlbertConfig;
 use crate::init;
 use crate::input::AlbertInput;
 use crate::model::AlbertModel;
+use crate::ops::{cast, linear};
+use crate::precision::Precision;
 
 /// ALBERT with a linear classifier over the pooled first token, after dropout.
 #[derive(Module, Debug)]
@@ -44,12 +46,31 @@ impl<B: Backend> AlbertForSequenceClassification<B> {
     /// As [`AlbertModel::forward`].
     pub fn forward(&self, input: &AlbertInput<B>) -> Tensor<B, 2> {
         let pooled = self.albert.pooled(input);
-        self.classifier.forward(self.dropout.forward(pooled))
+        linear(&self.classifier, self.dropout.forward(pooled))
+    }
+
+    /// The model with the parameters of its linear layers in `precision`, for one forward pass. The gradients go through to
+    /// this model's own parameters, which stay as they are.
+    ///
+    /// ```
+    /// use albert::{AlbertConfig, AlbertForSequenceClassification, Precision};
+    /// use burn::backend::Flex;
+    /// use burn::tensor::DType;
+    ///
+    /// # let config = AlbertConfig { vocab_size: 9, embedding_size: 4, hidden_size: 8, num_hidden_layers: 1,
+    /// #     num_attention_heads: 2, intermediate_size: 8, ..AlbertConfig::base_v2() };
+    /// let model = AlbertForSequenceClassification::<Flex>::init(&config, 0, &Default::default());
+    /// let lower = model.in_precision(Precision::BFloat16);
+    /// assert_eq!(lower.classifier.weight.dtype(), DType::BF16);
+    /// assert_eq!(lower.albert.embeddings.layer_norm.gamma.dtype(), DType::F32);
+    /// ```
+    pub fn in_precision(&self, precision: Precision) -> Self {
+        precision.of(self)
     }
 }
 
 /// Cross-entropy of `logits` `[batch, labels]` against the true `labels` `[batch]`, the mean over the batch, `[1]`:
-/// −1/n · Σᵢ log softmax(logitsᵢ)\[labelsᵢ\], with the natural logarithm.
+/// −1/n · Σᵢ log softmax(logitsᵢ)\[labelsᵢ\], with the natural logarithm, in float32 at least.
 ///
 /// ```
 /// use burn::backend::Flex;
@@ -62,6 +83,8 @@ impl<B: Backend> AlbertForSequenceClassification<B> {
 /// assert!((loss - (0.693_147 + 0.126_928) / 2.0).abs() < 1e-6);
 /// ```
 pub fn cross_entropy<B: Backend>(logits: Tensor<B, 2>, labels: Tensor<B, 1, Int>) -> Tensor<B, 1> {
+    let low = matches!(logits.dtype(), DType::BF16 | DType::F16);
+    let logits = if low { cast(logits, DType::F32) } else { logits };
     activation::log_softmax(logits, 1).gather(1, labels.unsqueeze_dim(1)).mean().neg()
 }
 

@@ -7,6 +7,7 @@
 //! | [`AlbertForSequenceClassification`] | with a classifier; [`cross_entropy`] is its loss |
 //! | [`AlbertForPreTraining`] | with the masked language modelling and sentence order heads |
 //! | [`AlbertInput`] | a padded batch of token ids |
+//! | [`Precision`] | mixed precision |
 //! | [`LoadReport`] | which tensors of a weights file were new or unused |
 //!
 //! Each model is built with `init` (fresh parameters) or `from_pretrained` (a Hugging Face folder), and written with
@@ -53,6 +54,7 @@ mod input;
 mod layer;
 mod model;
 mod ops;
+mod precision;
 mod pretraining;
 #[cfg(test)]
 mod testing;
@@ -66,6 +68,7 @@ pub use encoder::AlbertEncoder;
 pub use input::AlbertInput;
 pub use layer::{AlbertLayer, AlbertLayerGroup};
 pub use model::{AlbertModel, AlbertOutput};
+pub use precision::Precision;
 pub use pretraining::{
     AlbertForPreTraining, AlbertForPreTrainingOutput, AlbertMlmHead, AlbertSopHead,
 };

@@ -2,7 +2,7 @@
 
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, DType, Int, Tensor};
 use fused::Places;
 
 use crate::config::HiddenAct;
@@ -71,21 +71,36 @@ pub(crate) fn activate<B: Backend, const D: usize>(
     }
 }
 
-/// Applies a linear layer.
+/// Applies a linear layer, in the precision of its weight.
 pub(crate) fn linear<B: Backend>(linear: &Linear<B>, x: Tensor<B, 2>) -> Tensor<B, 2> {
     match &linear.bias {
-        Some(bias) => fused::linear(x, linear.weight.val(), bias.val()),
-        None => linear.forward(x),
+        Some(bias) => affine(x, linear.weight.val(), bias.val()),
+        None => linear.forward(cast(x, linear.weight.dtype())),
     }
 }
 
-/// Layer norm of the sum of a sublayer's output and its input.
+/// x·W + b, in the precision of W and b.
+pub(crate) fn affine<B: Backend>(
+    x: Tensor<B, 2>,
+    weight: Tensor<B, 2>,
+    bias: Tensor<B, 1>,
+) -> Tensor<B, 2> {
+    fused::linear(cast(x, weight.dtype()), weight, bias)
+}
+
+/// The tensor in a precision.
+pub(crate) fn cast<B: Backend, const D: usize>(x: Tensor<B, D>, dtype: DType) -> Tensor<B, D> {
+    if x.dtype() == dtype { x } else { x.cast(dtype) }
+}
+
+/// Layer norm of the sum of a sublayer's output and its input, in the precision of its own parameters.
 pub(crate) fn add_layer_norm<B: Backend, const D: usize>(
     layer_norm: &LayerNorm<B>,
     epsilon: f64,
     output: Tensor<B, D>,
     input: Tensor<B, D>,
 ) -> Tensor<B, D> {
+    let [output, input] = [output, input].map(|x| cast(x, layer_norm.gamma.dtype()));
     match &layer_norm.beta {
         Some(beta) => {
             fused::add_layer_norm(output, input, layer_norm.gamma.val(), beta.val(), epsilon)

@@ -4,7 +4,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensorOps;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{DType, Tensor, activation};
 
 use crate::Places;
 use crate::numbers::{exp, largest, map_chunks, rows_per_task, sum, sum_pairs, vectorized};
@@ -69,11 +69,16 @@ fn plain<B: Backend>(
     let key = split(key_value.clone().narrow(1, 0, width), keys);
     let value = split(key_value.narrow(1, width, width), keys);
     let scores = split(query / (size as f64).sqrt(), queries).matmul(key.transpose());
+    // The softmax's sums are beyond lower precisions.
+    let precision = scores.dtype();
+    let low = matches!(precision, DType::BF16 | DType::F16);
+    let scores = if low { scores.cast(DType::F32) } else { scores };
     let probabilities = activation::softmax(scores + bias.unsqueeze_dims(&[1, 1]), 3);
     let probabilities = match dropout {
         Some(dropout) => probabilities * dropout,
         None => probabilities,
     };
+    let probabilities = if low { probabilities.cast(precision) } else { probabilities };
     let context = probabilities.matmul(value).swap_dims(1, 2);
     queries.gather(context.reshape([queries.batch() * queries.length(), width]))
 }

@@ -1,0 +1,76 @@
+//! Mixed precision.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, FloatDType, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// The numbers that linear layers and attention are computed in. All the rest is float32 in any case: the parameters and
+/// what the optimizer knows of them, sums along the residual path, layer norms, softmax, the loss.
+///
+/// Micikevicius et al., [arXiv 1710.03740](https://arxiv.org/abs/1710.03740).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Precision {
+    /// 24 bits of mantissa.
+    #[default]
+    #[serde(rename = "fp32")]
+    Float32,
+    /// 8 bits of mantissa, and float32's range.
+    #[serde(rename = "bf16")]
+    BFloat16,
+    /// 11 bits of mantissa, down to 6e-8 only: the loss must be scaled up, lest its gradients vanish.
+    #[serde(rename = "fp16")]
+    Float16,
+}
+
+impl Precision {
+    /// As `bf16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Float32 => "fp32",
+            Self::BFloat16 => "bf16",
+            Self::Float16 => "fp16",
+        }
+    }
+
+    /// Burn's name.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::Float32 => DType::F32,
+            Self::BFloat16 => DType::BF16,
+            Self::Float16 => DType::F16,
+        }
+    }
+
+    /// `module` with the parameters of its linear layers in this precision.
+    pub(crate) fn of<B: Backend, M: Module<B>>(self, module: &M) -> M {
+        match self {
+            Self::Float32 => module.clone(),
+            _ => module.clone().map(&mut Lower { dtype: self.dtype().into(), in_linear: vec![] }),
+        }
+    }
+}
+
+struct Lower {
+    dtype: FloatDType,
+    /// Of the way to a parameter, which parts are fields of a linear layer.
+    in_linear: Vec<bool>,
+}
+
+impl<B: Backend> ModuleMapper<B> for Lower {
+    fn enter_module(&mut self, _name: &str, container: &str) {
+        self.in_linear.push(container == "Struct:Linear");
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.in_linear.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        if self.in_linear.last() != Some(&true) {
+            return param;
+        }
+        let (id, tensor, mapper) = param.consume();
+        Param::from_mapped_value(id, tensor.cast(self.dtype), mapper)
+    }
+}
