@@ -1,18 +1,411 @@
-//! The Burn backend that the program was built for.
+//! The one place that knows which Burn backends there are: which this program was built with, which devices they find,
+//! and the way from a device's name to a type.
 
-use burn::backend::{Autodiff, Flex};
-use burn::tensor::backend::BackendTypes;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-#[cfg(not(feature = "flex"))]
-compile_error!("choose a backend: build with the feature `flex`");
+use albert::Precision;
+use burn::backend::Autodiff;
+use burn::tensor::Tensor;
+use burn::tensor::backend::AutodiffBackend;
 
-/// Evaluates and predicts.
-pub type Inference = Flex;
+use crate::device::{DeviceError, DeviceName, Found, KINDS, Kind};
+use crate::error::forget_panics;
 
-/// Trains.
-pub type Training = Autodiff<Inference>;
+#[cfg(not(any(
+    feature = "flex",
+    feature = "tch",
+    feature = "wgpu",
+    feature = "cuda",
+    feature = "rocm",
+    feature = "cpu",
+    feature = "ndarray"
+)))]
+compile_error!(
+    "choose a backend: build with the feature flex, tch, wgpu, vulkan, metal, cuda, rocm, cpu or ndarray"
+);
 
-/// Where the tensors live.
-pub fn device() -> <Inference as BackendTypes>::Device {
-    Default::default()
+/// Something to do on a device, whatever its backend.
+pub trait Work {
+    /// What comes of it.
+    type Output;
+
+    /// Do it.
+    fn on<B: AutodiffBackend>(self, device: B::Device) -> Self::Output;
+}
+
+/// Do `work` on a device.
+///
+/// # Errors
+/// A device that this program was not built for.
+pub fn run<W: Work>(name: DeviceName, work: W) -> Result<W::Output, DeviceError> {
+    Ok(match name.kind {
+        #[cfg(feature = "flex")]
+        Kind::Cpu => work.on::<Autodiff<burn::backend::Flex>>(Default::default()),
+        #[cfg(feature = "tch")]
+        Kind::Tch => work.on::<Autodiff<burn::backend::LibTorch>>(libtorch::CPU),
+        #[cfg(feature = "tch")]
+        Kind::TchCuda => work.on::<Autodiff<burn::backend::LibTorch>>(libtorch::cuda(name.index)),
+        #[cfg(feature = "tch")]
+        Kind::TchMps => work.on::<Autodiff<burn::backend::LibTorch>>(libtorch::MPS),
+        #[cfg(feature = "wgpu")]
+        Kind::Wgpu | Kind::Vulkan | Kind::Metal => {
+            kernels::keep_caches();
+            work.on::<Autodiff<burn::backend::Wgpu>>(webgpu::open(name)?)
+        }
+        #[cfg(feature = "cuda")]
+        Kind::Cuda => {
+            kernels::keep_caches();
+            work.on::<Autodiff<burn::backend::Cuda>>(burn::backend::cuda::CudaDevice::new(
+                name.index,
+            ))
+        }
+        #[cfg(feature = "rocm")]
+        Kind::Rocm => {
+            kernels::keep_caches();
+            work.on::<Autodiff<burn::backend::Rocm>>(burn::backend::rocm::RocmDevice::new(
+                name.index,
+            ))
+        }
+        #[cfg(feature = "cpu")]
+        Kind::CubeclCpu => {
+            kernels::keep_caches();
+            work.on::<Autodiff<burn::backend::Cpu>>(Default::default())
+        }
+        #[cfg(feature = "ndarray")]
+        Kind::NdArray => work.on::<Autodiff<burn::backend::NdArray>>(Default::default()),
+        #[allow(unreachable_patterns, reason = "with all features none is left")]
+        _ => return Err(DeviceError::NotCompiledIn(name)),
+    })
+}
+
+/// The devices of a kind, or why there is none.
+type Search = fn() -> Result<Vec<Found>, String>;
+
+/// What this program was built with.
+const COMPILED_IN: &[(Kind, Search)] = &[
+    #[cfg(feature = "cuda")]
+    (Kind::Cuda, cuda::devices),
+    #[cfg(feature = "rocm")]
+    (Kind::Rocm, rocm::devices),
+    #[cfg(feature = "metal")]
+    (Kind::Metal, || webgpu::devices(Kind::Metal)),
+    #[cfg(feature = "vulkan")]
+    (Kind::Vulkan, || webgpu::devices(Kind::Vulkan)),
+    #[cfg(feature = "wgpu")]
+    (Kind::Wgpu, || webgpu::devices(Kind::Wgpu)),
+    #[cfg(feature = "tch")]
+    (Kind::TchCuda, libtorch::cuda_devices),
+    #[cfg(feature = "tch")]
+    (Kind::TchMps, libtorch::mps_devices),
+    #[cfg(feature = "flex")]
+    (Kind::Cpu, || Ok(vec![found(Kind::Cpu, "flex")])),
+    #[cfg(feature = "tch")]
+    (Kind::Tch, || Ok(vec![found(Kind::Tch, "libtorch")])),
+    #[cfg(feature = "cpu")]
+    (Kind::CubeclCpu, || Ok(vec![found(Kind::CubeclCpu, "CubeCL")])),
+    #[cfg(feature = "ndarray")]
+    (Kind::NdArray, || Ok(vec![found(Kind::NdArray, "ndarray")])),
+];
+
+fn found(kind: Kind, model: &str) -> Found {
+    let name = DeviceName { kind, index: 0 };
+    Found { name, model: model.to_owned(), memory: None, is_software: false }
+}
+
+/// Each kind that the program was built with, with its devices or why there is none.
+pub fn devices() -> impl Iterator<Item = (Kind, Result<Vec<Found>, String>)> {
+    COMPILED_IN.iter().map(|(kind, search)| (*kind, search()))
+}
+
+/// The kinds that the program was not built with.
+pub fn not_compiled_in() -> impl Iterator<Item = Kind> {
+    KINDS.into_iter().map(|row| row.0).filter(|kind| COMPILED_IN.iter().all(|row| row.0 != *kind))
+}
+
+/// The device that was asked for; without a name the best that is really there, a GPU before the CPU. It has computed
+/// something in `precision` when this returns.
+///
+/// # Errors
+/// A device that was not built in, is not there, or does not work.
+pub fn choose(asked: Option<DeviceName>, precision: Precision) -> Result<Found, DeviceError> {
+    let Some(name) = asked else { return best(precision) };
+    let (_, search) = COMPILED_IN
+        .iter()
+        .find(|(kind, _)| *kind == name.kind)
+        .ok_or(DeviceError::NotCompiledIn(name))?;
+    let devices = search().map_err(|reason| DeviceError::Missing { name, reason })?;
+    let count = devices.len();
+    let device = devices.into_iter().find(|device| device.name == name).ok_or_else(|| {
+        let reason = match count {
+            0 => "none was found".to_owned(),
+            1 => format!("there is only one, {}:0", name.kind.name()),
+            count => format!("there are {count}, counted from 0"),
+        };
+        DeviceError::Missing { name, reason }
+    })?;
+    try_out(name, precision)?;
+    Ok(device)
+}
+
+fn best(precision: Precision) -> Result<Found, DeviceError> {
+    let (mut candidates, mut problems) = (Vec::new(), Vec::new());
+    for (kind, devices) in devices() {
+        match devices {
+            Ok(devices) => candidates.extend(devices),
+            Err(reason) => problems.push(format!("{}: {reason}", kind.name())),
+        }
+    }
+    // A GPU that the CPU plays comes after the CPU itself.
+    candidates.sort_by_key(|device| device.is_software);
+    for device in candidates {
+        match try_out(device.name, precision) {
+            Ok(()) => return Ok(device),
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    Err(DeviceError::None(problems.join("; ")))
+}
+
+/// Compute something on a device, so that what is wrong with it is said now and not in the middle of a run.
+///
+/// # Errors
+/// A device that does not work, or not in `precision`.
+pub fn try_out(name: DeviceName, precision: Precision) -> Result<(), DeviceError> {
+    struct TryOut(Precision);
+    impl Work for TryOut {
+        type Output = bool;
+
+        fn on<B: AutodiffBackend>(self, device: B::Device) -> bool {
+            let dtype = self.0.dtype();
+            if !B::supports_dtype(&device, dtype) {
+                return false;
+            }
+            let x = Tensor::<B, 2>::ones([8, 8], &device).cast(dtype);
+            let sums: Vec<f64> = x.clone().matmul(x).into_data().iter().collect();
+            sums == [8.0; 64]
+        }
+    }
+    let broken = |reason| DeviceError::Broken { name, reason };
+    match catch_unwind(AssertUnwindSafe(|| run(name, TryOut(precision)))) {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) if precision == Precision::Float32 => {
+            Err(broken("it computes wrong numbers".into()))
+        }
+        Ok(Ok(false)) => Err(DeviceError::Precision { name, precision: precision.name() }),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(broken(forget_panics())),
+    }
+}
+
+#[cfg(feature = "tch")]
+mod libtorch {
+    use burn::backend::libtorch::LibTorchDevice;
+
+    use super::{Found, Kind, found};
+
+    pub(super) const CPU: LibTorchDevice = LibTorchDevice::Cpu;
+    pub(super) const MPS: LibTorchDevice = LibTorchDevice::Mps;
+
+    pub(super) fn cuda(index: usize) -> LibTorchDevice {
+        LibTorchDevice::Cuda(index)
+    }
+
+    pub(super) fn cuda_devices() -> Result<Vec<Found>, String> {
+        if !tch::utils::has_cuda() {
+            return Err(
+                "libtorch finds no NVIDIA GPU with a working driver, or was built without CUDA"
+                    .into(),
+            );
+        }
+        let device = |index| {
+            let mut device = found(Kind::TchCuda, "libtorch");
+            device.name.index = index;
+            device
+        };
+        Ok((0..tch::Cuda::device_count() as usize).map(device).collect())
+    }
+
+    pub(super) fn mps_devices() -> Result<Vec<Found>, String> {
+        match tch::utils::has_mps() {
+            true => Ok(vec![found(Kind::TchMps, "libtorch")]),
+            false => Err("libtorch finds no GPU of Apple's".into()),
+        }
+    }
+}
+
+#[cfg(feature = "wgpu")]
+mod webgpu {
+    use burn::backend::wgpu::WgpuDevice;
+    use burn::backend::wgpu::graphics::{AutoGraphicsApi, GraphicsApi};
+    use burn::cubecl::future::block_on;
+    use wgpu::{AdapterInfo, Backend, DeviceType};
+
+    use super::{DeviceError, DeviceName, Found, Kind};
+
+    /// In the order of wgpu, of the one interface to GPUs that Burn uses on this system.
+    fn adapters() -> Vec<AdapterInfo> {
+        let interface = AutoGraphicsApi::backend();
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: interface.into(),
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let adapters = block_on(instance.enumerate_adapters(interface.into()));
+        adapters.into_iter().map(|adapter| adapter.get_info()).collect()
+    }
+
+    pub(super) fn devices(kind: Kind) -> Result<Vec<Found>, String> {
+        let interface = AutoGraphicsApi::backend();
+        let fits = match kind {
+            Kind::Vulkan => interface == Backend::Vulkan,
+            Kind::Metal => interface == Backend::Metal,
+            _ => true,
+        };
+        if !fits {
+            return Err(format!(
+                "on this system GPUs are reached by {interface}; use --device wgpu"
+            ));
+        }
+        let devices: Vec<_> = adapters()
+            .into_iter()
+            .enumerate()
+            .map(|(index, info)| Found {
+                name: DeviceName { kind, index },
+                model: format!("{}, {interface}", info.name),
+                // wgpu does not say.
+                memory: None,
+                is_software: info.device_type == DeviceType::Cpu,
+            })
+            .collect();
+        match devices.is_empty() {
+            true => {
+                Err(format!("no GPU with a driver for {interface} was found; install its driver"))
+            }
+            false => Ok(devices),
+        }
+    }
+
+    /// Burn counts each type of device for itself.
+    pub(super) fn open(name: DeviceName) -> Result<WgpuDevice, DeviceError> {
+        let types: Vec<_> = adapters().iter().map(|info| info.device_type).collect();
+        let this = types.get(name.index).copied().ok_or_else(|| {
+            let reason = format!("{} were found", types.len());
+            DeviceError::Missing { name, reason }
+        })?;
+        let number = types[..name.index].iter().filter(|other| **other == this).count();
+        let device = match this {
+            DeviceType::DiscreteGpu => WgpuDevice::DiscreteGpu(number),
+            DeviceType::IntegratedGpu => WgpuDevice::IntegratedGpu(number),
+            DeviceType::VirtualGpu => WgpuDevice::VirtualGpu(number),
+            DeviceType::Cpu => WgpuDevice::Cpu,
+            DeviceType::Other => WgpuDevice::DefaultDevice,
+        };
+        Ok(device)
+    }
+}
+
+#[cfg(feature = "cuda")]
+mod cuda {
+    use burn::cubecl::cuda::install::cuda_path;
+    use cudarc::driver::result::{self, DriverError, device};
+
+    use super::{DeviceName, Found, Kind};
+
+    #[expect(unsafe_code, reason = "foreign functions, which may be called at any time")]
+    pub(super) fn devices() -> Result<Vec<Found>, String> {
+        let (driver, compiler) = unsafe {
+            (cudarc::driver::sys::is_culib_present(), cudarc::nvrtc::sys::is_culib_present())
+        };
+        if !driver {
+            return Err("NVIDIA's driver (libcuda) was not found; install it".into());
+        }
+        let count = result::init().and_then(|()| device::get_count()).map_err(words)?;
+        if count == 0 {
+            return Err("the driver finds no GPU".into());
+        }
+        if !compiler {
+            return Err("NVIDIA's run-time compiler (libnvrtc) was not found; install CUDA's toolkit, or Python's package \
+                        nvidia-cuda-nvrtc-cu12 with its lib folder in LD_LIBRARY_PATH"
+                .into());
+        }
+        if !cuda_path().is_some_and(|path| path.join("include/cuda_fp16.h").exists()) {
+            return Err("CUDA's headers were not found; install CUDA's toolkit, or let CUDA_PATH name the folder that \
+                        holds include/cuda_fp16.h, such as that of Python's package nvidia-cuda-runtime-cu12"
+                .into());
+        }
+        (0..count)
+            .map(|index| {
+                let device = device::get(index).map_err(words)?;
+                let memory = unsafe { device::total_mem(device) }.ok();
+                Ok(Found {
+                    name: DeviceName { kind: Kind::Cuda, index: index as usize },
+                    model: device::get_name(device).map_err(words)?,
+                    memory: memory.map(|bytes| bytes as u64),
+                    is_software: false,
+                })
+            })
+            .collect()
+    }
+
+    fn words(error: DriverError) -> String {
+        let text = error.error_string().map(|text| text.to_string_lossy().into_owned());
+        format!("NVIDIA's driver says: {}", text.unwrap_or_else(|_| format!("{error:?}")))
+    }
+}
+
+#[cfg(feature = "rocm")]
+mod rocm {
+    use std::panic::catch_unwind;
+
+    use burn::cubecl::Runtime;
+    use burn::cubecl::hip::HipRuntime;
+
+    use super::{Found, Kind, found};
+    use crate::error::forget_panics;
+
+    pub(super) fn devices() -> Result<Vec<Found>, String> {
+        let count = catch_unwind(|| HipRuntime::enumerate_all_devices(&()).len())
+            .map_err(|_| forget_panics())?;
+        if count == 0 {
+            return Err("AMD's HIP finds no GPU; install its driver and ROCm".into());
+        }
+        let device = |index| {
+            let mut device = found(Kind::Rocm, "HIP");
+            device.name.index = index;
+            device
+        };
+        Ok((0..count).map(device).collect())
+    }
+}
+
+/// What Burn's own kernels leave on the disk.
+#[cfg(feature = "cubecl")]
+mod kernels {
+    use std::path::PathBuf;
+    use std::sync::Once;
+
+    use burn::cubecl::config::cache::CacheConfig;
+    use burn::cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
+
+    /// Keep compiled kernels, and which of several proved fastest, for the next run: in `CUBECL_CACHE`, or else in the
+    /// folder `cubecl` of the user's cache. A `cubecl.toml` that says otherwise wins.
+    pub(super) fn keep_caches() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            let Some(folder) = folder() else { return };
+            let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
+            if matches!(config.autotune.cache, CacheConfig::Target) {
+                config.autotune.cache = CacheConfig::File(folder.clone());
+            }
+            config.compilation.cache.get_or_insert(CacheConfig::File(folder));
+            CubeClRuntimeConfig::set(config);
+        });
+    }
+
+    fn folder() -> Option<PathBuf> {
+        let folder =
+            |name: &str| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
+        folder("CUBECL_CACHE")
+            .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("cubecl")))
+            .or_else(|| std::env::home_dir().map(|home| home.join(".cache/cubecl")))
+    }
 }

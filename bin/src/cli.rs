@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::recipe::{FinetuneArgs, Recipe};
-use crate::{ProgramError, evaluate, fetch, finetune, predict, pretrain};
+use crate::{ProgramError, devices, evaluate, fetch, finetune, predict, pretrain};
 
 /// Stable fine-tuning: ALBERT on RTE with AdamWL2SP, whose weight decay pulls pretrained weights
 /// back to where they started.
@@ -37,6 +37,8 @@ enum Command {
     /// What is there already is looked up again: a newer version replaces it for later runs, which
     /// themselves take what is in the cache. Prints the folders.
     Fetch(fetch::FetchArgs),
+    /// List the devices: those that can be used, with their names for --device, and what is missing for the others.
+    Devices(devices::DevicesArgs),
     /// Pretrain the small ALBERT that the program carries, from generated text.
     ///
     /// Masked words and the order of sentences, as ALBERT was pretrained. The same seed gives the same weights.
@@ -78,6 +80,7 @@ impl Cli {
             Command::Evaluate(args) => evaluate::evaluate(&args),
             Command::Predict(args) => predict::predict(&args),
             Command::Fetch(args) => fetch::fetch(&args),
+            Command::Devices(args) => devices::devices(&args),
             Command::Pretrain(args) => pretrain::pretrain(&args),
         }
     }

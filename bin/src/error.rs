@@ -2,9 +2,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::Mutex;
 
-static FIRST_PANIC: OnceLock<String> = OnceLock::new();
+static FIRST_PANIC: Mutex<Option<String>> = Mutex::new(None);
 
 /// How burn-train's dashboard ends the program when its user chooses to stop at once.
 const KILLED: &str = "Killing training from user input";
@@ -14,8 +14,17 @@ pub(crate) fn note_first_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("no message");
         let place = panic.location().map(|place| format!(" ({place})")).unwrap_or_default();
-        FIRST_PANIC.get_or_init(|| format!("{message}{place}"));
+        first_panic(|first| first.get_or_insert_with(|| format!("{message}{place}")).clone());
     }));
+}
+
+/// What the first panic so far said; the next one will be the first again.
+pub(crate) fn forget_panics() -> String {
+    first_panic(|first| first.take().unwrap_or_else(|| "a thread panicked".into()))
+}
+
+fn first_panic<T>(read: impl FnOnce(&mut Option<String>) -> T) -> T {
+    read(&mut FIRST_PANIC.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
 /// Why the program ends without having done what it was asked.
@@ -36,6 +45,9 @@ pub enum ProgramError {
     /// Downloads.
     #[error(transparent)]
     Hub(#[from] crate::hub::HubError),
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] crate::device::DeviceError),
     /// The optimizer.
     #[error(transparent)]
     Optimizer(#[from] adamw_l2sp::OptimizerError),
@@ -145,6 +157,7 @@ impl ProgramError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::OtherRun { .. } => 2,
+            Self::Device(error) if error.is_usage() => 2,
             Self::Stopped { signal, .. } | Self::Paused { signal, .. } => 128 + signal,
             Self::Killed => 130,
             _ => 1,
@@ -166,10 +179,9 @@ impl ProgramError {
 
     /// What the first panic of the program says; later ones are only its echoes in other threads.
     pub fn from_first_panic() -> Self {
-        match FIRST_PANIC.get() {
-            Some(message) if message.contains(KILLED) => Self::Killed,
-            Some(message) => Self::Internal(message.clone()),
-            None => Self::Internal("a thread panicked".into()),
+        match forget_panics() {
+            message if message.contains(KILLED) => Self::Killed,
+            message => Self::Internal(message),
         }
     }
 }

@@ -4,13 +4,13 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use burn::data::dataloader::DataLoader;
-use burn::tensor::backend::Backend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use clap::Args;
 use rte::Split;
 use serde_json::json;
 
 use crate::ProgramError;
-use crate::backend::{self, Inference};
+use crate::backend::{self, Work};
 use crate::fine_tuning::score_batch;
 use crate::inference::{InferenceArgs, progress_bar};
 use crate::journal::Score;
@@ -37,12 +37,13 @@ pub struct EvaluateArgs {
     pub json: bool,
 }
 
-/// Evaluate and print, on the program's backend.
+/// Evaluate and print.
 ///
 /// # Errors
-/// An unusable model or unusable data, a split without labels.
+/// An unusable device or model, unusable data, a split without labels.
 pub fn evaluate(args: &EvaluateArgs) -> Result<(), ProgramError> {
-    let score = run::<Inference>(args, &backend::device())?;
+    let device = args.inference.choose_device()?;
+    let score = backend::run(device.name, args)??;
     let mut stdout = std::io::stdout();
     let printed = if args.json {
         let object = json!({
@@ -64,6 +65,14 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<(), ProgramError> {
     printed.map_err(ProgramError::stdout)
 }
 
+impl Work for &EvaluateArgs {
+    type Output = Result<Score, ProgramError>;
+
+    fn on<B: AutodiffBackend>(self, device: B::Device) -> Self::Output {
+        run::<B::InnerBackend>(self, &device)
+    }
+}
+
 fn run<B: Backend>(args: &EvaluateArgs, device: &B::Device) -> Result<Score, ProgramError> {
     let folder = args.inference.open()?;
     let mut examples = folder.labelled(&find_data(&args.data)?, args.split)?;
@@ -71,7 +80,7 @@ fn run<B: Backend>(args: &EvaluateArgs, device: &B::Device) -> Result<Score, Pro
     for example in &mut examples {
         example.label = example.label.map(|label| indices[label]);
     }
-    let model = folder.classifier::<B>(device)?;
+    let model = folder.classifier::<B>(args.inference.precision, device)?;
     let progress = progress_bar(examples.len(), "examples");
     let loader = Loader::<B>::in_order(
         examples,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use albert::{AlbertForSequenceClassification, AlbertInput, cross_entropy};
+use adamw_l2sp::{grad_norm, scale_grads};
+use albert::{AlbertForSequenceClassification, AlbertInput, Precision, cross_entropy};
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -22,16 +23,19 @@ pub struct FineTuning<B: Backend> {
     journal: Arc<Journal>,
     #[module(skip)]
     seed: u64,
+    #[module(skip)]
+    precision: Precision,
 }
 
 impl<B: Backend> FineTuning<B> {
-    /// `model`, whose steps go into `journal` and draw their dropout from `seed`.
+    /// `model`, whose steps go into `journal`, draw their dropout from `seed` and are computed in `precision`.
     pub fn new(
         model: AlbertForSequenceClassification<B>,
         journal: Arc<Journal>,
         seed: u64,
+        precision: Precision,
     ) -> Self {
-        Self { model, journal, seed }
+        Self { model, journal, seed, precision }
     }
 }
 
@@ -79,33 +83,66 @@ fn step_seed(seed: u64, step: usize) -> u64 {
     seed ^ (step as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-impl<B: AutodiffBackend> TrainStep for FineTuning<B> {
-    type Input = Vec<RteBatch<B>>;
-    type Output = StepOutput;
+/// What a loss in fp16 is multiplied with before its backward pass, so that small gradients do not vanish.
+///
+/// At this scale a gradient of a parameter may be as large as 16 and one of a hidden state as small as 1e-8. Each step
+/// begins with it, so that a step depends on nothing but the weights and the batch.
+const LOSS_SCALE: f64 = 4096.0;
 
-    /// The gradient of the mean loss over all examples of the step's batches: the same as of one
-    /// large batch, however it is cut.
-    fn step(&self, batches: Self::Input) -> TrainOutput<StepOutput> {
+impl<B: AutodiffBackend> FineTuning<B> {
+    /// The gradient of the mean loss over all examples of a step's batches: the same as of one large batch, however it is
+    /// cut. It is computed from the loss times `loss_scale`, and divided by it again.
+    fn gradients(&self, batches: Vec<RteBatch<B>>, loss_scale: f64) -> (GradientsParams, Score) {
         if let Some(batch) = batches.first() {
             // The dropout of a step depends on nothing but the seed and the step's number.
             let seed = step_seed(self.seed, self.journal.step());
             B::seed(&batch.input_ids.device(), seed);
         }
+        let model = self.model.in_precision(self.precision);
         let examples: usize = batches.iter().map(|batch| batch.idx.len()).sum();
         let mut score = Score { examples, ..Score::default() };
         let mut accumulator = GradientsAccumulator::new();
         for batch in batches {
             let share = batch.idx.len() as f64 / examples as f64;
             let Some((input, labels)) = labelled(batch) else { continue };
-            let logits = self.model.forward(&input);
+            let logits = model.forward(&input);
             score.correct += count_correct(logits.clone().inner(), labels.clone().inner());
             let loss = cross_entropy(logits, labels) * share;
             score.loss_sum += loss.clone().into_scalar().elem::<f64>() * examples as f64;
-            let grads = GradientsParams::from_grads(loss.backward(), self);
-            accumulator.accumulate(self, grads);
+            let loss = if loss_scale == 1.0 { loss } else { loss * loss_scale };
+            accumulator.accumulate(self, GradientsParams::from_grads(loss.backward(), self));
         }
-        let item = StepOutput(self.journal.begin_step(score));
-        TrainOutput { grads: accumulator.grads(), item }
+        let mut grads = accumulator.grads();
+        if loss_scale != 1.0 {
+            scale_grads(&mut grads, self, 1.0 / loss_scale);
+        }
+        (grads, score)
+    }
+
+    /// The same in fp16, with the largest scale of the loss at which no gradient is too large for it.
+    fn scaled_gradients(&self, batches: Vec<RteBatch<B>>) -> (GradientsParams, Score) {
+        let mut loss_scale = LOSS_SCALE;
+        loop {
+            let (grads, score) = self.gradients(batches.clone(), loss_scale);
+            let norm: f64 = grad_norm(&grads, self).into_scalar().elem();
+            if norm.is_finite() || loss_scale <= 1.0 {
+                return (grads, score);
+            }
+            loss_scale /= 2.0;
+        }
+    }
+}
+
+impl<B: AutodiffBackend> TrainStep for FineTuning<B> {
+    type Input = Vec<RteBatch<B>>;
+    type Output = StepOutput;
+
+    fn step(&self, batches: Self::Input) -> TrainOutput<StepOutput> {
+        let (grads, score) = match self.precision {
+            Precision::Float16 => self.scaled_gradients(batches),
+            _ => self.gradients(batches, 1.0),
+        };
+        TrainOutput { grads, item: StepOutput(self.journal.begin_step(score)) }
     }
 }
 
@@ -115,8 +152,9 @@ impl<B: Backend> InferenceStep for FineTuning<B> {
 
     fn step(&self, batches: Self::Input) -> StepOutput {
         let mut score = Score::default();
+        let model = self.model.in_precision(self.precision);
         for batch in batches {
-            score.add(score_batch(&self.model, batch));
+            score.add(score_batch(&model, batch));
         }
         self.journal.evaluated(score);
         StepOutput(Slot { score, record: Arc::default() })

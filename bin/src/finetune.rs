@@ -17,7 +17,7 @@ use rte::{EncodedExample, LABELS, RteBatcher, Split};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::ProgramError;
-use crate::backend::{self, Training};
+use crate::backend::{self, Work};
 use crate::checkpoint::{self, Checkpoint, Contents, Keeper};
 use crate::dashboard::{self, Lines, Reading};
 use crate::fine_tuning::FineTuning;
@@ -30,16 +30,16 @@ use crate::source::find_data;
 use crate::task::ModelFolder;
 use crate::training_state;
 
-/// Fine-tune as `recipe` says, on the program's backend.
+/// Fine-tune as `recipe` says.
 ///
 /// # Errors
-/// Unusable input, an output folder that cannot be used, a loss that is no number, a signal.
+/// An unusable device, unusable input, an output folder that cannot be used, a loss that is no number, a signal.
 pub fn finetune(recipe: &Recipe) -> Result<(), ProgramError> {
     Output::check(&recipe.output, recipe.overwrite)?;
-    run::<Training>(recipe, None, backend::device())
+    start(recipe.clone(), None)
 }
 
-/// Go on with the run in `folder`, on the program's backend. `flags` may change what changes no numbers.
+/// Go on with the run in `folder`. `flags` may change what changes no numbers, and the device.
 ///
 /// # Errors
 /// As [`finetune`]; a folder without a run, flags or contents that are not the run's, no checkpoint that can be read.
@@ -67,7 +67,39 @@ pub fn resume(folder: &Path, flags: &FinetuneArgs) -> Result<(), ProgramError> {
         Some(checkpoint) => eprintln!("going on after step {}", checkpoint.progress.step),
         None => eprintln!("no checkpoint yet: starting again at the first step"),
     }
-    run::<Training>(&recipe, Some((output, checkpoint)), backend::device())
+    if recipe.device != then.device {
+        eprintln!(
+            "on another device than before: from here on the numbers differ in their last digits"
+        );
+    }
+    start(recipe, Some((output, checkpoint)))
+}
+
+/// A run: a new one, or one that goes on in its folder from its last checkpoint, if it has one.
+struct Run {
+    recipe: Recipe,
+    earlier: Option<(Output, Option<Checkpoint>)>,
+}
+
+/// Choose the device, and run on it.
+fn start(
+    mut recipe: Recipe,
+    earlier: Option<(Output, Option<Checkpoint>)>,
+) -> Result<(), ProgramError> {
+    let device = backend::choose(recipe.device, recipe.precision)?;
+    if recipe.dashboard != DashboardName::Off {
+        eprintln!("device {device}, {}", recipe.precision.name());
+    }
+    recipe.device = Some(device.name);
+    backend::run(device.name, Run { recipe, earlier })?
+}
+
+impl Work for Run {
+    type Output = Result<(), ProgramError>;
+
+    fn on<B: AutodiffBackend>(self, device: B::Device) -> Self::Output {
+        run::<B>(&self.recipe, self.earlier, device)
+    }
 }
 
 fn refuse_differences(folder: &Path, differences: Vec<String>) -> Result<(), ProgramError> {
@@ -77,7 +109,6 @@ fn refuse_differences(folder: &Path, differences: Vec<String>) -> Result<(), Pro
     Err(ProgramError::OtherRun { folder: folder.to_path_buf(), differences })
 }
 
-/// A run: a new one, or one that goes on in its folder from its last checkpoint, if it has one.
 fn run<B: AutodiffBackend>(
     recipe: &Recipe,
     earlier: Option<(Output, Option<Checkpoint>)>,
@@ -127,7 +158,7 @@ fn run<B: AutodiffBackend>(
         .resume(checkpoint.as_ref().map(|checkpoint| &checkpoint.progress))
         .map_err(ProgramError::io("write", &output.metrics_path()))?;
     let journal = Arc::new(journal);
-    let mut model = FineTuning::new(model, journal.clone(), recipe.seed);
+    let mut model = FineTuning::new(model, journal.clone(), recipe.seed, recipe.precision);
     let keeper = Keeper::new(&output, recipe.checkpoint_every, recipe.to_table(), contents);
     let mut optimizer = optimizer(recipe, &model, &report, journal.clone(), keeper)?;
     if let Some(Checkpoint { tensors, .. }) = checkpoint {

@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use albert::AlbertForSequenceClassification;
+use albert::{AlbertForSequenceClassification, Precision};
 use burn::tensor::backend::Backend;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use rte::{Padding, RteBatcher};
 
 use crate::ProgramError;
+use crate::backend;
+use crate::device::{DeviceName, Found};
+use crate::recipe::named;
 use crate::task::ModelFolder;
 
 /// The flags that say what to use and how.
@@ -25,6 +28,17 @@ pub struct InferenceArgs {
     /// Truncate a pair to this many tokens [default: what the model was fine-tuned with]
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     pub max_length: Option<usize>,
+
+    /// Where to compute: cpu, cuda:1, vulkan, tch:cuda:0 …, as `devices` lists them [default: the best that is there]
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<DeviceName>,
+
+    /// The numbers that linear layers and attention are computed in
+    #[arg(
+        long, value_name = "NAME", default_value = "fp32",
+        value_parser = named::<Precision>(&["fp32", "bf16", "fp16"])
+    )]
+    pub precision: Precision,
 }
 
 impl InferenceArgs {
@@ -35,18 +49,30 @@ impl InferenceArgs {
     pub fn open(&self) -> Result<ModelFolder, ProgramError> {
         ModelFolder::open_fine_tuned(&self.model, self.max_length)
     }
+
+    /// The device to compute on, said on standard error.
+    ///
+    /// # Errors
+    /// As [`backend::choose`].
+    pub fn choose_device(&self) -> Result<Found, ProgramError> {
+        let device = backend::choose(self.device, self.precision)?;
+        eprintln!("device {device}");
+        Ok(device)
+    }
 }
 
 impl ModelFolder {
-    /// The classifier in the folder, which must be whole: a head drawn at random predicts nothing.
+    /// The classifier in the folder, for computing in `precision`. It must be whole: a head drawn at random predicts
+    /// nothing.
     ///
     /// # Errors
     /// Weights that cannot be read, or without the classifier.
     pub fn classifier<B: Backend>(
         &self,
+        precision: Precision,
         device: &B::Device,
     ) -> Result<AlbertForSequenceClassification<B>, ProgramError> {
-        let (model, report) = self.source.load(&self.config, 0, device)?;
+        let (model, report) = self.source.load::<B>(&self.config, 0, device)?;
         if !report.new.is_empty() {
             return Err(ProgramError::Mismatch(format!(
                 "{}: the weights lack {}; this model is not fine-tuned yet: use finetune first",
@@ -54,7 +80,7 @@ impl ModelFolder {
                 report.new.join(", ")
             )));
         }
-        Ok(model)
+        Ok(model.in_precision(precision))
     }
 
     /// Batches as long as their longest pair.

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`cli`] | the command line |
 //! | [`recipe`] | the hyper-parameters: defaults, then `--config FILE`, then flags |
-//! | [`backend`] | the Burn backend that the program was built for |
+//! | [`backend`] | the Burn backends that the program was built with, and the way to them |
+//! | [`device`], [`devices`] | devices by name; listing them |
 //! | [`source`] | the embedded model and task, or paths |
 //! | [`fetch`] | only downloading |
 //! | [`hub`] | models and data by name, from the hub or the cache |
@@ -25,6 +26,8 @@ pub mod backend;
 pub mod checkpoint;
 pub mod cli;
 pub mod dashboard;
+pub mod device;
+pub mod devices;
 mod error;
 pub mod evaluate;
 pub mod fetch;

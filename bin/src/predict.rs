@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use burn::data::dataloader::batcher::Batcher;
 use burn::tensor::activation::softmax;
-use burn::tensor::backend::Backend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use clap::{Args, ValueEnum};
 use rte::{RteBatch, RteDataset, RteExample, read_examples};
 use serde_json::json;
 
 use crate::ProgramError;
-use crate::backend::{self, Inference};
+use crate::backend::{self, Work};
 use crate::fine_tuning::input;
 use crate::inference::{InferenceArgs, progress_bar};
 use crate::output::write_beside;
@@ -69,17 +69,19 @@ struct Prediction {
     probabilities: Vec<f64>,
 }
 
-/// Predict and print or write, on the program's backend.
+/// Predict and print or write.
 ///
 /// # Errors
-/// An unusable model or input, an output that cannot be written.
+/// An unusable device, model or input, an output that cannot be written.
 pub fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
+    let device = args.inference.choose_device()?;
     let folder = args.inference.open()?;
     let examples = read(args)?;
     if examples.is_empty() {
         return Err(ProgramError::Mismatch("standard input: there is no pair in it".into()));
     }
-    let predictions = run::<Inference>(args, &folder, &examples, &backend::device())?;
+    let work = Predict { args, folder: &folder, examples: &examples };
+    let predictions = backend::run(device.name, work)??;
     let text = format(args.format, &folder, &predictions);
     if args.output == Path::new("-") {
         io::stdout().write_all(text.as_bytes()).map_err(ProgramError::stdout)
@@ -109,6 +111,20 @@ fn read(args: &PredictArgs) -> Result<Vec<RteExample>, ProgramError> {
     })
 }
 
+struct Predict<'a> {
+    args: &'a PredictArgs,
+    folder: &'a ModelFolder,
+    examples: &'a [RteExample],
+}
+
+impl Work for Predict<'_> {
+    type Output = Result<Vec<Prediction>, ProgramError>;
+
+    fn on<B: AutodiffBackend>(self, device: B::Device) -> Self::Output {
+        run::<B::InnerBackend>(self.args, self.folder, self.examples, &device)
+    }
+}
+
 fn run<B: Backend>(
     args: &PredictArgs,
     folder: &ModelFolder,
@@ -116,7 +132,7 @@ fn run<B: Backend>(
     device: &B::Device,
 ) -> Result<Vec<Prediction>, ProgramError> {
     let encoded = folder.encode(examples)?;
-    let model = folder.classifier::<B>(device)?;
+    let model = folder.classifier::<B>(args.inference.precision, device)?;
     let batcher = folder.batcher();
     let progress = progress_bar(encoded.len(), "examples");
     let mut predictions = Vec::with_capacity(encoded.len());

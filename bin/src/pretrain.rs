@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, ScopedJoinHandle};
 
 use adamw_l2sp::{AdamWL2SPConfig, Groups, ScheduleConfig, clip_grad_norm};
-use albert::{AlbertConfig, AlbertForPreTraining, HiddenAct, cross_entropy};
+use albert::{AlbertConfig, AlbertForPreTraining, HiddenAct, Precision, cross_entropy};
 use burn::module::{AutodiffModule, Module};
 use burn::nn::Linear;
 use burn::optim::lr_scheduler::LrScheduler;
@@ -22,7 +22,8 @@ use rte::{Padding, PairTokenizer, RteBatcher, RteExample};
 use serde::Serialize;
 
 use crate::ProgramError;
-use crate::backend::{self, Training};
+use crate::backend::{self, Work};
+use crate::device::DeviceName;
 use crate::fine_tuning::{count_correct, labelled};
 use crate::finetune::watch_signals;
 use crate::inference::{at_least_one, progress_bar};
@@ -57,6 +58,10 @@ pub struct PretrainArgs {
     /// Seeds the text, the weights and what is masked
     #[arg(long, value_name = "NUMBER", default_value_t = 10013)]
     pub seed: u64,
+
+    /// Where to compute, as `devices` lists them [default: the best that is there]
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<DeviceName>,
 }
 
 /// A step is cut into this many parts that are computed at the same time, whatever the number of cores, so that their
@@ -154,12 +159,22 @@ fn sinusoids<B: Backend>(config: &AlbertConfig, device: &B::Device) -> Tensor<B,
     Tensor::from_data(TensorData::new(values, [positions, size]), device)
 }
 
-/// Pretrain on the program's backend.
+/// Pretrain.
 ///
 /// # Errors
-/// A folder that cannot be written to, settings that make no sense, a loss that is no number, a signal.
+/// An unusable device, a folder that cannot be written to, settings that make no sense, a loss that is no number, a signal.
 pub fn pretrain(args: &PretrainArgs) -> Result<(), ProgramError> {
-    run::<Training>(args, &backend::device())
+    let device = backend::choose(args.device, Precision::Float32)?;
+    eprintln!("device {device}");
+    backend::run(device.name, args)?
+}
+
+impl Work for &PretrainArgs {
+    type Output = Result<(), ProgramError>;
+
+    fn on<B: AutodiffBackend>(self, device: B::Device) -> Self::Output {
+        run::<B>(self, &device)
+    }
 }
 
 fn run<B: AutodiffBackend>(args: &PretrainArgs, device: &B::Device) -> Result<(), ProgramError> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use adamw_l2sp::{AdamWL2SPConfig, ScheduleConfig, ScheduleKind};
+use albert::Precision;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use rte::Padding;
@@ -12,6 +13,7 @@ use serde::de::value::{Error as NameError, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
 use crate::ProgramError;
+use crate::device::DeviceName;
 use crate::source::{EMBEDDED, is_embedded};
 
 /// The settings of `finetune` as flags, or as the keys of a `--config` file; unset ones have the
@@ -131,6 +133,15 @@ pub struct FinetuneArgs {
     #[arg(long, value_name = "COUNT")]
     pub max_examples: Option<usize>,
 
+    /// Where to compute: cpu, cuda:1, vulkan, tch:cuda:0 …, as `devices` lists them [default: the best that is there]
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<DeviceName>,
+
+    /// The numbers that linear layers and attention are computed in; weights, optimizer, layer norms and loss are fp32 in
+    /// any case [default: fp32]
+    #[arg(long, value_name = "NAME", value_parser = named::<Precision>(&["fp32", "bf16", "fp16"]))]
+    pub precision: Option<Precision>,
+
     /// Save a checkpoint each so many optimizer steps, besides the one at the end of each epoch
     /// [default: every five minutes]
     #[arg(long, value_name = "STEPS")]
@@ -221,6 +232,10 @@ pub struct Recipe {
     pub max_steps: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_examples: Option<usize>,
+    // The one that was chosen, in a run's own config.toml.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceName>,
+    pub precision: Precision,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<usize>,
     pub dashboard: DashboardName,
@@ -256,6 +271,8 @@ impl Default for Recipe {
             data_seed: 20003,
             max_steps: None,
             max_examples: None,
+            device: None,
+            precision: Precision::default(),
             checkpoint_every: None,
             dashboard: DashboardName::Auto,
         }
@@ -396,8 +413,9 @@ impl Recipe {
     }
 }
 
-/// The settings that change none of a run's numbers.
-const FREE: [&str; 3] = ["output", "checkpoint-every", "dashboard"];
+/// The settings that change none of a run's numbers, and the device, which changes them in the last digits: a run may go on
+/// where another device is.
+const FREE: [&str; 4] = ["output", "device", "checkpoint-every", "dashboard"];
 
 /// The settings in which a run would not be the one it was, as `epochs: 3 then, 5 now`.
 pub fn differences(then: &toml::Table, now: &toml::Table) -> Vec<String> {
@@ -419,7 +437,7 @@ fn as_table(args: &FinetuneArgs) -> Result<toml::Table, ProgramError> {
 }
 
 /// A parser of the names that `T` has in a `--config` file.
-fn named<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+pub(crate) fn named<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
 where
     T: DeserializeOwned + Clone + Send + Sync + 'static,
 {
