@@ -22,7 +22,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_program");
 #[test]
 fn the_help_is_as_reviewed() {
     let world = World::empty(PROGRAM);
-    for command in ["", "finetune", "evaluate", "predict", "fetch", "pretrain"] {
+    for command in ["", "finetune", "evaluate", "predict", "fetch", "devices", "pretrain"] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let name = if command.is_empty() { "help" } else { command };
         insta::assert_snapshot!(name, world.run(&args).succeeds().stdout);

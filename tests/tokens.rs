@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use burn::data::dataloader::batcher::Batcher;
 use rte::{Padding, PairTokenizer, RteBatch, RteBatcher, RteDataset};
-use tests::{Array, Arrays, Backend, cases, ok};
+use tests::{Array, Arrays, OneBackend, cases, ok};
 
 #[test]
 fn pairs_are_tokenised_as_in_python() {
@@ -42,7 +42,7 @@ fn compare(folder: &Path, file: &Path) {
         max_length,
         pad_token_id: tokenizer.pad_token_id(),
     };
-    let batch: RteBatch<Backend> = batcher.batch(encoded, &Default::default());
+    let batch: RteBatch<OneBackend> = batcher.batch(encoded, &Default::default());
 
     let expected = Arrays::read(file);
     for (name, actual) in [

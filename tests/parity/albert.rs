@@ -3,21 +3,17 @@
 //! An `albert` case is a model folder with `inputs.safetensors` and `expected.safetensors`
 //! (`logits`, `loss`, `grad/NAME`); a `pretraining` case expects `prediction_logits` and
 //! `sop_logits` instead of `logits`.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "tests fail by panicking"
-)]
 
 use std::path::Path;
 
 use albert::{
     AlbertConfig, AlbertForPreTraining, AlbertForSequenceClassification, AlbertInput, cross_entropy,
 };
+use bin::backend::Work;
 use burn::optim::GradientsParams;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor, activation};
-use tests::{Array, Arrays, Report, TrainingBackend as B, cases, ok, own_cases, with_gradients};
+use tests::{Array, Arrays, Report, cases, ok, on_every_device, own_cases, with_gradients};
 
 /// Of logits and loss, absolute.
 const OUTPUT: f64 = 1e-5;
@@ -26,11 +22,11 @@ const GRADIENT: f64 = 1e-4;
 /// Of the keys' bias, whose gradient is zero in exact arithmetic; absolute.
 const KEY_BIAS: f64 = 1e-5;
 
-fn input(arrays: &Arrays) -> AlbertInput<B> {
+fn input<B: Backend>(arrays: &Arrays, device: &B::Device) -> AlbertInput<B> {
     AlbertInput {
-        input_ids: arrays.get("input_ids").int_tensor(),
-        attention_mask: arrays.get("attention_mask").int_tensor(),
-        token_type_ids: arrays.get("token_type_ids").int_tensor(),
+        input_ids: arrays.get("input_ids").int_tensor(device),
+        attention_mask: arrays.get("attention_mask").int_tensor(device),
+        token_type_ids: arrays.get("token_type_ids").int_tensor(device),
     }
 }
 
@@ -49,25 +45,34 @@ fn check_gradients(report: &mut Report, folder: &Path, expected: &Arrays, saved:
 
 #[test]
 fn classification_is_that_of_transformers() {
+    #[derive(Clone, Copy)]
+    struct Suite;
+    impl Work for Suite {
+        type Output = ();
+
+        fn on<B: AutodiffBackend>(self, device: B::Device) {
+            classification::<B>(&device);
+        }
+    }
+    on_every_device(Suite);
+}
+
+fn classification<B: AutodiffBackend>(device: &B::Device) {
     let mut report = Report::default();
     for folder in cases("albert") {
         let config = ok(AlbertConfig::from_folder(&folder), &folder);
-        let loaded = AlbertForSequenceClassification::<B>::from_pretrained(
-            &folder,
-            &config,
-            0,
-            &Default::default(),
-        );
+        let loaded =
+            AlbertForSequenceClassification::<B>::from_pretrained(&folder, &config, 0, device);
         let (model, load) = ok(loaded, &folder);
         assert!(load.new.is_empty() && load.unused.is_empty(), "{}: {load:?}", folder.display());
         let inputs = Arrays::read(&folder.join("inputs.safetensors"));
         let expected = Arrays::read(&folder.join("expected.safetensors"));
 
-        let logits = model.forward(&input(&inputs));
+        let logits = model.forward(&input(&inputs, device));
         let error = expected.get("logits").absolute_error(&Array::from(logits.clone()));
         report.check(&folder, "logits", "all", error, OUTPUT);
 
-        let loss = cross_entropy(logits, inputs.get("labels").int_tensor());
+        let loss = cross_entropy(logits, inputs.get("labels").int_tensor(device));
         let value: f64 = loss.clone().into_scalar().elem();
         let error = (value - expected.get("loss").values[0]).abs();
         report.check(&folder, "loss", "the batch", error, OUTPUT);
@@ -82,19 +87,31 @@ fn classification_is_that_of_transformers() {
 
 #[test]
 fn pretraining_is_that_of_transformers() {
+    #[derive(Clone, Copy)]
+    struct Suite;
+    impl Work for Suite {
+        type Output = ();
+
+        fn on<B: AutodiffBackend>(self, device: B::Device) {
+            pretraining::<B>(&device);
+        }
+    }
+    on_every_device(Suite);
+}
+
+fn pretraining<B: AutodiffBackend>(device: &B::Device) {
     let mut report = Report::default();
     let root = own_cases().join("pretraining");
     for entry in ok(std::fs::read_dir(&root), &root) {
         let folder = ok(entry, &root).path();
         let config = ok(AlbertConfig::from_folder(&folder), &folder);
-        let loaded =
-            AlbertForPreTraining::<B>::from_pretrained(&folder, &config, 0, &Default::default());
+        let loaded = AlbertForPreTraining::<B>::from_pretrained(&folder, &config, 0, device);
         let (model, load) = ok(loaded, &folder);
         assert!(load.new.is_empty() && load.unused.is_empty(), "{}: {load:?}", folder.display());
         let inputs = Arrays::read(&folder.join("inputs.safetensors"));
         let expected = Arrays::read(&folder.join("expected.safetensors"));
 
-        let output = model.forward(&input(&inputs));
+        let output = model.forward(&input(&inputs, device));
         for (name, actual) in [
             ("prediction_logits", Array::from(output.prediction_logits.clone())),
             ("sop_logits", Array::from(output.sop_logits.clone())),
@@ -104,7 +121,7 @@ fn pretraining_is_that_of_transformers() {
         }
 
         let masked = masked_cross_entropy(output.prediction_logits, inputs.get("labels"));
-        let order = inputs.get("sentence_order_label").int_tensor();
+        let order = inputs.get("sentence_order_label").int_tensor(device);
         let loss = masked + cross_entropy(output.sop_logits, order);
         let value: f64 = loss.clone().into_scalar().elem();
         let error = (value - expected.get("loss").values[0]).abs();
@@ -119,7 +136,7 @@ fn pretraining_is_that_of_transformers() {
 }
 
 /// The mean over the labelled tokens; −100 labels none.
-fn masked_cross_entropy(logits: Tensor<B, 3>, labels: &Array) -> Tensor<B, 1> {
+fn masked_cross_entropy<B: Backend>(logits: Tensor<B, 3>, labels: &Array) -> Tensor<B, 1> {
     let vocabulary = logits.dims()[2];
     let logits: Tensor<B, 2> = logits.flatten(0, 1);
     let rows: Vec<i64> =
@@ -127,7 +144,7 @@ fn masked_cross_entropy(logits: Tensor<B, 3>, labels: &Array) -> Tensor<B, 1> {
     let targets: Vec<i64> =
         labels.values.iter().filter(|label| **label >= 0.0).map(|label| *label as i64).collect();
     assert!(targets.iter().all(|&target| (target as usize) < vocabulary));
-    let device = Default::default();
+    let device = logits.device();
     let chosen = logits.select(0, Tensor::from_ints(rows.as_slice(), &device));
     let targets = Tensor::<B, 1, burn::tensor::Int>::from_ints(targets.as_slice(), &device);
     activation::log_softmax(chosen, 1).gather(1, targets.unsqueeze_dim(1)).mean().neg()

@@ -2,20 +2,16 @@
 //!
 //! A case holds `case.json` and `tensors.safetensors` with `init/NAME`, `grad/STEP/NAME` and
 //! `param/STEP/NAME`; a parameter without a gradient at a step is left alone.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "tests fail by panicking"
-)]
 
 use std::path::Path;
 
 use adamw_l2sp::{AdamWL2SP, AdamWL2SPConfig};
+use bin::backend::Work;
 use burn::optim::SimpleOptimizer;
 use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use serde::Deserialize;
-use tests::{Array, Arrays, Backend, Report, cases, read_json};
+use tests::{Array, Arrays, Report, cases, on_every_device, read_json};
 
 /// The original itself is within 2e-6 of the exact rule.
 const TOLERANCE: f64 = 5e-6;
@@ -37,13 +33,26 @@ struct Case {
 
 #[test]
 fn every_parameter_after_every_step_is_the_originals() {
+    #[derive(Clone, Copy)]
+    struct Suite;
+    impl Work for Suite {
+        type Output = ();
+
+        fn on<B: AutodiffBackend>(self, device: B::Device) {
+            follow_every_case::<B::InnerBackend>(&device);
+        }
+    }
+    on_every_device(Suite);
+}
+
+fn follow_every_case<B: Backend>(device: &B::Device) {
     let mut report = Report::default();
     for folder in cases("optim") {
         let case: Case = read_json(&folder.join("case.json"));
         let arrays = Arrays::read(&folder.join("tensors.safetensors"));
         assert_eq!(case.lr.len(), case.steps, "{}", folder.display());
         for (name, initial) in arrays.below("init/") {
-            let run = Run { folder: &folder, case: &case, arrays: &arrays, name };
+            let run = Run::<B> { folder: &folder, case: &case, arrays: &arrays, name, device };
             match initial.shape.len() {
                 1 => run.follow::<1>(initial, &mut report),
                 2 => run.follow::<2>(initial, &mut report),
@@ -56,14 +65,15 @@ fn every_parameter_after_every_step_is_the_originals() {
     report.finish();
 }
 
-struct Run<'a> {
+struct Run<'a, B: Backend> {
+    device: &'a B::Device,
     folder: &'a Path,
     case: &'a Case,
     arrays: &'a Arrays,
     name: &'a str,
 }
 
-impl Run<'_> {
+impl<B: Backend> Run<'_, B> {
     fn rule(&self) -> AdamWL2SP {
         let Case { beta1, beta2, eps, decay_source, decay_novel, amsgrad, maximize, .. } =
             self.case;
@@ -84,11 +94,11 @@ impl Run<'_> {
 
     fn follow<const D: usize>(&self, initial: &Array, report: &mut Report) {
         let rule = self.rule();
-        let mut theta: Tensor<Backend, D> = initial.tensor();
+        let mut theta: Tensor<B, D> = initial.tensor(self.device);
         let mut state = None;
         for (step, &lr) in (1..).zip(&self.case.lr) {
             if let Some(grad) = self.arrays.find(&format!("grad/{step}/{}", self.name)) {
-                (theta, state) = rule.step(lr, theta, grad.tensor(), state);
+                (theta, state) = rule.step(lr, theta, grad.tensor(self.device), state);
             }
             let expected = self.arrays.get(&format!("param/{step}/{}", self.name));
             let error = expected.relative_error(&theta.clone().into());

@@ -3,27 +3,39 @@
 //!
 //! A case is a model folder with `batches.safetensors` (`input_ids/STEP` and the rest),
 //! `case.json` and `expected.safetensors` (`param/NAME`).
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "tests fail by panicking"
-)]
 
-use adamw_l2sp::{AdamWL2SPConfig, Groups, ScheduleConfig, ScheduleKind, clip_grad_norm};
-use albert::{AlbertConfig, AlbertForSequenceClassification, AlbertInput, cross_entropy};
+use adamw_l2sp::{
+    AdamWL2SPConfig, Groups, ScheduleConfig, ScheduleKind, clip_grad_norm, scale_grads,
+};
+use albert::{
+    AlbertConfig, AlbertForSequenceClassification, AlbertInput, Precision, cross_entropy,
+};
+use bin::backend::Work;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::ElementConversion;
+use burn::tensor::backend::AutodiffBackend;
 use serde::Deserialize;
-use tests::{Arrays, Report, TrainingBackend as B, cases, ok, read_json};
+use tests::{Arrays, Report, cases, ok, on_every_device, read_json};
 
-/// Of a loss, relative.
-const LOSS: f64 = 1e-5;
-/// Of a gradient norm, relative.
-const GRAD_NORM: f64 = 1e-4;
-/// Of a final parameter, norm-wise relative.
-const PARAMETER: f64 = 1e-4;
+/// How far a training may be from PyTorch's in float32, all relative.
+#[derive(Clone, Copy)]
+struct Tolerances {
+    /// Of each step's loss.
+    loss: f64,
+    /// Of each step's gradient norm.
+    grad_norm: f64,
+    /// Of the final parameters, norm-wise.
+    parameter: f64,
+}
+
+const FLOAT32: Tolerances = Tolerances { loss: 1e-5, grad_norm: 1e-4, parameter: 1e-4 };
+/// Three digits are all that bf16 has.
+const BFLOAT16: Tolerances = Tolerances { loss: 2e-2, grad_norm: 1e-1, parameter: 2e-2 };
+const FLOAT16: Tolerances = Tolerances { loss: 2e-3, grad_norm: 1e-2, parameter: 2e-3 };
+
+/// Of the loss in fp16 before the backward pass.
+const LOSS_SCALE: f64 = 1024.0;
 
 #[derive(Deserialize)]
 struct Case {
@@ -53,74 +65,110 @@ enum OptimizerName {
     AdamwTorch,
 }
 
-#[test]
-fn trainings_follow_pytorch() {
-    let mut report = Report::default();
-    for folder in cases("trajectory") {
-        let case: Case = read_json(&folder.join("case.json"));
-        let recorded = [case.lr.len(), case.loss.len(), case.grad_norm.len()];
-        assert_eq!(recorded, [case.steps; 3], "{}", folder.display());
+#[derive(Clone, Copy)]
+struct Suite {
+    precision: Precision,
+    tolerances: Tolerances,
+}
 
-        let config = ok(AlbertConfig::from_folder(&folder), &folder);
-        let device = Default::default();
-        let loaded =
-            AlbertForSequenceClassification::<B>::from_pretrained(&folder, &config, 0, &device);
-        let (mut model, _) = ok(loaded, &folder);
-        let groups = match case.optimizer {
-            OptimizerName::AdamWL2SP => Groups::new().source("albert"),
-            OptimizerName::AdamwTorch => Groups::new(),
-        };
-        let optimizer = AdamWL2SPConfig::new()
-            .with_beta_1(case.beta1)
-            .with_beta_2(case.beta2)
-            .with_epsilon(case.eps)
-            .with_amsgrad(case.amsgrad)
-            .with_source_decay(case.decay_source)
-            .with_novel_decay(case.decay_novel)
-            .init(&model, groups.biases_and_norms_undecayed());
-        let mut optimizer = ok(optimizer, &folder);
-        let warmup = ScheduleConfig::warmup_steps_for(case.warmup_ratio, case.steps);
-        let schedule =
-            ScheduleConfig::new(case.peak_lr, warmup, case.steps).with_kind(case.schedule).init();
-        let mut schedule = ok(schedule, &folder);
+impl Work for Suite {
+    type Output = ();
 
-        let batches = Arrays::read(&folder.join("batches.safetensors"));
-        for index in 0..case.steps {
-            let what = format!("step {}", index + 1);
-            let batch = |name: &str| batches.get(&format!("{name}/{}", index + 1));
-            let input = AlbertInput {
-                input_ids: batch("input_ids").int_tensor(),
-                attention_mask: batch("attention_mask").int_tensor(),
-                token_type_ids: batch("token_type_ids").int_tensor(),
-            };
-            let loss = cross_entropy(model.forward(&input), batch("labels").int_tensor());
-            let value: f64 = loss.clone().into_scalar().elem();
-            let error = (value / case.loss[index] - 1.0).abs();
-            report.check(&folder, "loss", &what, error, LOSS);
-
-            let mut grads = GradientsParams::from_grads(loss.backward(), &model);
-            let norm = clip_grad_norm(&mut grads, &model, case.max_grad_norm);
-            let norm: f64 = norm.into_scalar().elem();
-            let error = (norm / case.grad_norm[index] - 1.0).abs();
-            report.check(&folder, "gradient norm", &what, error, GRAD_NORM);
-
-            let lr = schedule.step();
-            let error = (lr - case.lr[index]).abs() / case.peak_lr;
-            report.check(&folder, "learning rate", &what, error, 1e-12);
-            model = optimizer.step(lr, model, grads);
-        }
-
-        let saved = tempfile::tempdir().expect("a folder");
-        ok(model.save_pretrained(&config, saved.path()), &folder);
-        let actual = Arrays::read(&saved.path().join("model.safetensors"));
-        let expected = Arrays::read(&folder.join("expected.safetensors"));
-        for (name, parameter) in expected.below("param/") {
-            // Adam turns the rounding noise of its gradient, zero in exact arithmetic, into steps.
-            if !name.ends_with("attention.key.bias") {
-                let error = parameter.relative_error(actual.get(name));
-                report.check(&folder, "final parameter", name, error, PARAMETER);
-            }
+    fn on<B: AutodiffBackend>(self, device: B::Device) {
+        if B::supports_dtype(&device, self.precision.dtype()) {
+            self.follow::<B>(&device);
+        } else {
+            eprintln!("no {} there", self.precision.name());
         }
     }
-    report.finish();
+}
+
+#[test]
+fn trainings_follow_pytorch() {
+    on_every_device(Suite { precision: Precision::Float32, tolerances: FLOAT32 });
+}
+
+#[test]
+fn trainings_in_lower_precision_follow_from_afar() {
+    on_every_device(Suite { precision: Precision::BFloat16, tolerances: BFLOAT16 });
+    on_every_device(Suite { precision: Precision::Float16, tolerances: FLOAT16 });
+}
+
+impl Suite {
+    fn follow<B: AutodiffBackend>(self, device: &B::Device) {
+        let Self { precision, tolerances } = self;
+        let mut report = Report::default();
+        for folder in cases("trajectory") {
+            let case: Case = read_json(&folder.join("case.json"));
+            let recorded = [case.lr.len(), case.loss.len(), case.grad_norm.len()];
+            assert_eq!(recorded, [case.steps; 3], "{}", folder.display());
+
+            let config = ok(AlbertConfig::from_folder(&folder), &folder);
+            let loaded =
+                AlbertForSequenceClassification::<B>::from_pretrained(&folder, &config, 0, device);
+            let (mut model, _) = ok(loaded, &folder);
+            let groups = match case.optimizer {
+                OptimizerName::AdamWL2SP => Groups::new().source("albert"),
+                OptimizerName::AdamwTorch => Groups::new(),
+            };
+            let optimizer = AdamWL2SPConfig::new()
+                .with_beta_1(case.beta1)
+                .with_beta_2(case.beta2)
+                .with_epsilon(case.eps)
+                .with_amsgrad(case.amsgrad)
+                .with_source_decay(case.decay_source)
+                .with_novel_decay(case.decay_novel)
+                .init(&model, groups.biases_and_norms_undecayed());
+            let mut optimizer = ok(optimizer, &folder);
+            let warmup = ScheduleConfig::warmup_steps_for(case.warmup_ratio, case.steps);
+            let schedule = ScheduleConfig::new(case.peak_lr, warmup, case.steps)
+                .with_kind(case.schedule)
+                .init();
+            let mut schedule = ok(schedule, &folder);
+
+            let batches = Arrays::read(&folder.join("batches.safetensors"));
+            for index in 0..case.steps {
+                let what = format!("step {}", index + 1);
+                let batch = |name: &str| batches.get(&format!("{name}/{}", index + 1));
+                let input = AlbertInput {
+                    input_ids: batch("input_ids").int_tensor(device),
+                    attention_mask: batch("attention_mask").int_tensor(device),
+                    token_type_ids: batch("token_type_ids").int_tensor(device),
+                };
+                let loss = cross_entropy(
+                    model.in_precision(precision).forward(&input),
+                    batch("labels").int_tensor(device),
+                );
+                let value: f64 = loss.clone().into_scalar().elem();
+                let error = (value / case.loss[index] - 1.0).abs();
+                report.check(&folder, "loss", &what, error, tolerances.loss);
+
+                let scale = if precision == Precision::Float16 { LOSS_SCALE } else { 1.0 };
+                let mut grads = GradientsParams::from_grads((loss * scale).backward(), &model);
+                scale_grads(&mut grads, &model, 1.0 / scale);
+                let norm = clip_grad_norm(&mut grads, &model, case.max_grad_norm);
+                let norm: f64 = norm.into_scalar().elem();
+                let error = (norm / case.grad_norm[index] - 1.0).abs();
+                report.check(&folder, "gradient norm", &what, error, tolerances.grad_norm);
+
+                let lr = schedule.step();
+                let error = (lr - case.lr[index]).abs() / case.peak_lr;
+                report.check(&folder, "learning rate", &what, error, 1e-12);
+                model = optimizer.step(lr, model, grads);
+            }
+
+            let saved = tempfile::tempdir().expect("a folder");
+            ok(model.save_pretrained(&config, saved.path()), &folder);
+            let actual = Arrays::read(&saved.path().join("model.safetensors"));
+            let expected = Arrays::read(&folder.join("expected.safetensors"));
+            for (name, parameter) in expected.below("param/") {
+                // Adam turns the rounding noise of its gradient, zero in exact arithmetic, into steps.
+                if !name.ends_with("attention.key.bias") {
+                    let error = parameter.relative_error(actual.get(name));
+                    report.check(&folder, "final parameter", name, error, tolerances.parameter);
+                }
+            }
+        }
+        report.finish();
+    }
 }

@@ -17,18 +17,46 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use burn::backend::{Autodiff, Flex};
-use burn::module::{Module, ModuleMapper, Param};
+use albert::Precision;
+use bin::backend::{self, Work};
+use bin::device::{DeviceName, Found};
+use burn::backend::Flex;
+use burn::module::{AutodiffModule, ModuleMapper, Param};
 use burn::optim::GradientsParams;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
 
-/// The backend under test.
-pub type Backend = Flex;
+/// The backend of what is tested on one only.
+pub type OneBackend = Flex;
 
-/// The backend under test, with gradients.
-pub type TrainingBackend = Autodiff<Backend>;
+/// The devices under test: those that the environment variable `PARITY_DEVICES` names, as `cpu,tch,vulkan`, each of which
+/// must be usable; without it, all that are usable of what was built in, those where the CPU plays a GPU aside.
+pub fn devices() -> Vec<Found> {
+    if let Ok(names) = std::env::var("PARITY_DEVICES") {
+        let device = |name: &str| {
+            let name: DeviceName = name.parse().unwrap_or_else(|error| panic!("{error}"));
+            backend::choose(Some(name), Precision::Float32)
+                .unwrap_or_else(|error| panic!("{error}"))
+        };
+        return names.split(',').map(device).collect();
+    }
+    let found = backend::devices().flat_map(|(_, devices)| devices.unwrap_or_default());
+    let usable: Vec<_> = found
+        .filter(|it| !it.is_software && backend::try_out(it.name, Precision::Float32).is_ok())
+        .collect();
+    assert!(!usable.is_empty(), "no device can be used");
+    usable
+}
+
+/// Do `work` on each of the [devices].
+pub fn on_every_device(work: impl Work<Output = ()> + Copy) {
+    for device in devices() {
+        eprintln!("on {device}");
+        backend::run(device.name, work).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
 
 /// The case folders beside this crate.
 pub fn own_cases() -> PathBuf {
@@ -132,17 +160,15 @@ fn numbers<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<
 
 impl Array {
     /// As a tensor of rank `D`.
-    pub fn tensor<B: burn::tensor::backend::Backend, const D: usize>(&self) -> Tensor<B, D> {
+    pub fn tensor<B: Backend, const D: usize>(&self, device: &B::Device) -> Tensor<B, D> {
         let values: Vec<f32> = self.values.iter().map(|&value| value as f32).collect();
-        Tensor::from_data(TensorData::new(values, self.shape.clone()), &Default::default())
+        Tensor::from_data(TensorData::new(values, self.shape.clone()), device)
     }
 
     /// As a tensor of integers of rank `D`.
-    pub fn int_tensor<B: burn::tensor::backend::Backend, const D: usize>(
-        &self,
-    ) -> Tensor<B, D, Int> {
+    pub fn int_tensor<B: Backend, const D: usize>(&self, device: &B::Device) -> Tensor<B, D, Int> {
         let values: Vec<i64> = self.values.iter().map(|&value| value as i64).collect();
-        Tensor::from_data(TensorData::new(values, self.shape.clone()), &Default::default())
+        Tensor::from_data(TensorData::new(values, self.shape.clone()), device)
     }
 
     /// ‖a − b‖ / ‖b‖ for this array b.
@@ -164,7 +190,7 @@ impl Array {
     }
 }
 
-impl<B: burn::tensor::backend::Backend, const D: usize> From<Tensor<B, D>> for Array {
+impl<B: Backend, const D: usize> From<Tensor<B, D>> for Array {
     fn from(tensor: Tensor<B, D>) -> Self {
         Self { shape: tensor.dims().to_vec(), values: tensor.into_data().iter().collect() }
     }
@@ -209,15 +235,15 @@ impl Report {
 
 /// `module` with every parameter replaced by its gradient, so that gradients can be saved under
 /// the names and in the layout of the parameters. Parameters without one become zero.
-pub fn with_gradients<M: Module<TrainingBackend>>(module: M, grads: GradientsParams) -> M {
+pub fn with_gradients<B: AutodiffBackend, M: AutodiffModule<B>>(
+    module: M,
+    grads: GradientsParams,
+) -> M {
     struct Replace(GradientsParams);
-    impl ModuleMapper<TrainingBackend> for Replace {
-        fn map_float<const D: usize>(
-            &mut self,
-            param: Param<Tensor<TrainingBackend, D>>,
-        ) -> Param<Tensor<TrainingBackend, D>> {
+    impl<B: AutodiffBackend> ModuleMapper<B> for Replace {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
             let (id, tensor, mapper) = param.consume();
-            let gradient = match self.0.remove::<Backend, D>(id) {
+            let gradient = match self.0.remove::<B::InnerBackend, D>(id) {
                 Some(gradient) => Tensor::from_inner(gradient),
                 None => tensor.zeros_like(),
             };

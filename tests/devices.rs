@@ -1,0 +1,125 @@
+//! The choice of a device, as a user sees it, and whole runs on every device that can be used here.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
+
+use bin::backend;
+use serde_json::Value;
+use tests::devices;
+use tests::world::{Run, World};
+
+/// The built program.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_program");
+
+#[test]
+fn a_device_that_cannot_be_used_is_refused_with_what_to_do() {
+    let world = World::new(PROGRAM);
+    world
+        .finetune("out", &["--device", "gpu"])
+        .fails(2, &["gpu is no device; known are cuda, rocm,", "tch:cuda, tch:mps, cpu, tch,"]);
+    for kind in backend::not_compiled_in() {
+        let parts = [
+            &*format!("this program was built without {}", kind.name()),
+            &*format!("cargo build --release -p bin --features {}", kind.feature()),
+        ];
+        world.finetune("out", &["--device", kind.name()]).fails(2, &parts);
+    }
+    for (kind, found) in backend::devices() {
+        match found {
+            Err(reason) => {
+                world
+                    .finetune("out", &["--device", kind.name()])
+                    .fails(1, &[&format!("there is no {}", kind.name()), &reason]);
+            }
+            Ok(devices) if devices[0].name.to_string().ends_with(":0") => {
+                let beyond = format!("{}:{}", kind.name(), devices.len());
+                world
+                    .finetune("out", &["--device", &beyond])
+                    .fails(1, &[&format!("there is no {beyond}: there")]);
+            }
+            Ok(_) => {}
+        }
+    }
+    assert!(!world.path("out").exists(), "nothing was begun");
+}
+
+#[test]
+fn all_kinds_of_devices_are_listed() {
+    let listed = World::empty(PROGRAM).run(&["devices"]).succeeds().stdout;
+    for (kind, ..) in bin::device::KINDS {
+        let mut lines = listed.lines();
+        assert!(lines.any(|line| line.starts_with(kind.name())), "{}: {listed}", kind.name());
+    }
+    for device in devices() {
+        let line = format!("{device}: usable");
+        assert!(listed.lines().any(|listed| listed.starts_with(&line)), "{line}: {listed}");
+    }
+}
+
+#[test]
+fn the_device_is_named_first_and_kept() {
+    let world = World::new(PROGRAM);
+    let best = backend::choose(None, albert::Precision::Float32).expect("a device");
+    let run = world.finetune("out", &["--dashboard", "plain", "--max-steps", "1"]).succeeds();
+    assert!(run.stderr.starts_with(&format!("device {best}, fp32\n")), "{}", run.stderr);
+    let config = std::fs::read_to_string(world.path("out/config.toml")).expect("read");
+    assert!(config.contains(&format!("device = \"{}\"", best.name)), "{config}");
+}
+
+/// Losses and predictions on each device beside those on the first; the numbers of a device are the same bits every time,
+/// also of a run that was stopped.
+#[test]
+fn a_run_is_the_same_run_on_every_device() {
+    let world = World::new(PROGRAM);
+    let mut first: Option<(Vec<Value>, Vec<f64>)> = None;
+    for device in devices() {
+        let name = device.name.to_string();
+        let folder = name.replace(':', "-");
+        let again = format!("{folder}-again");
+        // Without dropout, whose random numbers are each backend's own.
+        let finetune = |output: &str, args: &[&str]| {
+            let all = ["--device", &name, "--model", "model-without-dropout", "--data", "data"];
+            let sizes = ["--batch-size", "8", "--max-length", "40", "--learning-rate", "5e-3"];
+            let end = ["--dashboard", "off", "--output", output];
+            world.run(&[&["finetune"][..], &all, &sizes, &end, args].concat())
+        };
+        if first.is_none() {
+            let config = albert::AlbertConfig {
+                hidden_dropout_prob: 0.0,
+                attention_probs_dropout_prob: 0.0,
+                ..tests::world::config()
+            };
+            world.write_model("model-without-dropout", &config);
+        }
+        finetune(&folder, &[]).succeeds();
+        let metrics = world.metrics(&folder);
+        finetune(&again, &[]).succeeds();
+        assert_eq!(world.metrics(&again), metrics, "{device}: the same bits");
+
+        let predict = ["predict", "--device", &name, "--model", &folder, "--input", "data/dev.tsv"];
+        let predictions = probabilities(world.run(&predict).succeeds());
+        match &first {
+            None => first = Some((metrics, predictions)),
+            Some((expected, probabilities)) => {
+                for (actual, expected) in metrics.iter().zip(expected) {
+                    for key in ["loss", "eval_loss", "grad_norm", "distance"] {
+                        let Some(expected) = expected[key].as_f64() else { continue };
+                        let actual = actual[key].as_f64().expect("a number");
+                        let error = (actual - expected).abs() / expected.abs().max(1e-3);
+                        assert!(error < 1e-3, "{device}: {key} {actual} instead of {expected}");
+                    }
+                }
+                let worst = predictions.iter().zip(probabilities).map(|(a, b)| (a - b).abs());
+                assert!(worst.fold(0.0, f64::max) < 1e-3, "{device}");
+            }
+        }
+    }
+}
+
+fn probabilities(run: Run) -> Vec<f64> {
+    let rows = run.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    rows.map(|row| row["probabilities"]["entailment"].as_f64().expect("a number")).collect()
+}
