@@ -29,7 +29,7 @@ enum Work {
     Train,
     /// Loss and logits.
     Evaluate,
-    /// The optimizer's step alone, on the gradients of the first line's batch.
+    /// The optimizer's step alone, on the clipped gradients of the first line's batch.
     Optimizer,
 }
 
@@ -107,7 +107,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Work::Optimizer => {
                 let (loss, grads) = match kept.take() {
                     Some(kept) => kept,
-                    None => gradients(&model, &batch),
+                    None => {
+                        let (loss, mut grads) = gradients(&model, &batch);
+                        clip_grad_norm(&mut grads, &model, 1.0);
+                        (loss, grads)
+                    }
                 };
                 let mut again = GradientsParams::new();
                 burn::module::Module::visit(&model, &mut Copy { from: &grads, to: &mut again });
