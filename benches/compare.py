@@ -1,24 +1,33 @@
 #!/usr/bin/env python3
 """Time the Rust program's work beside PyTorch's, in turns, on the same batches, with the same threads.
 
-    cargo build --release -p benches
+    cargo build --release -p benches -p bin
     python benches/compare.py --tokenizer FOLDER --data RTE --output docs/performance.json
 
 Every round has each of the processes do one step; they live through all rounds, the first of which warm up and are not
-counted. Reported are the medians over the rounds, the ratio of the sums, and each process's peak memory.
+counted. Only of the start each round has new ones. Reported are the medians over the rounds, the ratio of the sums, and
+each process's peak memory.
 """
 import argparse
 import json
 import os
 import pathlib
 import random
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = pathlib.Path(__file__).parent
 LABELS = ["entailment", "not_entailment"]
+
+
+def peak(process: subprocess.Popen) -> float:
+    """A running process's peak memory in MB. (What wait4 says is no less than this process had when it started that one.)"""
+    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 class Process:
@@ -40,11 +49,11 @@ class Process:
 
     def close(self) -> float:
         """Ends it; its peak memory in MB."""
+        memory = peak(self.process)
         self.process.stdin.close()
-        _, status, usage = os.wait4(self.process.pid, 0)
-        if status:
+        if self.process.wait():
             raise SystemExit(f"{self.process.args[0]} failed")
-        return usage.ru_maxrss / 1024
+        return memory
 
 
 def padded(examples: list, length: int) -> dict:
@@ -59,11 +68,35 @@ def padded(examples: list, length: int) -> dict:
     )
 
 
+def tokenizer_in(folder: pathlib.Path):
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(128, strategy="longest_first")
+    return tokenizer
+
+
 def read(path: pathlib.Path, tokenizer) -> list:
     header, *rows = (line.split("\t") for line in path.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
     first, second, label = (header.index(name) for name in ("sentence1", "sentence2", "label"))
     encodings = tokenizer.encode_batch([(row[first], row[second]) for row in rows])
     return [(e.ids, e.type_ids, LABELS.index(row[label])) for e, row in zip(encodings, rows, strict=True)]
+
+
+def started(command: list[str], threads: int, is_done) -> tuple[float, float, float]:
+    """Seconds by the clock and of the processors from a program's start until `is_done`, and its peak memory in MB."""
+    environment = os.environ | dict(RAYON_NUM_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    while not is_done():
+        time.sleep(0.001)
+        if process.poll():
+            raise SystemExit(f"{command[0]} failed")
+    seconds, memory = time.perf_counter() - start, peak(process)
+    process.kill()
+    _, _, usage = os.wait4(process.pid, 0)
+    return seconds, usage.ru_utime + usage.ru_stime, memory
 
 
 def summary(name: str, ours: list, theirs: list, memory: list[float]) -> dict:
@@ -95,6 +128,7 @@ def main() -> None:
     parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with RTE's train.tsv and dev.tsv")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file for the raw numbers")
     parser.add_argument("--stopwatch", default=str(HERE.parent / "target/release/stopwatch"))
+    parser.add_argument("--program", default=str(HERE.parent / "target/release/bin"))
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--batches", type=int, default=20, help="of real RTE")
     parser.add_argument("--warm-up", type=int, default=2)
@@ -102,30 +136,33 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="these works only")
     args = parser.parse_args()
 
-    from tokenizers import Tokenizer
     import torch
     from transformers import AlbertConfig, AlbertForSequenceClassification
 
-    tokenizer = Tokenizer.from_file(str(args.tokenizer / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(128, strategy="longest_first")
+    tokenizer = tokenizer_in(args.tokenizer)
     train, dev = (read(args.data / name, tokenizer) for name in ("train.tsv", "dev.tsv"))
     draw = random.Random(20003)
     draw.shuffle(train)
     batches = [train[i:i + 16] for i in range(0, len(train) - 15, 16)][:args.batches]
     full = [([draw.randrange(5, 30000) for _ in range(128)], [0] * 64 + [1] * 64, draw.randrange(2)) for _ in range(16)]
 
-    model = pathlib.Path(tempfile.mkdtemp()) / "albert"
-    torch.manual_seed(10013)
-    config = AlbertConfig(
-        vocab_size=30000, embedding_size=128, hidden_size=768, num_hidden_layers=12, num_attention_heads=12,
-        intermediate_size=3072, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=2)
-    AlbertForSequenceClassification(config).save_pretrained(model)
+    folder = pathlib.Path(tempfile.mkdtemp())
+
+    def model(name, **sizes):
+        torch.manual_seed(10013)
+        config = AlbertConfig(
+            vocab_size=30000, embedding_size=128, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=2, **sizes)
+        AlbertForSequenceClassification(config).save_pretrained(folder / name)
+        shutil.copy(args.tokenizer / "tokenizer.json", folder / name)
+        return folder / name
+
+    base = model("base", hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072)
+    large = model("large", hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
 
     def longest(examples):
         return max(len(ids) for ids, _, _ in examples)
 
-    def run(name, work, rounds, *extra):
+    def run(name, work, model, rounds, *extra):
         """`rounds`: the batches for us and for PyTorch."""
         if args.only and name not in args.only:
             return
@@ -139,17 +176,36 @@ def main() -> None:
                     measured.append(step)
         results.append(summary(name, *steps, [ours.close(), theirs.close()]))
 
+    def start(name, model):
+        """Until the end of the first step, of one example."""
+        if args.only and name not in args.only:
+            return
+        steps = ([], [])
+        for index in range(args.warm_up + args.rounds):
+            output, done = folder / f"run-{index}", folder / f"done-{index}"
+            metrics = output / "metrics.jsonl"
+            ours = [args.program, "finetune", "--model", str(model), "--data", str(args.data), "--output", str(output),
+                    "--max-steps", "1", "--batch-size", "1", "--dashboard", "off"]
+            theirs = [sys.executable, str(HERE / "startup.py"), str(model), str(args.data), str(done)]
+            for command, sign, measured in zip((ours, theirs), (lambda: metrics.exists() and metrics.stat().st_size, done.exists), steps):
+                step = started(command, args.threads, sign)
+                if index >= args.warm_up:
+                    measured.append(step)
+        results.append(summary(name, *steps, [max(memory for _, _, memory in own) for own in steps]))
+
     results = []
+    short = padded([(ids[:8], types[:8], label) for ids, types, label in full[:2]], 8)
     full = padded(full, 128)
-    run("train 16 x 128", "train", [(full, full)] * args.rounds)
-    run("train RTE, PyTorch padding to 128", "train",
+    run("train 16 x 128", "train", base, [(full, full)] * args.rounds)
+    run("train RTE, PyTorch padding to 128", "train", base,
         [(padded(b, longest(b)), padded(b, 128)) for b in batches])
-    run("train RTE, PyTorch padding to the longest", "train",
+    run("train RTE, PyTorch padding to the longest", "train", base,
         [(padded(b, longest(b)), padded(b, longest(b))) for b in batches])
     evaluated = [dev[i:i + 16] for i in range(0, len(dev), 16)][:args.batches]
-    run("evaluate RTE dev", "evaluate", [(padded(b, longest(b)), padded(b, longest(b))) for b in evaluated])
-    run("optimizer, foreach", "optimizer", [(full, full)] * max(args.rounds, 15))
-    run("optimizer, fused", "optimizer", [(full, full)] * max(args.rounds, 15), "--fused")
+    run("evaluate RTE dev", "evaluate", base, [(padded(b, longest(b)), padded(b, longest(b))) for b in evaluated])
+    run("optimizer, foreach", "optimizer", large, [(short, short)] * max(args.rounds, 31))
+    run("optimizer, fused", "optimizer", large, [(short, short)] * max(args.rounds, 31), "--fused")
+    start("start", base)
     if args.output:
         args.output.write_text(json.dumps(results, indent=1) + "\n")
 
