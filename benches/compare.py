@@ -37,6 +37,8 @@ class Process:
 
     def time(self, batch: dict) -> tuple[float, float, float]:
         """Seconds by the clock and of the processors (theirs count reading the batch, too), and the loss."""
+        # PyTorch's threads go on turning for a while after their work, which is not to be the next one's burden.
+        time.sleep(0.1)
         before = self.processor_seconds()
         self.process.stdin.write(json.dumps(batch) + "\n")
         self.process.stdin.flush()
