@@ -1,24 +1,42 @@
 #!/usr/bin/env python3
 """Time the Rust program's work beside PyTorch's, in turns, on the same batches, with the same threads.
 
-    cargo build --release -p benches
+    cargo build --release -p benches -p bin
     python benches/compare.py --tokenizer FOLDER --data RTE --output docs/performance.json
+    python benches/compare.py --tokenizer FOLDER --data RTE --device cuda --pytorch-precision tf32 --size large
 
 Every round has each of the processes do one step; they live through all rounds, the first of which warm up and are not
-counted. Reported are the medians over the rounds, the ratio of the sums, and each process's peak memory.
+counted. Only of the start each round has new ones. Reported are the medians over the rounds, the ratio of the sums, the
+very first step, and each process's peak memory: on a GPU what the driver says it holds there at the end.
 """
 import argparse
 import json
 import os
 import pathlib
 import random
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = pathlib.Path(__file__).parent
+CPUS = ["cpu", "tch", "ndarray"]
 LABELS = ["entailment", "not_entailment"]
+
+
+def peak(process: subprocess.Popen) -> float:
+    """A running process's peak memory in MB. (What wait4 says is no less than this process had when it started that one.)"""
+    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def on_gpu(pid: int) -> float:
+    """What a process holds of its GPU, in MB; not a number where the driver does not say."""
+    query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
+    rows = subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines() if shutil.which(query[0]) else []
+    return sum(float(mb) for own, mb in (row.split(",") for row in rows) if int(own) == pid) or float("nan")
 
 
 class Process:
@@ -28,6 +46,8 @@ class Process:
 
     def time(self, batch: dict) -> tuple[float, float, float]:
         """Seconds by the clock and of the processors (theirs count reading the batch, too), and the loss."""
+        # PyTorch's threads go on turning for a while after their work, which is not to be the next one's burden.
+        time.sleep(0.1)
         before = self.processor_seconds()
         self.process.stdin.write(json.dumps(batch) + "\n")
         self.process.stdin.flush()
@@ -38,13 +58,13 @@ class Process:
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def close(self) -> float:
+    def close(self, device: str) -> float:
         """Ends it; its peak memory in MB."""
+        memory = peak(self.process) if device in CPUS else on_gpu(self.process.pid)
         self.process.stdin.close()
-        _, status, usage = os.wait4(self.process.pid, 0)
-        if status:
+        if self.process.wait():
             raise SystemExit(f"{self.process.args[0]} failed")
-        return usage.ru_maxrss / 1024
+        return memory
 
 
 def padded(examples: list, length: int) -> dict:
@@ -59,6 +79,15 @@ def padded(examples: list, length: int) -> dict:
     )
 
 
+def tokenizer_in(folder: pathlib.Path):
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(128, strategy="longest_first")
+    return tokenizer
+
+
 def read(path: pathlib.Path, tokenizer) -> list:
     header, *rows = (line.split("\t") for line in path.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
     first, second, label = (header.index(name) for name in ("sentence1", "sentence2", "label"))
@@ -66,7 +95,22 @@ def read(path: pathlib.Path, tokenizer) -> list:
     return [(e.ids, e.type_ids, LABELS.index(row[label])) for e, row in zip(encodings, rows, strict=True)]
 
 
-def summary(name: str, ours: list, theirs: list, memory: list[float]) -> dict:
+def started(command: list[str], threads: int, is_done) -> tuple[float, float, float]:
+    """Seconds by the clock and of the processors from a program's start until `is_done`, and its peak memory in MB."""
+    environment = os.environ | dict(RAYON_NUM_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    while not is_done():
+        time.sleep(0.001)
+        if process.poll():
+            raise SystemExit(f"{command[0]} failed")
+    seconds, memory = time.perf_counter() - start, peak(process)
+    process.kill()
+    _, _, usage = os.wait4(process.pid, 0)
+    return seconds, usage.ru_utime + usage.ru_stime, memory
+
+
+def summary(name: str, ours: list, theirs: list, memory: list[float], first: list[float]) -> dict:
     (ours, ours_cpu, _), (theirs, theirs_cpu, _) = (tuple(zip(*steps)) for steps in (ours, theirs))
     result = dict(
         work=name,
@@ -76,6 +120,8 @@ def summary(name: str, ours: list, theirs: list, memory: list[float]) -> dict:
         ratio_of_sums=sum(ours) / sum(theirs),
         median_of_ratios=statistics.median(o / t for o, t in zip(ours, theirs)),
         ratio_of_processor_seconds=sum(ours_cpu) / max(sum(theirs_cpu), 0.01),
+        ours_first=first[0],
+        pytorch_first=first[1],
         ours_peak_mb=memory[0],
         pytorch_peak_mb=memory[1],
         memory_ratio=memory[0] / memory[1],
@@ -95,61 +141,97 @@ def main() -> None:
     parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with RTE's train.tsv and dev.tsv")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file for the raw numbers")
     parser.add_argument("--stopwatch", default=str(HERE.parent / "target/release/stopwatch"))
+    parser.add_argument("--program", default=str(HERE.parent / "target/release/bin"))
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--batches", type=int, default=20, help="of real RTE")
     parser.add_argument("--warm-up", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="as of `bin devices`; PyTorch takes the GPU if it is one of NVIDIA's")
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"], help="ours")
+    parser.add_argument("--pytorch-precision", default="fp32", choices=["fp32", "tf32", "bf16"])
+    parser.add_argument("--size", default="base", choices=["base", "large"], help="of the model that is trained")
     parser.add_argument("--only", nargs="*", help="these works only")
     args = parser.parse_args()
 
-    from tokenizers import Tokenizer
     import torch
     from transformers import AlbertConfig, AlbertForSequenceClassification
 
-    tokenizer = Tokenizer.from_file(str(args.tokenizer / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(128, strategy="longest_first")
+    tokenizer = tokenizer_in(args.tokenizer)
     train, dev = (read(args.data / name, tokenizer) for name in ("train.tsv", "dev.tsv"))
     draw = random.Random(20003)
     draw.shuffle(train)
     batches = [train[i:i + 16] for i in range(0, len(train) - 15, 16)][:args.batches]
     full = [([draw.randrange(5, 30000) for _ in range(128)], [0] * 64 + [1] * 64, draw.randrange(2)) for _ in range(16)]
 
-    model = pathlib.Path(tempfile.mkdtemp()) / "albert"
-    torch.manual_seed(10013)
-    config = AlbertConfig(
-        vocab_size=30000, embedding_size=128, hidden_size=768, num_hidden_layers=12, num_attention_heads=12,
-        intermediate_size=3072, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=2)
-    AlbertForSequenceClassification(config).save_pretrained(model)
+    folder = pathlib.Path(tempfile.mkdtemp())
+
+    def model(name, **sizes):
+        torch.manual_seed(10013)
+        config = AlbertConfig(
+            vocab_size=30000, embedding_size=128, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=2, **sizes)
+        AlbertForSequenceClassification(config).save_pretrained(folder / name)
+        shutil.copy(args.tokenizer / "tokenizer.json", folder / name)
+        return folder / name
+
+    base = model("base", hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072)
+    large = model("large", hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
+
+    trained = dict(base=base, large=large)[args.size]
+    theirs_device = "cuda" if "cuda" in args.device else "cpu"
 
     def longest(examples):
         return max(len(ids) for ids, _, _ in examples)
 
-    def run(name, work, rounds, *extra):
+    def run(name, work, model, rounds, *extra):
         """`rounds`: the batches for us and for PyTorch."""
         if args.only and name not in args.only:
             return
-        ours = Process([args.stopwatch, work, str(model)], args.threads)
-        theirs = Process([sys.executable, str(HERE / "pytorch.py"), work, str(model), "--threads", str(args.threads), *extra], args.threads)
-        steps = ([], [])
+        ours = Process([args.stopwatch, work, str(model), "--device", args.device, "--precision", args.precision], args.threads)
+        theirs = Process([sys.executable, str(HERE / "pytorch.py"), work, str(model), "--threads", str(args.threads),
+                          "--device", theirs_device, "--precision", args.pytorch_precision, *extra], args.threads)
+        steps, first = ([], []), []
         for index, pair in enumerate(rounds[:1] * args.warm_up + rounds):
             for process, batch, measured in zip((ours, theirs), pair, steps):
                 step = process.time(batch)
+                if index == 0:
+                    first.append(step[0])
                 if index >= args.warm_up:
                     measured.append(step)
-        results.append(summary(name, *steps, [ours.close(), theirs.close()]))
+        results.append(summary(name, *steps, [ours.close(args.device), theirs.close(theirs_device)], first))
+
+    def start(name, model):
+        """Until the end of the first step, of one example."""
+        if args.only and name not in args.only:
+            return
+        steps, first = ([], []), []
+        for index in range(args.warm_up + args.rounds):
+            output, done = folder / f"run-{index}", folder / f"done-{index}"
+            metrics = output / "metrics.jsonl"
+            ours = [args.program, "finetune", "--model", str(model), "--data", str(args.data), "--output", str(output),
+                    "--max-steps", "1", "--batch-size", "1", "--dashboard", "off", "--device", args.device]
+            theirs = [sys.executable, str(HERE / "startup.py"), str(model), str(args.data), str(done)]
+            for command, sign, measured in zip((ours, theirs), (lambda: metrics.exists() and metrics.stat().st_size, done.exists), steps):
+                step = started(command, args.threads, sign)
+                if index == 0:
+                    first.append(step[0])
+                if index >= args.warm_up:
+                    measured.append(step)
+        results.append(summary(name, *steps, [max(memory for _, _, memory in own) for own in steps], first))
 
     results = []
+    short = padded([(ids[:8], types[:8], label) for ids, types, label in full[:2]], 8)
     full = padded(full, 128)
-    run("train 16 x 128", "train", [(full, full)] * args.rounds)
-    run("train RTE, PyTorch padding to 128", "train",
+    run("train 16 x 128", "train", trained, [(full, full)] * args.rounds)
+    run("train RTE, PyTorch padding to 128", "train", trained,
         [(padded(b, longest(b)), padded(b, 128)) for b in batches])
-    run("train RTE, PyTorch padding to the longest", "train",
+    run("train RTE, PyTorch padding to the longest", "train", trained,
         [(padded(b, longest(b)), padded(b, longest(b))) for b in batches])
     evaluated = [dev[i:i + 16] for i in range(0, len(dev), 16)][:args.batches]
-    run("evaluate RTE dev", "evaluate", [(padded(b, longest(b)), padded(b, longest(b))) for b in evaluated])
-    run("optimizer, foreach", "optimizer", [(full, full)] * max(args.rounds, 15))
-    run("optimizer, fused", "optimizer", [(full, full)] * max(args.rounds, 15), "--fused")
+    run("evaluate RTE dev", "evaluate", trained, [(padded(b, longest(b)), padded(b, longest(b))) for b in evaluated])
+    run("optimizer, foreach", "optimizer", large, [(short, short)] * max(args.rounds, 31))
+    run("optimizer, fused", "optimizer", large, [(short, short)] * max(args.rounds, 31), "--fused")
+    if args.device in CPUS:
+        start("start", base)
     if args.output:
         args.output.write_text(json.dumps(results, indent=1) + "\n")
 

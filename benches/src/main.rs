@@ -5,14 +5,18 @@
 
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use adamw_l2sp::{AdamWL2SPConfig, AdamWL2SPOptimizer, Groups, clip_grad_norm};
-use albert::{AlbertConfig, AlbertForSequenceClassification, AlbertInput, cross_entropy};
-use burn::backend::{Autodiff, Flex};
+use albert::{
+    AlbertConfig, AlbertForSequenceClassification, AlbertInput, Precision, cross_entropy,
+};
+use bin::backend::{self, Work};
+use bin::device::DeviceName;
+use bin::recipe::named;
 use burn::module::AutodiffModule;
 use burn::optim::{GradientsParams, Optimizer};
-use burn::tensor::backend::Backend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Int, Tensor};
 use clap::{Parser, ValueEnum};
 use serde::Deserialize;
@@ -20,24 +24,29 @@ use serde::Deserialize;
 #[global_allocator]
 static ALLOCATOR: bin::memory::Allocator = bin::memory::Allocator;
 
-type Train = Autodiff<Flex>;
-type Model = AlbertForSequenceClassification<Train>;
-
 #[derive(Clone, Copy, ValueEnum)]
-enum Work {
+enum Kind {
     /// Loss, gradients, clipping and the optimizer's step.
     Train,
     /// Loss and logits.
     Evaluate,
-    /// The optimizer's step alone, on the gradients of the first line's batch.
+    /// The optimizer's step alone, the mean of ten in a row, on the clipped gradients of the first line's batch.
     Optimizer,
 }
 
+/// Steps of the optimizer a line.
+const STEPS: u32 = 10;
+
 #[derive(Parser)]
 struct Args {
-    work: Work,
+    work: Kind,
     /// A folder with an ALBERT.
     model: PathBuf,
+    /// Where to compute, as `bin devices` lists them.
+    #[arg(long, default_value = "cpu")]
+    device: DeviceName,
+    #[arg(long, default_value = "fp32", value_parser = named::<Precision>(&["fp32", "bf16", "fp16"]))]
+    precision: Precision,
 }
 
 #[derive(Deserialize)]
@@ -48,32 +57,38 @@ struct Batch {
     labels: Vec<i64>,
 }
 
-fn matrix<B: Backend>(rows: &[Vec<i64>]) -> Tensor<B, 2, Int> {
+fn matrix<B: Backend>(rows: &[Vec<i64>], device: &B::Device) -> Tensor<B, 2, Int> {
     let flat = rows.concat();
-    Tensor::<B, 1, Int>::from_ints(flat.as_slice(), &Default::default())
-        .reshape([rows.len(), rows[0].len()])
+    Tensor::<B, 1, Int>::from_ints(flat.as_slice(), device).reshape([rows.len(), rows[0].len()])
 }
 
 impl Batch {
-    fn tensors<B: Backend>(&self) -> (AlbertInput<B>, Tensor<B, 1, Int>) {
+    fn tensors<B: Backend>(&self, device: &B::Device) -> (AlbertInput<B>, Tensor<B, 1, Int>) {
         let input = AlbertInput {
-            input_ids: matrix(&self.input_ids),
-            attention_mask: matrix(&self.attention_mask),
-            token_type_ids: matrix(&self.token_type_ids),
+            input_ids: matrix(&self.input_ids, device),
+            attention_mask: matrix(&self.attention_mask, device),
+            token_type_ids: matrix(&self.token_type_ids, device),
         };
-        (input, Tensor::from_ints(self.labels.as_slice(), &Default::default()))
+        (input, Tensor::from_ints(self.labels.as_slice(), device))
     }
 }
 
 /// The loss, read by the host, and the gradients.
-fn gradients(model: &Model, batch: &Batch) -> (f64, GradientsParams) {
-    let (input, labels) = batch.tensors();
-    let loss = cross_entropy(model.forward(&input), labels);
+fn gradients<B: AutodiffBackend>(
+    model: &AlbertForSequenceClassification<B>,
+    precision: Precision,
+    batch: &Batch,
+    device: &B::Device,
+) -> (f64, GradientsParams) {
+    let (input, labels) = batch.tensors(device);
+    let loss = cross_entropy(model.in_precision(precision).forward(&input), labels);
     let value = loss.clone().into_scalar().elem();
     (value, GradientsParams::from_grads(loss.backward(), model))
 }
 
-fn optimizer(model: &Model) -> Result<AdamWL2SPOptimizer<Train>, adamw_l2sp::OptimizerError> {
+fn optimizer<B: AutodiffBackend>(
+    model: &AlbertForSequenceClassification<B>,
+) -> Result<AdamWL2SPOptimizer<B>, adamw_l2sp::OptimizerError> {
     let groups = Groups::new().source("albert").biases_and_norms_undecayed();
     AdamWL2SPConfig::new().with_epsilon(1e-6).with_source_decay(0.5).init(model, groups)
 }
@@ -81,40 +96,67 @@ fn optimizer(model: &Model) -> Result<AdamWL2SPOptimizer<Train>, adamw_l2sp::Opt
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     bin::memory::keep_pages();
     let args = Args::parse();
+    backend::choose(Some(args.device), args.precision)?;
+    backend::run(args.device, &args)?
+}
+
+impl Work for &Args {
+    type Output = Result<(), Box<dyn std::error::Error>>;
+
+    fn on<B: AutodiffBackend>(self, device: B::Device) -> Self::Output {
+        time::<B>(self, &device)
+    }
+}
+
+fn time<B: AutodiffBackend>(
+    args: &Args,
+    device: &B::Device,
+) -> Result<(), Box<dyn std::error::Error>> {
     let config = AlbertConfig::from_folder(&args.model)?;
-    let device = Default::default();
-    let (mut model, _) = Model::from_pretrained(&args.model, &config, 0, &device)?;
+    let (mut model, _) =
+        AlbertForSequenceClassification::<B>::from_pretrained(&args.model, &config, 0, device)?;
     let mut optimizer = optimizer(&model)?;
     let mut kept: Option<(f64, GradientsParams)> = None;
     for line in std::io::stdin().lock().lines() {
         let batch: Batch = serde_json::from_str(&line?)?;
         let (seconds, loss) = match args.work {
-            Work::Train => {
+            Kind::Train => {
                 let start = Instant::now();
-                let (loss, mut grads) = gradients(&model, &batch);
+                let (loss, mut grads) = gradients(&model, args.precision, &batch, device);
                 let norm: f64 = clip_grad_norm(&mut grads, &model, 1.0).into_scalar().elem();
                 model = optimizer.step(2e-5, model, grads);
                 assert!(norm.is_finite());
+                B::sync(device)?;
                 (start.elapsed(), loss)
             }
-            Work::Evaluate => {
-                let valid = model.valid();
+            Kind::Evaluate => {
+                let valid = model.valid().in_precision(args.precision);
                 let start = Instant::now();
-                let (input, labels) = batch.tensors();
+                let (input, labels) = batch.tensors(device);
                 let loss: f64 = cross_entropy(valid.forward(&input), labels).into_scalar().elem();
                 (start.elapsed(), loss)
             }
-            Work::Optimizer => {
+            Kind::Optimizer => {
                 let (loss, grads) = match kept.take() {
                     Some(kept) => kept,
-                    None => gradients(&model, &batch),
+                    None => {
+                        let (loss, mut grads) = gradients(&model, args.precision, &batch, device);
+                        clip_grad_norm(&mut grads, &model, 1.0);
+                        (loss, grads)
+                    }
                 };
-                let mut again = GradientsParams::new();
-                burn::module::Module::visit(&model, &mut Copy { from: &grads, to: &mut again });
+                let mut took = Duration::ZERO;
+                for _ in 0..STEPS {
+                    let mut again = GradientsParams::new();
+                    burn::module::Module::visit(&model, &mut Copy { from: &grads, to: &mut again });
+                    B::sync(device)?;
+                    let start = Instant::now();
+                    model = optimizer.step(2e-5, model, again);
+                    B::sync(device)?;
+                    took += start.elapsed();
+                }
                 kept = Some((loss, grads));
-                let start = Instant::now();
-                model = optimizer.step(2e-5, model, again);
-                (start.elapsed(), loss)
+                (took / STEPS, loss)
             }
         };
         let mut stdout = std::io::stdout();
@@ -124,15 +166,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Copies gradients, numbers and all.
+/// Gives the same gradients again.
 struct Copy<'a> {
     from: &'a GradientsParams,
     to: &'a mut GradientsParams,
 }
 
-impl burn::module::ModuleVisitor<Train> for Copy<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<Tensor<Train, D>>) {
-        if let Some(gradient) = self.from.get::<Flex, D>(param.id) {
+impl<B: AutodiffBackend> burn::module::ModuleVisitor<B> for Copy<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<Tensor<B, D>>) {
+        if let Some(gradient) = self.from.get::<B::InnerBackend, D>(param.id) {
             self.to.register(param.id, gradient);
         }
     }

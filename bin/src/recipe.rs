@@ -437,7 +437,7 @@ fn as_table(args: &FinetuneArgs) -> Result<toml::Table, ProgramError> {
 }
 
 /// A parser of the names that `T` has in a `--config` file.
-pub(crate) fn named<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+pub fn named<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
 where
     T: DeserializeOwned + Clone + Send + Sync + 'static,
 {

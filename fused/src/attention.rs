@@ -1,14 +1,13 @@
 //! Scaled dot-product attention of many heads.
 
-use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::ops::FloatTensorOps;
 use burn::tensor::{DType, Tensor, activation};
 
 use crate::Places;
 use crate::numbers::{exp, largest, map_chunks, rows_per_task, sum, sum_pairs, vectorized};
 use crate::operation::{Operation, constant, is_flex, primitive, run, width};
+use crate::product::{Matrices, product};
 
 /// What attention takes besides queries, keys and values. None of it gets a gradient.
 #[derive(Clone, Debug)]
@@ -116,13 +115,15 @@ impl Operation<2> for Attention {
         let value = self.keys.split_heads(&key_value, width, self.heads, size);
         drop(key_value);
 
-        let mut probabilities = Flex::float_matmul(query.clone(), key.transpose(2, 3));
+        let mut probabilities = product(Matrices::of(&query), Matrices::of(&key).transposed());
         let scale = 1.0 / (size as f32).sqrt();
         let rows_per_sequence = self.heads * self.queries.length();
         let biases = self.bias.storage();
         let keys = self.keys.length();
         softmax(probabilities.storage_mut(), biases, rows_per_sequence, keys, scale);
-        let context = Flex::float_matmul(self.dropped(probabilities.clone()), value.clone());
+        let dropped = self.dropped(probabilities.clone());
+        let context = product(Matrices::of(&dropped), Matrices::of(&value));
+        drop(dropped);
         let output = self.queries.join_heads(&[context], self.heads, size);
         (output, keep.then_some(Saved { query, key, value, probabilities }))
     }
@@ -136,13 +137,14 @@ impl Operation<2> for Attention {
         let size = width(&query);
         let gradient = self.queries.split_heads(&gradient, 0, self.heads, size);
         let dropped = self.dropped(probabilities.clone());
-        let of_value = Flex::float_matmul(dropped.transpose(2, 3), gradient.clone());
+        let of_value = product(Matrices::of(&dropped).transposed(), Matrices::of(&gradient));
         drop(dropped);
-        let mut scores = self.dropped(Flex::float_matmul(gradient, value.transpose(2, 3)));
+        let mut scores =
+            self.dropped(product(Matrices::of(&gradient), Matrices::of(&value).transposed()));
         let scale = 1.0 / (size as f32).sqrt();
         softmax_backward(scores.storage_mut(), probabilities.storage(), self.keys.length(), scale);
-        let of_key = Flex::float_matmul(scores.transpose(2, 3), query);
-        let of_query = Flex::float_matmul(scores, key);
+        let of_key = product(Matrices::of(&scores).transposed(), Matrices::of(&query));
+        let of_query = product(Matrices::of(&scores), Matrices::of(&key));
         [
             Some(self.queries.join_heads(&[of_query], self.heads, size)),
             Some(self.keys.join_heads(&[of_key, of_value], self.heads, size)),

@@ -29,6 +29,7 @@ mod linear;
 mod numbers;
 mod operation;
 mod places;
+mod product;
 #[cfg(test)]
 mod testing;
 

@@ -1,13 +1,12 @@
 //! An affine map.
 
-use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::ops::FloatTensorOps;
 
 use crate::numbers::{add, column_sums, map_chunks, rows_per_task, vectorized};
 use crate::operation::{Operation, is_flex, primitive, run, tensor, width};
+use crate::product::{Matrices, product};
 
 /// x·W + b: `x` is `[rows, in]`, `weight` `[in, out]`, `bias` `[out]`.
 ///
@@ -40,7 +39,7 @@ impl Operation<3> for Linear {
         [x, weight, bias]: [FlexTensor; 3],
         keep: bool,
     ) -> (FlexTensor, Option<Self::Saved>) {
-        let mut output = Flex::float_matmul(x.clone(), weight.clone());
+        let mut output = product(Matrices::of(&x), Matrices::of(&weight));
         let bias = bias.storage::<f32>();
         let size = rows_per_task(bias.len()) * bias.len();
         map_chunks(output.storage_mut::<f32>(), size.max(1), |_, rows| {
@@ -59,9 +58,10 @@ impl Operation<3> for Linear {
         [of_x, of_weight, of_bias]: [bool; 3],
     ) -> [Option<FlexTensor>; 3] {
         let width = width(&gradient);
+        let [x, weight, of_output] = [&x, &weight, &gradient].map(Matrices::of);
         [
-            of_x.then(|| Flex::float_matmul(gradient.clone(), weight.transpose(0, 1))),
-            of_weight.then(|| Flex::float_matmul(x.transpose(0, 1), gradient.clone())),
+            of_x.then(|| product(of_output, weight.transposed())),
+            of_weight.then(|| product(x.transposed(), of_output)),
             of_bias.then(|| tensor(column_sums(gradient.storage(), width), [width])),
         ]
     }

@@ -56,9 +56,14 @@ fn vectorized<R>(f: impl FnMut() -> R) -> R {
     pulp::Arch::new().dispatch(Inline(f))
 }
 
+/// Whether the tensors of `B` are flex's.
+pub(crate) fn is_flex_backend<B: Backend>() -> bool {
+    TypeId::of::<FloatTensor<B>>() == TypeId::of::<FlexTensor>()
+}
+
 /// Whether `tensor` is flex's and of float32.
 pub(crate) fn is_flex<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> bool {
-    TypeId::of::<FloatTensor<B>>() == TypeId::of::<FlexTensor>() && tensor.dtype() == DType::F32
+    is_flex_backend::<B>() && tensor.dtype() == DType::F32
 }
 
 /// [`Coefficients::update`] of tensors that [are flex's](is_flex).

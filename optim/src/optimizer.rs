@@ -95,7 +95,14 @@ impl<B: AutodiffBackend> AdamWL2SPOptimizer<B> {
         module: M,
         grads: GradAdaptor,
     ) -> M {
-        module.map(&mut Step { optimizer: self, path: PathStack::default(), grads, lr })
+        let step =
+            || module.map(&mut Step { optimizer: self, path: PathStack::default(), grads, lr });
+        #[cfg(feature = "flex")]
+        if crate::flex::is_flex_backend::<B::InnerBackend>() {
+            // From here on the threads go from parameter to parameter without falling asleep.
+            return rayon::scope(|_| step());
+        }
+        step()
     }
 
     /// The rule for the parameter at `path`.
