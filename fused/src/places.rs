@@ -87,8 +87,10 @@ impl Places {
     pub fn spread<B: Backend>(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         let [_, width] = x.dims();
         match self.indices(&x.device()) {
-            Some(indices) => Tensor::zeros([self.batch * self.length, width], &x.device())
-                .select_assign(0, indices, x, IndexingUpdateOp::Add),
+            Some(indices) => {
+                Tensor::zeros([self.batch * self.length, width], (&x.device(), x.dtype()))
+                    .select_assign(0, indices, x, IndexingUpdateOp::Add)
+            }
             None => x,
         }
     }

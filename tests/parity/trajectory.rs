@@ -30,9 +30,9 @@ struct Tolerances {
 }
 
 const FLOAT32: Tolerances = Tolerances { loss: 1e-5, grad_norm: 1e-4, parameter: 1e-4 };
-/// Three digits are all that bf16 has.
-const BFLOAT16: Tolerances = Tolerances { loss: 2e-2, grad_norm: 1e-1, parameter: 2e-2 };
-const FLOAT16: Tolerances = Tolerances { loss: 2e-3, grad_norm: 1e-2, parameter: 2e-3 };
+/// Two to three digits are all that bf16 has, and small gradients and biases that started at zero are made of them.
+const BFLOAT16: Tolerances = Tolerances { loss: 2e-2, grad_norm: 4e-1, parameter: 1e-1 };
+const FLOAT16: Tolerances = Tolerances { loss: 2e-3, grad_norm: 2e-1, parameter: 2e-2 };
 
 /// Of the loss in fp16 before the backward pass.
 const LOSS_SCALE: f64 = 1024.0;
