@@ -90,6 +90,7 @@ fn a_run_is_the_same_run_on_every_device() {
             let config = albert::AlbertConfig {
                 hidden_dropout_prob: 0.0,
                 attention_probs_dropout_prob: 0.0,
+                classifier_dropout_prob: Some(0.0),
                 ..tests::world::config()
             };
             world.write_model("model-without-dropout", &config);
