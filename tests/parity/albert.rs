@@ -30,6 +30,17 @@ fn input<B: Backend>(arrays: &Arrays, device: &B::Device) -> AlbertInput<B> {
     }
 }
 
+fn check_loss<B: Backend>(
+    report: &mut Report,
+    folder: &Path,
+    expected: &Arrays,
+    loss: Tensor<B, 1>,
+) {
+    let value: f64 = loss.into_scalar().elem();
+    let error = (value - expected.get("loss").values[0]).abs();
+    report.check(folder, "loss", "the batch", error, OUTPUT);
+}
+
 fn check_gradients(report: &mut Report, folder: &Path, expected: &Arrays, saved: &Path) {
     let actual = Arrays::read(&saved.join("model.safetensors"));
     for (name, gradient) in expected.below("grad/") {
@@ -73,9 +84,7 @@ fn classification<B: AutodiffBackend>(device: &B::Device) {
         report.check(&folder, "logits", "all", error, OUTPUT);
 
         let loss = cross_entropy(logits, inputs.get("labels").int_tensor(device));
-        let value: f64 = loss.clone().into_scalar().elem();
-        let error = (value - expected.get("loss").values[0]).abs();
-        report.check(&folder, "loss", "the batch", error, OUTPUT);
+        check_loss(&mut report, &folder, &expected, loss.clone());
 
         let grads = GradientsParams::from_grads(loss.backward(), &model);
         let saved = tempfile::tempdir().expect("a folder");
@@ -123,9 +132,7 @@ fn pretraining<B: AutodiffBackend>(device: &B::Device) {
         let masked = masked_cross_entropy(output.prediction_logits, inputs.get("labels"));
         let order = inputs.get("sentence_order_label").int_tensor(device);
         let loss = masked + cross_entropy(output.sop_logits, order);
-        let value: f64 = loss.clone().into_scalar().elem();
-        let error = (value - expected.get("loss").values[0]).abs();
-        report.check(&folder, "loss", "the batch", error, OUTPUT);
+        check_loss(&mut report, &folder, &expected, loss.clone());
 
         let grads = GradientsParams::from_grads(loss.backward(), &model);
         let saved = tempfile::tempdir().expect("a folder");
