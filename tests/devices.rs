@@ -6,7 +6,7 @@
     reason = "tests fail by panicking"
 )]
 
-use bin::backend;
+use program::backend;
 use serde_json::Value;
 use tests::devices;
 use tests::world::{Run, World};
@@ -49,7 +49,7 @@ fn a_device_that_cannot_be_used_is_refused_with_what_to_do() {
 #[test]
 fn all_kinds_of_devices_are_listed() {
     let listed = World::empty(PROGRAM).run(&["devices"]).succeeds().stdout;
-    for (kind, ..) in bin::device::KINDS {
+    for (kind, ..) in program::device::KINDS {
         let mut lines = listed.lines();
         assert!(lines.any(|line| line.starts_with(kind.name())), "{}: {listed}", kind.name());
     }

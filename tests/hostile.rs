@@ -14,8 +14,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use albert::{AlbertConfig, AlbertForSequenceClassification};
-use bin::checkpoint::{Checkpoint, Contents, Metrics, Progress};
-use bin::training_state;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::TensorData;
 use parquet::basic::Compression;
@@ -24,6 +22,8 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use peak_alloc::PeakAlloc;
+use program::checkpoint::{Checkpoint, Contents, Metrics, Progress};
+use program::training_state;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -341,7 +341,7 @@ fn checkpoint(model: &Classifier<Autodiff<Flex>>) -> Checkpoint {
         metrics: Metrics { bytes: 100, sha256: "0".repeat(64) },
         contents: Contents { model: "1".repeat(64), data: "2".repeat(64) },
         evaluations: Vec::new(),
-        settings: bin::recipe::Recipe::default().to_table(),
+        settings: program::recipe::Recipe::default().to_table(),
     };
     Checkpoint { progress, tensors }
 }

@@ -15,7 +15,7 @@ use burn::tensor::{Distribution, Int, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 #[global_allocator]
-static ALLOCATOR: bin::memory::Allocator = bin::memory::Allocator;
+static ALLOCATOR: program::memory::Allocator = program::memory::Allocator;
 
 type Train = Autodiff<Flex>;
 
@@ -31,7 +31,7 @@ fn input<B: Backend>(batch: usize, length: usize) -> (AlbertInput<B>, Tensor<B, 
 }
 
 fn model(c: &mut Criterion) {
-    bin::memory::keep_pages();
+    program::memory::keep_pages();
     let small = AlbertConfig {
         vocab_size: 1000,
         hidden_size: 128,

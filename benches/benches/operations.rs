@@ -10,7 +10,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use fused::{AttentionOptions, Places};
 
 #[global_allocator]
-static ALLOCATOR: bin::memory::Allocator = bin::memory::Allocator;
+static ALLOCATOR: program::memory::Allocator = program::memory::Allocator;
 
 type Train = Autodiff<Flex>;
 
@@ -33,7 +33,7 @@ fn measure<const N: usize>(
 }
 
 fn operations(c: &mut Criterion) {
-    bin::memory::keep_pages();
+    program::memory::keep_pages();
     for (size, batch, length, width, heads) in
         [("base", 16, 128, 768, 12), ("small", 32, 32, 128, 4)]
     {

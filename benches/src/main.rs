@@ -11,18 +11,18 @@ use adamw_l2sp::{AdamWL2SPConfig, AdamWL2SPOptimizer, Groups, clip_grad_norm};
 use albert::{
     AlbertConfig, AlbertForSequenceClassification, AlbertInput, Precision, cross_entropy,
 };
-use bin::backend::{self, Work};
-use bin::device::DeviceName;
-use bin::recipe::named;
 use burn::module::AutodiffModule;
 use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Int, Tensor};
 use clap::{Parser, ValueEnum};
+use program::backend::{self, Work};
+use program::device::DeviceName;
+use program::recipe::named;
 use serde::Deserialize;
 
 #[global_allocator]
-static ALLOCATOR: bin::memory::Allocator = bin::memory::Allocator;
+static ALLOCATOR: program::memory::Allocator = program::memory::Allocator;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
@@ -94,7 +94,7 @@ fn optimizer<B: AutodiffBackend>(
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    bin::memory::keep_pages();
+    program::memory::keep_pages();
     let args = Args::parse();
     backend::choose(Some(args.device), args.precision)?;
     backend::run(args.device, &args)?

@@ -9,10 +9,10 @@ use std::path::Path;
 use albert::{
     AlbertConfig, AlbertForPreTraining, AlbertForSequenceClassification, AlbertInput, cross_entropy,
 };
-use bin::backend::Work;
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor, activation};
+use program::backend::Work;
 use tests::{Array, Arrays, Report, cases, ok, on_every_device, own_cases, with_gradients};
 
 /// Of logits and loss, absolute.

@@ -6,10 +6,10 @@
 use std::path::Path;
 
 use adamw_l2sp::{AdamWL2SP, AdamWL2SPConfig};
-use bin::backend::Work;
 use burn::optim::SimpleOptimizer;
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
+use program::backend::Work;
 use serde::Deserialize;
 use tests::{Array, Arrays, Report, cases, on_every_device, read_json};
 

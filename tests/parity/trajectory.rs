@@ -10,11 +10,11 @@ use adamw_l2sp::{
 use albert::{
     AlbertConfig, AlbertForSequenceClassification, AlbertInput, Precision, cross_entropy,
 };
-use bin::backend::Work;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::ElementConversion;
 use burn::tensor::backend::AutodiffBackend;
+use program::backend::Work;
 use serde::Deserialize;
 use tests::{Arrays, Report, cases, ok, on_every_device, read_json};
 

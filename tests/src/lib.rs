@@ -18,13 +18,13 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use albert::Precision;
-use bin::backend::{self, Work};
-use bin::device::{DeviceName, Found};
 use burn::backend::Flex;
 use burn::module::{AutodiffModule, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor, TensorData};
+use program::backend::{self, Work};
+use program::device::{DeviceName, Found};
 use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
 

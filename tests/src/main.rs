@@ -1,8 +1,8 @@
 //! The program, built here once more so that `cli` finds it.
 
 #[global_allocator]
-static ALLOCATOR: bin::memory::Allocator = bin::memory::Allocator;
+static ALLOCATOR: program::memory::Allocator = program::memory::Allocator;
 
 fn main() -> std::process::ExitCode {
-    bin::main()
+    program::main().into()
 }

@@ -50,16 +50,15 @@ pub mod training_state;
 pub mod vocabulary;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
 
 use clap::Parser;
 
 pub use error::ProgramError;
 
-/// Parse the command line, run, and say in one line what went wrong if something did.
+/// Parse the command line, run, and say in one line what went wrong if something did. Returns the exit code.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + n stopped by signal n.
-pub fn main() -> ExitCode {
+pub fn main() -> u8 {
     memory::keep_pages();
     let cli = cli::Cli::parse();
     error::note_first_panic();
@@ -68,11 +67,10 @@ pub fn main() -> ExitCode {
     let result = catch_unwind(AssertUnwindSafe(|| cli.run()))
         .unwrap_or_else(|_| Err(ProgramError::from_first_panic()));
     match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(ProgramError::ClosedPipe) => ExitCode::SUCCESS,
+        Ok(()) | Err(ProgramError::ClosedPipe) => 0,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::from(error.exit_code())
+            error.exit_code()
         }
     }
 }

@@ -1,0 +1,136 @@
+//! A program that was built with libtorch, where libtorch is not what it was.
+
+#![cfg(all(feature = "tch", target_os = "linux"))]
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_bin");
+const PART: &str = "libprogram_with_libtorch.so";
+/// Where libtorch was when the program was built.
+const LIBTORCH: &str = env!("LIBTORCH_FOLDER");
+
+type Test = Result<(), Box<dyn std::error::Error>>;
+
+/// What `devices` prints, or its error.
+fn devices(program: &Path, library_path: Option<&Path>) -> io::Result<Result<String, String>> {
+    let mut command = Command::new(program);
+    command.arg("devices").env_remove("LD_LIBRARY_PATH");
+    if let Some(path) = library_path {
+        command.env("LD_LIBRARY_PATH", path);
+    }
+    let output = command.output()?;
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    );
+    Ok(match output.status.code() {
+        Some(0) => Ok(stdout),
+        Some(1) => Err(stderr),
+        _ => return Err(io::Error::other(format!("{}: {stderr}", output.status))),
+    })
+}
+
+fn assert_advises(error: &str) {
+    assert_eq!(error.lines().count(), 1, "{error}");
+    let advice =
+        format!("needs PyTorch 2.9.0, which was in {LIBTORCH} when it was built: put it back");
+    assert!(error.starts_with("error: ") && error.contains(&advice), "{error}");
+}
+
+/// A copy of the program, and of its part with every mention of libtorch's folder led astray.
+fn moved_away() -> io::Result<(TempDir, PathBuf)> {
+    let folder = tempfile::tempdir()?;
+    let program = folder.path().join("bin");
+    fs::copy(PROGRAM, &program)?;
+    let beside = Path::new(PROGRAM).with_file_name(PART);
+    let below = Path::new(PROGRAM).with_file_name("deps").join(PART);
+    let mut part = fs::read(&below).or_else(|_| fs::read(&beside))?;
+    let at = part.windows(LIBTORCH.len()).position(|bytes| bytes == LIBTORCH.as_bytes());
+    let at = at.ok_or_else(|| io::Error::other("the part does not name libtorch's folder"))?;
+    part[at..at + LIBTORCH.len()].fill(b'-');
+    fs::write(folder.path().join(PART), part)?;
+    Ok((folder, program))
+}
+
+#[test]
+fn it_is_found_without_a_library_path() -> Test {
+    let devices = devices(Path::new(PROGRAM), None)??;
+    assert!(devices.contains("tch (libtorch): usable"), "{devices}");
+    Ok(())
+}
+
+#[test]
+fn the_part_that_is_linked_with_it_is_missing() -> Test {
+    let folder = tempfile::tempdir()?;
+    let program = folder.path().join("bin");
+    fs::copy(PROGRAM, &program)?;
+    let error = devices(&program, None)?.expect_err("a program without its part");
+    assert!(error.contains(PART) && error.contains("--features tch"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn it_is_gone_until_the_library_path_names_it() -> Test {
+    let (_folder, program) = moved_away()?;
+    let error = devices(&program, None)?.expect_err("a program without libtorch");
+    assert!(error.contains("libtorch_"), "{error}");
+    assert_advises(&error);
+    let devices = devices(&program, Some(Path::new(LIBTORCH)))??;
+    assert!(devices.contains("tch (libtorch): usable"), "{devices}");
+    Ok(())
+}
+
+/// A library of the right name in which nothing of what is needed can be found.
+#[test]
+fn it_lacks_what_the_program_calls() -> Test {
+    let folder = tempfile::tempdir()?;
+    for library in ["libc10.so", "libtorch_cpu.so"] {
+        let status = Command::new("cc")
+            .args(["-shared", "-x", "c", "/dev/null", "-o"])
+            .arg(folder.path().join(library))
+            .status()?;
+        assert!(status.success());
+    }
+    let error = devices(Path::new(PROGRAM), Some(folder.path()))?.expect_err("an empty libtorch");
+    assert_advises(&error);
+    Ok(())
+}
+
+/// Nothing is missing, but what is called may have changed.
+#[test]
+fn it_is_of_another_version() -> Test {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let (built_with, torch) = (Path::new(LIBTORCH), folder.path().join("torch"));
+    fs::create_dir_all(torch.join("lib"))?;
+    for entry in fs::read_dir(built_with)? {
+        let from = entry?.path();
+        let to = torch.join("lib").join(from.file_name().unwrap_or_default());
+        // The one by which its folder is found must not lead back to the old one.
+        match from.ends_with("libtorch_cpu.so") {
+            true => fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(|_| ()))?,
+            false => symlink(&from, &to)?,
+        }
+    }
+    // What PyTorch's own package looks for beside itself.
+    if let Some(packages) = built_with.ancestors().nth(2) {
+        symlink(packages.join("nvidia"), folder.path().join("nvidia"))?;
+    }
+    let library_path = torch.join("lib");
+    for (file, text) in [
+        ("version.py", "from typing import Optional\n\n__version__ = '2.8.1+cpu'\ndebug = False\n"),
+        ("build-version", "2.10.0+cu128\n"),
+    ] {
+        fs::write(torch.join(file), text)?;
+        let error = devices(Path::new(PROGRAM), Some(&library_path))?.expect_err(file);
+        let found = text.split(['\'', '+']).find(|part| part.starts_with("2.")).unwrap_or_default();
+        assert!(error.contains(&format!("holds libtorch {found}. ")), "{error}");
+        assert_advises(&error);
+    }
+    Ok(())
+}
