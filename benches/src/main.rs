@@ -18,7 +18,7 @@ use burn::tensor::{ElementConversion, Int, Tensor};
 use clap::{Parser, ValueEnum};
 use program::backend::{self, Work};
 use program::device::DeviceName;
-use program::recipe::named;
+use program::recipe::precision;
 use serde::Deserialize;
 
 #[global_allocator]
@@ -45,7 +45,7 @@ struct Args {
     /// Where to compute, as `bin devices` lists them.
     #[arg(long, default_value = "cpu")]
     device: DeviceName,
-    #[arg(long, default_value = "fp32", value_parser = named::<Precision>(&["fp32", "bf16", "fp16"]))]
+    #[arg(long, default_value = "fp32", value_parser = precision())]
     precision: Precision,
 }
 

@@ -235,6 +235,8 @@ mod libtorch {
 
 #[cfg(feature = "wgpu")]
 mod webgpu {
+    use std::sync::OnceLock;
+
     use burn::backend::wgpu::WgpuDevice;
     use burn::backend::wgpu::graphics::{AutoGraphicsApi, GraphicsApi};
     use burn::cubecl::future::block_on;
@@ -242,15 +244,19 @@ mod webgpu {
 
     use super::{DeviceError, DeviceName, Found, Kind};
 
-    /// In the order of wgpu, of the one interface to GPUs that Burn uses on this system.
-    fn adapters() -> Vec<AdapterInfo> {
-        let interface = AutoGraphicsApi::backend();
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-            backends: interface.into(),
-            ..wgpu::InstanceDescriptor::new_without_display_handle()
-        });
-        let adapters = block_on(instance.enumerate_adapters(interface.into()));
-        adapters.into_iter().map(|adapter| adapter.get_info()).collect()
+    /// In the order of wgpu, of the one interface to GPUs that Burn uses on this system; asked for once, as drivers
+    /// take their time.
+    fn adapters() -> &'static [AdapterInfo] {
+        static ADAPTERS: OnceLock<Vec<AdapterInfo>> = OnceLock::new();
+        ADAPTERS.get_or_init(|| {
+            let interface = AutoGraphicsApi::backend();
+            let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+                backends: interface.into(),
+                ..wgpu::InstanceDescriptor::new_without_display_handle()
+            });
+            let adapters = block_on(instance.enumerate_adapters(interface.into()));
+            adapters.into_iter().map(|adapter| adapter.get_info()).collect()
+        })
     }
 
     pub(super) fn devices(kind: Kind) -> Result<Vec<Found>, String> {
@@ -266,7 +272,7 @@ mod webgpu {
             ));
         }
         let devices: Vec<_> = adapters()
-            .into_iter()
+            .iter()
             .enumerate()
             .map(|(index, info)| Found {
                 name: DeviceName { kind, index },

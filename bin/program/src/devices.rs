@@ -7,6 +7,17 @@ use clap::Args;
 
 use crate::ProgramError;
 use crate::backend;
+use crate::device::{DeviceError, DeviceName, Found};
+
+/// [`backend::choose`], with what was chosen said on standard error.
+///
+/// # Errors
+/// As there.
+pub fn choose(asked: Option<DeviceName>, precision: Precision) -> Result<Found, DeviceError> {
+    let device = backend::choose(asked, precision)?;
+    eprintln!("device {device}, {}", precision.name());
+    Ok(device)
+}
 
 /// The flags of `devices`.
 #[derive(Args, Debug)]

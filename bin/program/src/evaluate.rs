@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::ProgramError;
 use crate::backend::{self, Work};
+use crate::devices;
 use crate::fine_tuning::score_batch;
 use crate::inference::{InferenceArgs, progress_bar};
 use crate::journal::Score;
@@ -42,7 +43,7 @@ pub struct EvaluateArgs {
 /// # Errors
 /// An unusable device or model, unusable data, a split without labels.
 pub fn evaluate(args: &EvaluateArgs) -> Result<(), ProgramError> {
-    let device = args.inference.choose_device()?;
+    let device = devices::choose(args.inference.device, args.inference.precision)?;
     let score = backend::run(device.name, args)??;
     let mut stdout = std::io::stdout();
     let printed = if args.json {

@@ -20,6 +20,7 @@ use crate::ProgramError;
 use crate::backend::{self, Work};
 use crate::checkpoint::{self, Checkpoint, Contents, Keeper};
 use crate::dashboard::{self, Lines, Reading};
+use crate::devices;
 use crate::fine_tuning::FineTuning;
 use crate::journal::{Journal, Length, Stop};
 use crate::loader::{Loader, epochs_before};
@@ -86,10 +87,10 @@ fn start(
     mut recipe: Recipe,
     earlier: Option<(Output, Option<Checkpoint>)>,
 ) -> Result<(), ProgramError> {
-    let device = backend::choose(recipe.device, recipe.precision)?;
-    if recipe.dashboard != DashboardName::Off {
-        eprintln!("device {device}, {}", recipe.precision.name());
-    }
+    let device = match recipe.dashboard {
+        DashboardName::Off => backend::choose(recipe.device, recipe.precision)?,
+        _ => devices::choose(recipe.device, recipe.precision)?,
+    };
     recipe.device = Some(device.name);
     backend::run(device.name, Run { recipe, earlier })?
 }

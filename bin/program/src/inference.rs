@@ -9,9 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rte::{Padding, RteBatcher};
 
 use crate::ProgramError;
-use crate::backend;
-use crate::device::{DeviceName, Found};
-use crate::recipe::named;
+use crate::device::DeviceName;
+use crate::recipe::precision;
 use crate::task::ModelFolder;
 
 /// The flags that say what to use and how.
@@ -34,10 +33,7 @@ pub struct InferenceArgs {
     pub device: Option<DeviceName>,
 
     /// The numbers that linear layers and attention are computed in
-    #[arg(
-        long, value_name = "NAME", default_value = "fp32",
-        value_parser = named::<Precision>(&["fp32", "bf16", "fp16"])
-    )]
+    #[arg(long, value_name = "NAME", default_value = "fp32", value_parser = precision())]
     pub precision: Precision,
 }
 
@@ -48,16 +44,6 @@ impl InferenceArgs {
     /// As [`ModelFolder::open_fine_tuned`].
     pub fn open(&self) -> Result<ModelFolder, ProgramError> {
         ModelFolder::open_fine_tuned(&self.model, self.max_length)
-    }
-
-    /// The device to compute on, said on standard error.
-    ///
-    /// # Errors
-    /// As [`backend::choose`].
-    pub fn choose_device(&self) -> Result<Found, ProgramError> {
-        let device = backend::choose(self.device, self.precision)?;
-        eprintln!("device {device}");
-        Ok(device)
     }
 }
 

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::ProgramError;
 use crate::backend::{self, Work};
+use crate::devices;
 use crate::fine_tuning::input;
 use crate::inference::{InferenceArgs, progress_bar};
 use crate::output::write_beside;
@@ -74,7 +75,7 @@ struct Prediction {
 /// # Errors
 /// An unusable device, model or input, an output that cannot be written.
 pub fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
-    let device = args.inference.choose_device()?;
+    let device = devices::choose(args.inference.device, args.inference.precision)?;
     let folder = args.inference.open()?;
     let examples = read(args)?;
     if examples.is_empty() {

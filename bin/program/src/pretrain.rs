@@ -24,6 +24,7 @@ use serde::Serialize;
 use crate::ProgramError;
 use crate::backend::{self, Work};
 use crate::device::DeviceName;
+use crate::devices;
 use crate::fine_tuning::{count_correct, labelled};
 use crate::finetune::watch_signals;
 use crate::inference::{at_least_one, progress_bar};
@@ -164,8 +165,7 @@ fn sinusoids<B: Backend>(config: &AlbertConfig, device: &B::Device) -> Tensor<B,
 /// # Errors
 /// An unusable device, a folder that cannot be written to, settings that make no sense, a loss that is no number, a signal.
 pub fn pretrain(args: &PretrainArgs) -> Result<(), ProgramError> {
-    let device = backend::choose(args.device, Precision::Float32)?;
-    eprintln!("device {device}");
+    let device = devices::choose(args.device, Precision::Float32)?;
     backend::run(device.name, args)?
 }
 

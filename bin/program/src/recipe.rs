@@ -139,7 +139,7 @@ pub struct FinetuneArgs {
 
     /// The numbers that linear layers and attention are computed in; weights, optimizer, layer norms and loss are fp32 in
     /// any case [default: fp32]
-    #[arg(long, value_name = "NAME", value_parser = named::<Precision>(&["fp32", "bf16", "fp16"]))]
+    #[arg(long, value_name = "NAME", value_parser = precision())]
     pub precision: Option<Precision>,
 
     /// Save a checkpoint each so many optimizer steps, besides the one at the end of each epoch
@@ -437,13 +437,18 @@ fn as_table(args: &FinetuneArgs) -> Result<toml::Table, ProgramError> {
 }
 
 /// A parser of the names that `T` has in a `--config` file.
-pub fn named<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+fn named<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
 where
     T: DeserializeOwned + Clone + Send + Sync + 'static,
 {
     PossibleValuesParser::new(names).try_map(|name| {
         T::deserialize(StrDeserializer::<NameError>::new(&name)).map_err(|error| error.to_string())
     })
+}
+
+/// A parser of `--precision`.
+pub fn precision() -> impl TypedValueParser<Value = Precision> {
+    named(&["fp32", "bf16", "fp16"])
 }
 
 #[cfg(test)]
