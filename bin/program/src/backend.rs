@@ -360,19 +360,21 @@ mod cuda {
 
 #[cfg(feature = "rocm")]
 mod rocm {
-    use std::panic::catch_unwind;
-
     use burn::cubecl::Runtime;
     use burn::cubecl::hip::HipRuntime;
 
     use super::{Found, Kind, found};
-    use crate::error::forget_panics;
 
     pub(super) fn devices() -> Result<Vec<Found>, String> {
-        let count = catch_unwind(|| HipRuntime::enumerate_all_devices(&()).len())
-            .map_err(|_| forget_panics())?;
+        // Any call without the libraries ends the program.
+        if !cubecl_hip_sys::is_available() {
+            return Err("AMD's libraries (libamdhip64 and libhiprtc) were not found; install ROCm, or let ROCM_PATH \
+                        name its folder"
+                .into());
+        }
+        let count = HipRuntime::enumerate_all_devices(&()).len();
         if count == 0 {
-            return Err("AMD's HIP finds no GPU; install its driver and ROCm".into());
+            return Err("AMD's HIP finds no GPU; install its driver".into());
         }
         let device = |index| {
             let mut device = found(Kind::Rocm, "HIP");
