@@ -28,7 +28,12 @@ enum LoadError {
          build again with `cargo build --release -p bin --features tch`",
         file = .0.file_name().unwrap_or_default().display(), folder = .0.with_file_name("").display()
     )]
-    Part(PathBuf),
+    Missing(PathBuf),
+    #[error(
+        "{file} is not of the same build as this program: keep the two together, or build again with \
+         `cargo build --release -p bin --features tch`", file = .0.display()
+    )]
+    OtherBuild(PathBuf),
     #[error("libtorch cannot be loaded: {reason}. {advice}", reason = reason(.0), advice = advice())]
     Libtorch(libloading::Error),
     #[error("{folder} holds libtorch {version}. {advice}", folder = .folder.display(), advice = advice())]
@@ -59,17 +64,18 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// From the folder of this program, or the one below it in which cargo links.
+/// From the folder below this program in which cargo links, or else from beside it.
 #[expect(
     unsafe_code,
     reason = "the library is built together with this program; its function has this type there"
 )]
 fn program_main() -> Result<extern "C" fn() -> u8, LoadError> {
     let program = env::current_exe().unwrap_or_default();
-    let beside = program.with_file_name(library_filename(LIBRARY));
     let below = program.with_file_name("deps").join(library_filename(LIBRARY));
-    let part = [&beside, &below].into_iter().find(|path| path.exists());
-    let part = part.ok_or_else(|| LoadError::Part(beside.clone()))?;
+    let beside = program.with_file_name(library_filename(LIBRARY));
+    let Some(part) = [&below, &beside].into_iter().find(|path| path.exists()) else {
+        return Err(LoadError::Missing(beside));
+    };
     // Never unloaded: libtorch ends with the process.
     let library = Box::leak(Box::new(unsafe { Library::new(part) }.map_err(LoadError::Libtorch)?));
     if let Some(folder) = loaded_from()
@@ -78,7 +84,9 @@ fn program_main() -> Result<extern "C" fn() -> u8, LoadError> {
     {
         return Err(LoadError::Version { folder, version });
     }
-    unsafe { library.get(b"program_main") }.map(|main| *main).map_err(LoadError::Libtorch)
+    unsafe { library.get(b"program_main") }
+        .map(|main| *main)
+        .map_err(|_| LoadError::OtherBuild(part.clone()))
 }
 
 /// The folder of the libtorch that this process has loaded, where the system tells.

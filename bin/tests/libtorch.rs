@@ -43,14 +43,19 @@ fn assert_advises(error: &str) {
     assert!(error.starts_with("error: ") && error.contains(&advice), "{error}");
 }
 
+fn empty_library(path: &Path) -> io::Result<()> {
+    let status =
+        Command::new("cc").args(["-shared", "-x", "c", "/dev/null", "-o"]).arg(path).status()?;
+    assert!(status.success());
+    Ok(())
+}
+
 /// A copy of the program, and of its part with every mention of libtorch's folder led astray.
 fn moved_away() -> io::Result<(TempDir, PathBuf)> {
     let folder = tempfile::tempdir()?;
     let program = folder.path().join("bin");
     fs::copy(PROGRAM, &program)?;
-    let beside = Path::new(PROGRAM).with_file_name(PART);
-    let below = Path::new(PROGRAM).with_file_name("deps").join(PART);
-    let mut part = fs::read(&below).or_else(|_| fs::read(&beside))?;
+    let mut part = fs::read(Path::new(PROGRAM).with_file_name("deps").join(PART))?;
     let at = part.windows(LIBTORCH.len()).position(|bytes| bytes == LIBTORCH.as_bytes());
     let at = at.ok_or_else(|| io::Error::other("the part does not name libtorch's folder"))?;
     part[at..at + LIBTORCH.len()].fill(b'-');
@@ -76,6 +81,17 @@ fn the_part_that_is_linked_with_it_is_missing() -> Test {
 }
 
 #[test]
+fn that_part_is_of_another_build() -> Test {
+    let folder = tempfile::tempdir()?;
+    let program = folder.path().join("bin");
+    fs::copy(PROGRAM, &program)?;
+    empty_library(&folder.path().join(PART))?;
+    let error = devices(&program, None)?.expect_err("a program with another part");
+    assert!(error.contains("is not of the same build"), "{error}");
+    Ok(())
+}
+
+#[test]
 fn it_is_gone_until_the_library_path_names_it() -> Test {
     let (_folder, program) = moved_away()?;
     let error = devices(&program, None)?.expect_err("a program without libtorch");
@@ -91,11 +107,7 @@ fn it_is_gone_until_the_library_path_names_it() -> Test {
 fn it_lacks_what_the_program_calls() -> Test {
     let folder = tempfile::tempdir()?;
     for library in ["libc10.so", "libtorch_cpu.so"] {
-        let status = Command::new("cc")
-            .args(["-shared", "-x", "c", "/dev/null", "-o"])
-            .arg(folder.path().join(library))
-            .status()?;
-        assert!(status.success());
+        empty_library(&folder.path().join(library))?;
     }
     let error = devices(Path::new(PROGRAM), Some(folder.path()))?.expect_err("an empty libtorch");
     assert_advises(&error);
