@@ -50,11 +50,17 @@ fn empty_library(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A copy of the program, and of its part with every mention of libtorch's folder led astray.
-fn moved_away() -> io::Result<(TempDir, PathBuf)> {
+/// A copy of the program without its part, and the folder in which it lies.
+fn copied() -> io::Result<(TempDir, PathBuf)> {
     let folder = tempfile::tempdir()?;
     let program = folder.path().join("bin");
     fs::copy(PROGRAM, &program)?;
+    Ok((folder, program))
+}
+
+/// A copy of the program, and of its part with every mention of libtorch's folder led astray.
+fn moved_away() -> io::Result<(TempDir, PathBuf)> {
+    let (folder, program) = copied()?;
     let mut part = fs::read(Path::new(PROGRAM).with_file_name("deps").join(PART))?;
     let at = part.windows(LIBTORCH.len()).position(|bytes| bytes == LIBTORCH.as_bytes());
     let at = at.ok_or_else(|| io::Error::other("the part does not name libtorch's folder"))?;
@@ -72,9 +78,7 @@ fn it_is_found_without_a_library_path() -> Test {
 
 #[test]
 fn the_part_that_is_linked_with_it_is_missing() -> Test {
-    let folder = tempfile::tempdir()?;
-    let program = folder.path().join("bin");
-    fs::copy(PROGRAM, &program)?;
+    let (_folder, program) = copied()?;
     let error = devices(&program, None)?.expect_err("a program without its part");
     assert!(error.contains(PART) && error.contains("--features tch"), "{error}");
     Ok(())
@@ -82,9 +86,7 @@ fn the_part_that_is_linked_with_it_is_missing() -> Test {
 
 #[test]
 fn that_part_is_of_another_build() -> Test {
-    let folder = tempfile::tempdir()?;
-    let program = folder.path().join("bin");
-    fs::copy(PROGRAM, &program)?;
+    let (folder, program) = copied()?;
     empty_library(&folder.path().join(PART))?;
     let error = devices(&program, None)?.expect_err("a program with another part");
     assert!(error.contains("is not of the same build"), "{error}");

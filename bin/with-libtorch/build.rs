@@ -1,4 +1,5 @@
-//! Lets a program that is built with libtorch find it where it was when it was built, without `LD_LIBRARY_PATH`.
+//! Lets a program that is built with libtorch find it where it was when it was built, without `LD_LIBRARY_PATH`,
+//! and say where that was.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
