@@ -17,7 +17,7 @@ use tests::world::{ENTAILED, NOT_ENTAILED, Run, World, config, tsv, wait_for_a_s
 use tests::{Arrays, own_cases};
 
 /// The built program.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_program");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_l2sp");
 
 #[test]
 fn the_help_is_as_reviewed() {

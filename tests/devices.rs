@@ -6,13 +6,13 @@
     reason = "tests fail by panicking"
 )]
 
-use program::backend;
+use l2sp::backend;
 use serde_json::Value;
 use tests::devices;
 use tests::world::{Run, World};
 
 /// The built program.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_program");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_l2sp");
 
 #[test]
 fn a_device_that_cannot_be_used_is_refused_with_what_to_do() {
@@ -49,7 +49,7 @@ fn a_device_that_cannot_be_used_is_refused_with_what_to_do() {
 #[test]
 fn all_kinds_of_devices_are_listed() {
     let listed = World::empty(PROGRAM).run(&["devices"]).succeeds().stdout;
-    for (kind, ..) in program::device::KINDS {
+    for (kind, ..) in l2sp::device::KINDS {
         let mut lines = listed.lines();
         assert!(lines.any(|line| line.starts_with(kind.name())), "{}: {listed}", kind.name());
     }

@@ -14,7 +14,7 @@ use tests::hub::{COMMIT, Fault, Hub};
 use tests::world::{Run, World};
 
 /// The built program.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_program");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_l2sp");
 
 const WEIGHTS: &str = "model.safetensors";
 

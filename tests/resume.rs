@@ -19,7 +19,7 @@ use rand::{RngExt, SeedableRng};
 use tests::world::{Run, World, wait_for_a_step};
 
 /// The built program.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_program");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_l2sp");
 
 /// The kills that a run must survive. `KILLS=1000` for a longer test.
 const KILLS: usize = 50;

@@ -1,10 +1,10 @@
 //! Multi-head self-attention.
 
+use crate::kernels::{self, AttentionOptions};
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use fused::AttentionOptions;
 
 use crate::config::AlbertConfig;
 use crate::ops::{Outputs, Sequences, add_layer_norm, affine, linear};
@@ -91,7 +91,7 @@ impl<B: Backend> AlbertAttention<B> {
             self.attention_dropout.forward(Tensor::ones(shape, &device))
         });
         let options = AttentionOptions { heads, bias: sequences.bias.clone(), dropout };
-        let joined = fused::attention(query, key_value, &queries, keys, options);
+        let joined = kernels::attention(query, key_value, &queries, keys, options);
 
         let output = self.output_dropout.forward(linear(&self.dense, joined));
         add_layer_norm(&self.layer_norm, self.layer_norm_eps, output, input)

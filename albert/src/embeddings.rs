@@ -1,10 +1,10 @@
 //! From token ids to vectors.
 
+use crate::kernels::Places;
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
-use fused::Places;
 
 use crate::config::AlbertConfig;
 use crate::input::AlbertInput;

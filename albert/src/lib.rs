@@ -51,6 +51,7 @@ mod embeddings;
 mod encoder;
 mod init;
 mod input;
+pub mod kernels;
 mod layer;
 mod model;
 mod ops;

@@ -1,9 +1,9 @@
 //! The operations that the modules share.
 
+use crate::kernels::{self, Places};
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, DType, Int, Tensor};
-use fused::Places;
 
 use crate::config::HiddenAct;
 
@@ -65,9 +65,9 @@ pub(crate) fn activate<B: Backend, const D: usize>(
     x: Tensor<B, D>,
 ) -> Tensor<B, D> {
     match act {
-        HiddenAct::Gelu => fused::gelu(x),
-        HiddenAct::GeluNew => fused::gelu_tanh(x),
-        HiddenAct::Relu => fused::relu(x),
+        HiddenAct::Gelu => kernels::gelu(x),
+        HiddenAct::GeluNew => kernels::gelu_tanh(x),
+        HiddenAct::Relu => kernels::relu(x),
     }
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn affine<B: Backend>(
     weight: Tensor<B, 2>,
     bias: Tensor<B, 1>,
 ) -> Tensor<B, 2> {
-    fused::linear(cast(x, weight.dtype()), weight, bias)
+    kernels::linear(cast(x, weight.dtype()), weight, bias)
 }
 
 /// The tensor in a precision.
@@ -103,7 +103,7 @@ pub(crate) fn add_layer_norm<B: Backend, const D: usize>(
     let [output, input] = [output, input].map(|x| cast(x, layer_norm.gamma.dtype()));
     match &layer_norm.beta {
         Some(beta) => {
-            fused::add_layer_norm(output, input, layer_norm.gamma.val(), beta.val(), epsilon)
+            kernels::add_layer_norm(output, input, layer_norm.gamma.val(), beta.val(), epsilon)
         }
         None => layer_norm.forward(output + input),
     }

@@ -1,20 +1,17 @@
-//! The program; everything it does is in the library `program`.
+//! The program `l2sp`. Everything it does is in the library of the same name.
 
 use std::process::ExitCode;
 
 #[cfg(feature = "tch")]
 mod with_libtorch;
 
-#[cfg(feature = "tch")]
-fn main() -> ExitCode {
-    with_libtorch::main()
-}
-
 #[cfg(not(feature = "tch"))]
 #[global_allocator]
-static ALLOCATOR: program::memory::Allocator = program::memory::Allocator;
+static ALLOCATOR: l2sp::memory::Allocator = l2sp::memory::Allocator;
 
-#[cfg(not(feature = "tch"))]
 fn main() -> ExitCode {
-    program::main().into()
+    #[cfg(feature = "tch")]
+    return with_libtorch::main();
+    #[cfg(not(feature = "tch"))]
+    l2sp::main().into()
 }

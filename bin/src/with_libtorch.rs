@@ -12,8 +12,8 @@ use std::process::ExitCode;
 
 use libloading::{Library, library_filename};
 
-/// The name of the library `with-libtorch`.
-const LIBRARY: &str = "program_with_libtorch";
+/// This package's library.
+const LIBRARY: &str = "l2sp";
 
 /// The version that torch-sys is written for.
 const VERSION: &str = "2.9.0";
@@ -84,7 +84,7 @@ fn program_main() -> Result<extern "C" fn() -> u8, LoadError> {
     {
         return Err(LoadError::Version { folder, version });
     }
-    unsafe { library.get(b"program_main") }
+    unsafe { library.get(b"l2sp_main") }
         .map(|main| *main)
         .map_err(|_| LoadError::OtherBuild(part.clone()))
 }

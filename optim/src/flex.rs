@@ -1,12 +1,13 @@
 //! The same formula in one pass over flex's memory: each of θ, g, m, v and θ⁰ is read once, θ, m and v written once, on
 //! all cores with the CPU's widest vectors.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 
 use burn::backend::flex::FlexTensor;
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{DType, Tensor, TensorPrimitive};
+use flex_simd::vectorized;
 use rayon::prelude::*;
 
 use crate::rule::{Coefficients, Moments, Number};
@@ -41,29 +42,9 @@ impl Number for f32 {
     }
 }
 
-/// Runs `f` compiled for the best instructions that this CPU has, found at run time. It must be `#[inline(always)]` and may
-/// not consume what it captures, for its body to come to stand inside the function that has those instructions.
-fn vectorized<R>(f: impl FnMut() -> R) -> R {
-    struct Inline<F>(F);
-    impl<R, F: FnMut() -> R> pulp::WithSimd for Inline<F> {
-        type Output = R;
-
-        #[inline(always)]
-        fn with_simd<S: pulp::Simd>(mut self, _: S) -> R {
-            (self.0)()
-        }
-    }
-    pulp::Arch::new().dispatch(Inline(f))
-}
-
-/// Whether the tensors of `B` are flex's.
-pub(crate) fn is_flex_backend<B: Backend>() -> bool {
-    TypeId::of::<FloatTensor<B>>() == TypeId::of::<FlexTensor>()
-}
-
 /// Whether `tensor` is flex's and of float32.
 pub(crate) fn is_flex<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> bool {
-    is_flex_backend::<B>() && tensor.dtype() == DType::F32
+    flex_simd::is_flex::<B>() && tensor.dtype() == DType::F32
 }
 
 /// [`Coefficients::update`] of tensors that [are flex's](is_flex).

@@ -98,7 +98,7 @@ impl<B: AutodiffBackend> AdamWL2SPOptimizer<B> {
         let step =
             || module.map(&mut Step { optimizer: self, path: PathStack::default(), grads, lr });
         #[cfg(feature = "flex")]
-        if crate::flex::is_flex_backend::<B::InnerBackend>() {
+        if flex_simd::is_flex::<B::InnerBackend>() {
             // From here on the threads go from parameter to parameter without falling asleep.
             return rayon::scope(|_| step());
         }

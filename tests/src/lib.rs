@@ -23,8 +23,8 @@ use burn::module::{AutodiffModule, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor, TensorData};
-use program::backend::{self, Work};
-use program::device::{DeviceName, Found};
+use l2sp::backend::{self, Work};
+use l2sp::device::{DeviceName, Found};
 use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
 

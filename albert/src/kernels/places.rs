@@ -6,8 +6,8 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::backend::Backend;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
-use crate::numbers::{map_chunks, rows_per_task};
-use crate::operation::{is_flex_backend, tensor};
+use crate::kernels::numbers::{map_chunks, rows_per_task};
+use crate::kernels::operation::{is_flex_backend, tensor};
 
 /// The rows of a matrix `[rows, width]` as places in a batch `[batch, length]`, in the batch's order: every place has a
 /// row, or only some have, so that nothing is computed for the others.
@@ -127,7 +127,7 @@ impl Places {
         size: usize,
     ) -> FlexTensor {
         let Self { batch, length, .. } = *self;
-        let columns = crate::operation::width(matrix);
+        let columns = crate::kernels::operation::width(matrix);
         let numbers = matrix.storage::<f32>();
         let mut output = vec![0.0; batch * heads * length * size];
         map_chunks(&mut output, (heads * length * size).max(1), |sequence, output| {
@@ -175,7 +175,7 @@ mod tests {
     use burn::backend::Flex;
 
     use super::*;
-    use crate::testing::{numbers, values};
+    use crate::kernels::testing::{numbers, values};
 
     fn places() -> Places {
         let mask = Tensor::<Flex, 2, Int>::from_ints(
@@ -214,7 +214,7 @@ mod tests {
     fn heads_are_split_and_joined() {
         let places = places();
         let matrix = numbers::<Flex, 2>([12, 12], 1);
-        let flex = crate::operation::primitive(matrix.clone());
+        let flex = crate::kernels::operation::primitive(matrix.clone());
         let [left, right] = [0, 6].map(|from| places.split_heads(&flex, from, 3, 2));
         let expected = places.spread(matrix.clone()).narrow(1, 6, 6);
         let expected = expected.reshape([4, 4, 3, 2]).swap_dims(1, 2);

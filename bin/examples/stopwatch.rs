@@ -16,13 +16,14 @@ use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Int, Tensor};
 use clap::{Parser, ValueEnum};
-use program::backend::{self, Work};
-use program::device::DeviceName;
-use program::recipe::precision;
+use l2sp::backend::{self, Work};
+use l2sp::device::DeviceName;
+use l2sp::recipe::precision;
 use serde::Deserialize;
 
+#[cfg(not(feature = "tch"))]
 #[global_allocator]
-static ALLOCATOR: program::memory::Allocator = program::memory::Allocator;
+static ALLOCATOR: l2sp::memory::Allocator = l2sp::memory::Allocator;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
@@ -42,7 +43,7 @@ struct Args {
     work: Kind,
     /// A folder with an ALBERT.
     model: PathBuf,
-    /// Where to compute, as `bin devices` lists them.
+    /// Where to compute, as `l2sp devices` lists them.
     #[arg(long, default_value = "cpu")]
     device: DeviceName,
     #[arg(long, default_value = "fp32", value_parser = precision())]
@@ -94,7 +95,7 @@ fn optimizer<B: AutodiffBackend>(
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    program::memory::keep_pages();
+    l2sp::memory::keep_pages();
     let args = Args::parse();
     backend::choose(Some(args.device), args.precision)?;
     backend::run(args.device, &args)?

@@ -4,8 +4,10 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use crate::numbers::{add_all, map_chunk_pairs, rows_per_task, sum, sum_pairs, vectorized};
-use crate::operation::{Operation, is_flex, primitive, run, tensor, width};
+use crate::kernels::numbers::{
+    add_all, map_chunk_pairs, rows_per_task, sum, sum_pairs, vectorized,
+};
+use crate::kernels::operation::{Operation, is_flex, primitive, run, tensor, width};
 
 /// Each row of `x` with mean 0 and variance 1, times γ plus β:
 /// (x − mean x)/√(var x + ε)·γ + β, over the last dimension, with the variance that divides by the width.
@@ -205,7 +207,7 @@ impl Operation<4> for LayerNorm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Train, assert_close, numbers, values};
+    use crate::kernels::testing::{Train, assert_close, numbers, values};
 
     const EPSILON: f64 = 1e-12;
 

@@ -55,6 +55,22 @@ use clap::Parser;
 
 pub use error::ProgramError;
 
+/// That of the executable is not the one of a library that it loads.
+#[cfg(feature = "tch")]
+#[global_allocator]
+static ALLOCATOR: memory::Allocator = memory::Allocator;
+
+/// [`main`], for the executable that loads this library at run time.
+#[cfg(feature = "tch")]
+#[expect(unsafe_code, reason = "the executable looks the function up by this name")]
+#[unsafe(no_mangle)]
+pub extern "C" fn l2sp_main() -> u8 {
+    let exit_code = main();
+    // This library has a standard output of its own, which nobody else flushes.
+    std::io::Write::flush(&mut std::io::stdout()).ok();
+    exit_code
+}
+
 /// Parse the command line, run, and say in one line what went wrong if something did. Returns the exit code.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + n stopped by signal n.

@@ -4,9 +4,9 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use crate::numbers::{add, column_sums, map_chunks, rows_per_task, vectorized};
-use crate::operation::{Operation, is_flex, primitive, run, tensor, width};
-use crate::product::{Matrices, product};
+use crate::kernels::numbers::{add, column_sums, map_chunks, rows_per_task, vectorized};
+use crate::kernels::operation::{Operation, is_flex, primitive, run, tensor, width};
+use crate::kernels::product::{Matrices, product};
 
 /// x·W + b: `x` is `[rows, in]`, `weight` `[in, out]`, `bias` `[out]`.
 ///
@@ -70,7 +70,7 @@ impl Operation<3> for Linear {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Train, assert_close, numbers, values};
+    use crate::kernels::testing::{Train, assert_close, numbers, values};
 
     #[test]
     fn values_and_gradients_are_those_of_the_plain_form() {

@@ -4,10 +4,12 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, activation};
 
-use crate::Places;
-use crate::numbers::{exp, largest, map_chunks, rows_per_task, sum, sum_pairs, vectorized};
-use crate::operation::{Operation, constant, is_flex, primitive, run, width};
-use crate::product::{Matrices, product};
+use crate::kernels::Places;
+use crate::kernels::numbers::{
+    exp, largest, map_chunks, rows_per_task, sum, sum_pairs, vectorized,
+};
+use crate::kernels::operation::{Operation, constant, is_flex, primitive, run, width};
+use crate::kernels::product::{Matrices, product};
 
 /// What attention takes besides queries, keys and values. None of it gets a gradient.
 #[derive(Clone, Debug)]
@@ -221,7 +223,7 @@ mod tests {
     use burn::tensor::Int;
 
     use super::*;
-    use crate::testing::{Train, assert_close, numbers, values};
+    use crate::kernels::testing::{Train, assert_close, numbers, values};
 
     /// Half of the lowest number: what hides a key.
     const HIDDEN: f32 = f32::MIN / 2.0;

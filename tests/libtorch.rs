@@ -10,8 +10,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_bin");
-const PART: &str = "libprogram_with_libtorch.so";
+const PROGRAM: &str = env!("CARGO_BIN_EXE_l2sp");
+const PART: &str = "libl2sp.so";
 /// Where libtorch was when the program was built.
 const LIBTORCH: &str = env!("LIBTORCH_FOLDER");
 
@@ -53,7 +53,7 @@ fn empty_library(path: &Path) -> io::Result<()> {
 /// A copy of the program without its part, and the folder in which it lies.
 fn copied() -> io::Result<(TempDir, PathBuf)> {
     let folder = tempfile::tempdir()?;
-    let program = folder.path().join("bin");
+    let program = folder.path().join("l2sp");
     fs::copy(PROGRAM, &program)?;
     Ok((folder, program))
 }

@@ -9,12 +9,11 @@ use burn::tensor::{Distribution, Tensor};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 #[global_allocator]
-static ALLOCATOR: program::memory::Allocator = program::memory::Allocator;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Train = Autodiff<Flex>;
 
 fn optimizer(c: &mut Criterion) {
-    program::memory::keep_pages();
     let mut group = c.benchmark_group("optimizer");
     for side in [64, 512, 4208] {
         group.throughput(Throughput::Elements((side * side) as u64));

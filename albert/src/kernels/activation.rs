@@ -4,8 +4,8 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, activation};
 
-use crate::numbers::{exp, map_chunk_pairs, map_chunks, vectorized};
-use crate::operation::{Operation, is_flex, primitive, run, tensor};
+use crate::kernels::numbers::{exp, map_chunk_pairs, map_chunks, vectorized};
+use crate::kernels::operation::{Operation, is_flex, primitive, run, tensor};
 
 /// Numbers a task.
 const TASK: usize = 1 << 14;
@@ -194,7 +194,7 @@ mod tests {
     use burn::backend::Flex;
 
     use super::*;
-    use crate::testing::{Train, assert_close, numbers, values};
+    use crate::kernels::testing::{Train, assert_close, numbers, values};
 
     const ALL: [Activation; 3] = [Activation::Relu, Activation::Gelu, Activation::GeluTanh];
 

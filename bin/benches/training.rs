@@ -14,8 +14,9 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, Int, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
 
+#[cfg(not(feature = "tch"))]
 #[global_allocator]
-static ALLOCATOR: program::memory::Allocator = program::memory::Allocator;
+static ALLOCATOR: l2sp::memory::Allocator = l2sp::memory::Allocator;
 
 type Train = Autodiff<Flex>;
 
@@ -31,7 +32,7 @@ fn input<B: Backend>(batch: usize, length: usize) -> (AlbertInput<B>, Tensor<B, 
 }
 
 fn model(c: &mut Criterion) {
-    program::memory::keep_pages();
+    l2sp::memory::keep_pages();
     let small = AlbertConfig {
         vocab_size: 1000,
         hidden_size: 128,

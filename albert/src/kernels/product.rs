@@ -14,7 +14,7 @@ use burn::tensor::Shape;
 use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
-use crate::operation::tensor;
+use crate::kernels::operation::tensor;
 
 /// Below so many multiplications a second thread costs more than it brings.
 const SERIAL: usize = 1 << 22;
@@ -231,8 +231,8 @@ mod tests {
     use burn::tensor::ops::FloatTensorOps;
 
     use super::*;
-    use crate::operation::primitive;
-    use crate::testing::numbers;
+    use crate::kernels::operation::primitive;
+    use crate::kernels::testing::numbers;
 
     /// Odd sizes, each side the longest once, many sums, and sizes that are cut several times.
     const SIZES: [[usize; 3]; 9] = [

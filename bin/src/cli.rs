@@ -10,7 +10,7 @@ use crate::{ProgramError, devices, evaluate, fetch, finetune, predict, pretrain}
 /// Stable fine-tuning: ALBERT on RTE with AdamWL2SP, whose weight decay pulls pretrained weights
 /// back to where they started.
 #[derive(Debug, Parser)]
-#[command(name = "bin", version)]
+#[command(name = "l2sp", version)]
 pub struct Cli {
     /// Without one: finetune, on the model and the task that the program carries
     #[command(subcommand)]

@@ -4,13 +4,13 @@
 
 use std::hint::black_box;
 
+use albert::kernels::{self, AttentionOptions, Places};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Distribution, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
-use fused::{AttentionOptions, Places};
 
 #[global_allocator]
-static ALLOCATOR: program::memory::Allocator = program::memory::Allocator;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Train = Autodiff<Flex>;
 
@@ -33,29 +33,28 @@ fn measure<const N: usize>(
 }
 
 fn operations(c: &mut Criterion) {
-    program::memory::keep_pages();
     for (size, batch, length, width, heads) in
         [("base", 16, 128, 768, 12), ("small", 32, 32, 128, 4)]
     {
         let rows = batch * length;
         let vector = |width| draw::<1>([width]);
         let wide = || draw([rows, 4 * width]);
-        measure(c, &format!("{size}: relu"), [wide()], |[x]| fused::relu(x));
-        measure(c, &format!("{size}: gelu"), [wide()], |[x]| fused::gelu(x));
-        measure(c, &format!("{size}: gelu_tanh"), [wide()], |[x]| fused::gelu_tanh(x));
+        measure(c, &format!("{size}: relu"), [wide()], |[x]| kernels::relu(x));
+        measure(c, &format!("{size}: gelu"), [wide()], |[x]| kernels::gelu(x));
+        measure(c, &format!("{size}: gelu_tanh"), [wide()], |[x]| kernels::gelu_tanh(x));
         let (gamma, beta) = (vector(width), vector(width));
         measure(
             c,
             &format!("{size}: add_layer_norm"),
             [draw([rows, width]), draw([rows, width])],
-            |[x, y]| fused::add_layer_norm(x, y, gamma.clone(), beta.clone(), 1e-12),
+            |[x, y]| kernels::add_layer_norm(x, y, gamma.clone(), beta.clone(), 1e-12),
         );
         let bias = vector(4 * width);
         measure(
             c,
             &format!("{size}: linear"),
             [draw([rows, width]), draw([width, 4 * width])],
-            |[x, w]| fused::linear(x, w, bias.clone()),
+            |[x, w]| kernels::linear(x, w, bias.clone()),
         );
         let places = Places::all(batch, length);
         let mask = Tensor::zeros([batch, length], &Default::default());
@@ -65,7 +64,7 @@ fn operations(c: &mut Criterion) {
             [draw([rows, width]), draw([rows, 2 * width])],
             |[q, kv]| {
                 let options = AttentionOptions { heads, bias: mask.clone(), dropout: None };
-                fused::attention(q, kv, &places, &places, options)
+                kernels::attention(q, kv, &places, &places, options)
             },
         );
     }

@@ -1,5 +1,6 @@
 //! Loops over numbers: the widest vectors the CPU has, all its cores, and the same bits on every one of them.
 
+pub(crate) use flex_simd::vectorized;
 use rayon::prelude::*;
 
 /// Sums run in so many lanes side by side, whatever the width of the CPU's vectors: the order of the additions, and so
@@ -11,23 +12,6 @@ const SERIAL: usize = 1 << 14;
 
 /// A task's share, in numbers: small enough for the nearest caches, large enough to be worth a task.
 const TASK: usize = 1 << 14;
-
-/// Runs `f` compiled for the best instructions that this CPU has, found at run time.
-///
-/// `f` is plain Rust which the compiler turns into vector instructions; it must be `#[inline(always)]`, and may not
-/// consume what it captures: only then does its body come to stand inside the function that has those instructions.
-pub(crate) fn vectorized<R>(f: impl FnMut() -> R) -> R {
-    struct Inline<F>(F);
-    impl<R, F: FnMut() -> R> pulp::WithSimd for Inline<F> {
-        type Output = R;
-
-        #[inline(always)]
-        fn with_simd<S: pulp::Simd>(mut self, _: S) -> R {
-            (self.0)()
-        }
-    }
-    pulp::Arch::new().dispatch(Inline(f))
-}
 
 /// How many rows of `width` numbers a task takes. Depends on nothing else, so that sums over tasks do not either.
 pub(crate) fn rows_per_task(width: usize) -> usize {

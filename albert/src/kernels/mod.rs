@@ -17,7 +17,7 @@
 //! use burn::tensor::Tensor;
 //!
 //! let x = Tensor::<Flex, 1>::from_floats([-1.0, 0.0, 1.0], &Default::default());
-//! let y: Vec<f32> = fused::gelu(x).into_data().to_vec()?;
+//! let y: Vec<f32> = albert::kernels::gelu(x).into_data().to_vec()?;
 //! assert!((y[2] - 0.841_344_7).abs() < 1e-6);
 //! # Ok::<(), burn::tensor::DataError>(())
 //! ```
