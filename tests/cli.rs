@@ -192,20 +192,20 @@ fn the_embedded_model_and_task_need_no_files() {
     let world = World::empty(PROGRAM);
     let run = world.run(&["finetune", "--max-steps", "2"]).succeeds();
     assert!(run.stderr.contains("2490 training and 277 validation examples"), "{}", run.stderr);
-    let config = fs::read_to_string(world.path("output/config.toml")).expect("read");
+    let config = fs::read_to_string(world.path("runs/0001/config.toml")).expect("read");
     assert!(config.contains("model = \"embedded\"\ndata = \"embedded\"\n"), "{config}");
-    let evaluate = ["evaluate", "--model", "output", "--data", "embedded", "--split", "test"];
+    let evaluate = ["evaluate", "--model", "runs/0001", "--data", "embedded", "--split", "test"];
     let run = world.run(&evaluate).succeeds();
     assert!(run.stdout.contains("of 3000"), "{}", run.stdout);
     let pair = ["--premise", "All dogs slept.", "--hypothesis", "Some dogs slept."];
-    world.run(&[&["predict", "--model", "output"][..], &pair].concat()).succeeds();
+    world.run(&[&["predict", "--model", "runs/0001"][..], &pair].concat()).succeeds();
 }
 
 #[test]
 fn the_command_may_be_left_out() {
     let world = World::empty(PROGRAM);
     let mut child = world.command(&[]).spawn().expect("started");
-    let metrics = world.path("output/metrics.jsonl");
+    let metrics = world.path("runs/0001/metrics.jsonl");
     wait_for_a_step(&mut child, &metrics);
     child.kill().expect("killed");
     let run = Run::new(child.wait_with_output().expect("finished"));
@@ -225,7 +225,7 @@ fn embedded_and_real_mix_where_they_fit() {
     finetune(&["--model", "embedded", "--max-examples", "40", "--overwrite"], "b").succeeds();
     world
         .run(&["evaluate", "--model", "embedded", "--data", "embedded"])
-        .fails(1, &["the embedded model is not fine-tuned yet: use finetune first"]);
+        .fails(1, &["the bundled model is not fine-tuned yet: use finetune first"]);
     world
         .run(&["predict", "--model", "a", "--input", "embedded"])
         .fails(1, &["cannot read embedded"]);

@@ -6,7 +6,7 @@
     reason = "tests fail by panicking"
 )]
 
-use l2sp::backend;
+use l2sp::device;
 use serde_json::Value;
 use tests::devices;
 use tests::world::{Run, World};
@@ -19,15 +19,15 @@ fn a_device_that_cannot_be_used_is_refused_with_what_to_do() {
     let world = World::new(PROGRAM);
     world
         .finetune("out", &["--device", "gpu"])
-        .fails(2, &["gpu is no device; known are cuda, rocm,", "tch:cuda, tch:mps, cpu, tch,"]);
-    for kind in backend::not_compiled_in() {
+        .fails(2, &["gpu is not a device; known are cuda, rocm,", "tch:cuda, tch:mps, cpu, tch,"]);
+    for kind in device::not_compiled_in() {
         let parts = [
             &*format!("this program was built without {}", kind.name()),
             &*format!("cargo build --release -p bin --features {}", kind.feature()),
         ];
         world.finetune("out", &["--device", kind.name()]).fails(2, &parts);
     }
-    for (kind, found) in backend::devices() {
+    for (kind, found) in device::devices() {
         match found {
             Err(reason) => {
                 world
@@ -62,9 +62,10 @@ fn all_kinds_of_devices_are_listed() {
 #[test]
 fn the_device_is_named_first_and_kept() {
     let world = World::new(PROGRAM);
-    let best = backend::choose(None, albert::Precision::Float32).expect("a device");
+    let best = device::choose(None, albert::Precision::Float32).expect("a device");
     let run = world.finetune("out", &["--dashboard", "plain", "--max-steps", "1"]).succeeds();
-    assert!(run.stderr.starts_with(&format!("device {best}, fp32\n")), "{}", run.stderr);
+    let first = format!("device {best}, fp32; output out\n");
+    assert!(run.stderr.starts_with(&first), "{}", run.stderr);
     let config = std::fs::read_to_string(world.path("out/config.toml")).expect("read");
     assert!(config.contains(&format!("device = \"{}\"", best.name)), "{config}");
 }

@@ -16,10 +16,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use albert::{AlbertConfig, AlbertForSequenceClassification};
-use burn::backend::{Autodiff, Flex};
+use burn::device::{Autodiff, Flex};
 use burn::tensor::TensorData;
-use l2sp::checkpoint::{Checkpoint, Contents, Metrics, Progress};
-use l2sp::training_state;
+use l2sp::resume::{Checkpoint, CheckpointHeader, Contents, state};
+use l2sp::settings::Settings;
+use l2sp::train::metrics_log::Prefix;
+use l2sp::train::progress::Progress;
 use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::properties::WriterProperties;
@@ -323,9 +325,9 @@ fn weights() {
     });
 }
 
-/// As a run would save it before its first step, with a memory of the optimizer.
+/// As a run would save it before its first step, with a state of the optimizer.
 fn checkpoint(model: &Classifier<Autodiff<Flex>>) -> Checkpoint {
-    let mut tensors = training_state::collect(model, Vec::new());
+    let mut tensors = state::collect(model, Vec::new());
     let parameters: Vec<_> =
         tensors.iter().map(|(name, data)| (name.clone(), data.clone())).collect();
     for (name, data) in parameters {
@@ -335,17 +337,19 @@ fn checkpoint(model: &Classifier<Autodiff<Flex>>) -> Checkpoint {
         }
         tensors.insert(format!("time/{path}"), TensorData::new(vec![3i64], [1]));
     }
-    let progress = Progress {
-        step: 3,
-        examples: 24,
-        train_seconds: 1.5,
-        eval_seconds: 0.5,
-        metrics: Metrics { bytes: 100, sha256: "0".repeat(64) },
+    let header = CheckpointHeader {
+        progress: Progress {
+            step: 3,
+            examples: 24,
+            train_seconds: 1.5,
+            eval_seconds: 0.5,
+            evaluations: Vec::new(),
+        },
+        metrics: Prefix { bytes: 100, sha256: "0".repeat(64) },
         contents: Contents { model: "1".repeat(64), data: "2".repeat(64) },
-        evaluations: Vec::new(),
-        settings: l2sp::recipe::Recipe::default().to_table(),
+        settings: Settings::default().to_table(),
     };
-    Checkpoint { progress, tensors }
+    Checkpoint { header, tensors }
 }
 
 #[test]
@@ -359,8 +363,7 @@ fn checkpoints() {
     });
     // Past the checksum, which damage cannot come through: what a forger would write.
     survives("checkpoint (forged)", &valid[32..], 20_000, |bytes| {
-        Checkpoint::from_safetensors(bytes).is_ok_and(|checkpoint| {
-            training_state::restore(model.clone(), checkpoint.tensors).is_ok()
-        })
+        Checkpoint::from_safetensors(bytes)
+            .is_ok_and(|checkpoint| state::restore(model.clone(), checkpoint.tensors).is_ok())
     });
 }

@@ -70,7 +70,7 @@ fn stopped(world: &World, output: &str) {
     }
     signal(&child, "-INT");
     let run = Run::new(child.wait_with_output().expect("finished"));
-    let hint = format!("go on with finetune --resume {output}");
+    let hint = format!("resume with finetune --resume {output}");
     run.fails(130, &["stopped after step", &hint]);
 }
 
@@ -161,7 +161,7 @@ fn a_stopped_run_goes_on_wherever_its_folder_is() {
     assert_eq!(world.json("out/summary.json")["finished"], false);
     fs::rename(world.path("out"), world.path("moved")).expect("moved");
     let run = world.run(&["finetune", "--resume", "moved", "--dashboard", "plain"]).succeeds();
-    assert!(run.stderr.starts_with("going on after step "), "{}", run.stderr);
+    assert!(run.stderr.starts_with("resuming moved after step "), "{}", run.stderr);
     assert!(run.stderr.contains("step 24/24"), "{}", run.stderr);
     assert_same(&world, "whole", "moved");
     assert_eq!(checkpoints(&world.path("moved")), [24, 23], "the last two");
@@ -223,7 +223,7 @@ fn signals_say_how_to_go_on() {
         wait_for_a_step(&mut child, &world.path(output).join("metrics.jsonl"));
         signal(&child, name);
         let run = Run::new(child.wait_with_output().expect("finished"));
-        let hint = format!("go on with finetune --resume {output}");
+        let hint = format!("resume with finetune --resume {output}");
         let run = run.fails(code, &["stopped after step", &hint]);
         let steps: usize = world.json(&format!("{output}/summary.json"))["steps"]
             .as_u64()
@@ -283,7 +283,11 @@ fn a_damaged_checkpoint_is_reported_and_the_one_before_is_used() {
     let run = world.run(&["finetune", "--resume", "out"]).succeeds();
     let name = format!("step-{}.checkpoint cannot be used: its checksum is wrong", steps[0]);
     assert!(run.stderr.contains(&name), "{}", run.stderr);
-    assert!(run.stderr.contains(&format!("going on after step {}", steps[1])), "{}", run.stderr);
+    assert!(
+        run.stderr.contains(&format!("resuming out after step {}", steps[1])),
+        "{}",
+        run.stderr
+    );
     assert_same(&world, "whole", "out");
 
     stopped(&world, "lost");

@@ -16,9 +16,8 @@ use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Int, Tensor};
 use clap::{Parser, ValueEnum};
-use l2sp::backend::{self, Work};
-use l2sp::device::DeviceName;
-use l2sp::recipe::precision;
+use l2sp::device::{self, DeviceName, Work};
+use l2sp::settings::precision;
 use serde::Deserialize;
 
 #[cfg(not(feature = "tch"))]
@@ -97,8 +96,8 @@ fn optimizer<B: AutodiffBackend>(
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     l2sp::memory::keep_pages();
     let args = Args::parse();
-    backend::choose(Some(args.device), args.precision)?;
-    backend::run(args.device, &args)?
+    device::choose(Some(args.device), args.precision)?;
+    device::run(args.device, &args)?
 }
 
 impl Work for &Args {

@@ -1,15 +1,18 @@
-//! Everything that can end the program, with its exit code.
+//! Everything that can end the program before it is done, with its exit code.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use crate::resume::Output;
+use crate::train::step::NotFinite;
+
 static FIRST_PANIC: Mutex<Option<String>> = Mutex::new(None);
 
-/// How burn-train's dashboard ends the program when its user chooses to stop at once.
+/// The panic with which burn-train's dashboard ends the program when its user asks to stop at once.
 const KILLED: &str = "Killing training from user input";
 
-/// Keep the first panic's message instead of printing a backtrace.
+/// Keep the message of the first panic instead of printing a backtrace.
 pub(crate) fn note_first_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("no message");
@@ -18,7 +21,7 @@ pub(crate) fn note_first_panic() {
     }));
 }
 
-/// What the first panic so far said; the next one will be the first again.
+/// The message of the first panic since the last call.
 pub(crate) fn forget_panics() -> String {
     first_panic(|first| first.take().unwrap_or_else(|| "a thread panicked".into()))
 }
@@ -42,7 +45,7 @@ pub enum ProgramError {
     /// The data or the tokenizer.
     #[error(transparent)]
     Rte(#[from] rte::RteError),
-    /// Downloads.
+    /// The hub.
     #[error(transparent)]
     Hub(#[from] crate::hub::HubError),
     /// The device.
@@ -65,89 +68,99 @@ pub enum ProgramError {
         source: io::Error,
     },
     /// The output folder holds something already.
-    #[error("{} is not empty; choose another --output, --overwrite to replace what a run left there, or finetune --resume to go on with it", .0.display())]
+    #[error("{} is not empty; choose another --output, or --overwrite to replace the run there, or resume it with finetune --resume", .0.display())]
     OutputInUse(PathBuf),
-    /// Another run writes into the folder at this moment.
+    /// `--overwrite` of a folder that no run has written.
+    #[error("{} holds other files than those of a run, so --overwrite will not touch it; choose another --output", .0.display())]
+    NotARun(PathBuf),
+    /// `--overwrite` of a run with a file in its folders that is not its own.
+    #[error("{} is not a file of the run; move it away before --overwrite", .0.display())]
+    ForeignFile(PathBuf),
+    /// An input that `--overwrite` would delete.
+    #[error("{} is to be read, but --overwrite would delete it together with the run in {}; choose another --output", .input.display(), .folder.display())]
+    InputInOutput {
+        /// The model, data or settings file.
+        input: PathBuf,
+        /// The output folder.
+        folder: PathBuf,
+    },
+    /// Another run is writing into the folder.
     #[error("another run is writing into {}; wait for its end, or choose another --output", .0.display())]
     Locked(PathBuf),
     /// No run was ever started in a folder.
-    #[error("{} holds no config.toml, so there is no run to go on with; --resume wants the --output of a run", .0.display())]
+    #[error("{} holds no config.toml, so there is no run to resume; --resume needs the --output of a run", .0.display())]
     NoRun(PathBuf),
     /// Checkpoints, but no usable one.
     #[error(
         "{}: no checkpoint there can be used; start the run again with --config and --overwrite", .0.display()
     )]
     NoCheckpoint(PathBuf),
-    /// A run that is to go on was another one.
-    #[error("{}: the run was started with other settings, and can only go on with the same: {}", .folder.display(), .differences.join("; "))]
+    /// A run to be resumed with other settings or inputs.
+    #[error("{}: the run was started differently, and can only be resumed with the same settings and inputs: {}", .folder.display(), .differences.join("; "))]
     OtherRun {
         /// The run's output folder.
         folder: PathBuf,
         /// As `epochs: 3 then, 5 now`.
         differences: Vec<String>,
     },
-    /// The run cannot write what it must.
-    #[error("{source}; when that is mended, go on with finetune --resume {}", .folder.display())]
+    /// A result cannot be written.
+    #[error("{source}; once that is fixed, resume with finetune --resume {}", .folder.display())]
     Unsaved {
         /// What could not be written.
         source: Box<ProgramError>,
         /// The run's output folder.
         folder: PathBuf,
     },
-    /// The loss or the gradient is no number any more.
+    /// The loss or the gradient norm is not finite.
     #[error(
-        "step {step}: the {what} is {value}; the run stopped there, and {} holds the last weights whose loss was \
-         finite. Try a smaller --learning-rate",
-        .model.display()
+        "step {step}: the {} is {}; the run stopped there, and {} holds the last weights whose loss was finite. Try a \
+         smaller --learning-rate",
+        .not_finite.what, .not_finite.value, .model.display()
     )]
     NotFinite {
-        /// The optimizer step, from 1.
+        /// The optimizer step, counted from 1.
         step: usize,
-        /// `loss` or `gradient norm`.
-        what: &'static str,
-        /// NaN or an infinity.
-        value: f64,
+        /// What is not finite.
+        not_finite: NotFinite,
         /// The folder with the last good weights.
         model: PathBuf,
     },
-    /// Pretraining came upon a gradient that is no number.
-    #[error(
-        "step {step}: the gradient is not finite, and nothing was written; try a smaller --learning-rate"
-    )]
+    /// A gradient in pretraining that is not finite.
+    #[error("step {step}: the gradient is not finite; try a smaller --learning-rate")]
     Diverged {
-        /// The optimizer step, from 1.
+        /// The optimizer step, counted from 1.
         step: usize,
     },
-    /// Ctrl-C, a termination signal, or the dashboard's stop.
+    /// Pretraining was stopped by a signal.
     #[error("stopped after step {step}; {} holds the weights so far", .model.display())]
-    Stopped {
-        /// Steps done.
+    PretrainingStopped {
+        /// Steps taken.
         step: usize,
-        /// The signal's number; that of SIGINT where the dashboard stopped the run.
+        /// The number of the signal.
         signal: u8,
         /// The folder with the weights.
         model: PathBuf,
     },
-    /// The same, of a run that can go on.
+    /// A run was stopped by a signal or from the dashboard.
     #[error(
-        "stopped after step {step}; go on with finetune --resume {}; {} holds the weights so far",
+        "stopped after step {step}; resume with finetune --resume {}; {} holds the weights so far",
         .folder.display(), .folder.join("model").display()
     )]
-    Paused {
-        /// Steps done.
+    Stopped {
+        /// Steps taken.
         step: usize,
-        /// As of [`Stopped`](Self::Stopped).
+        /// The number of the signal; that of SIGINT where the dashboard stopped the run.
         signal: u8,
         /// The run's output folder.
         folder: PathBuf,
     },
-    /// The dashboard's stop at once.
+    /// The dashboard's command to stop at once.
     #[error("stopped at once from the dashboard; nothing was saved")]
     Killed,
-    /// Whoever read our output has gone; that is their right.
-    #[error("the output's reader has gone")]
+    /// Standard output is a closed pipe, as after `| head`: no error of ours.
+    #[error("standard output is closed")]
     ClosedPipe,
-    /// A defect of this program.
+    /// A bug in this program.
     #[error("internal error: {0}; please report it")]
     Internal(String),
 }
@@ -158,7 +171,7 @@ impl ProgramError {
         match self {
             Self::Usage(_) | Self::OtherRun { .. } => 2,
             Self::Device(error) if error.is_usage() => 2,
-            Self::Stopped { signal, .. } | Self::Paused { signal, .. } => 128 + signal,
+            Self::Stopped { signal, .. } | Self::PretrainingStopped { signal, .. } => 128 + signal,
             Self::Killed => 130,
             _ => 1,
         }
@@ -169,6 +182,11 @@ impl ProgramError {
         move |source| Self::Io { action, path: path.to_path_buf(), source }
     }
 
+    /// Tell how to resume the run in `output` once this error is fixed.
+    pub fn unsaved(self, output: &Output) -> Self {
+        Self::Unsaved { source: Box::new(self), folder: output.folder().to_owned() }
+    }
+
     /// Errors of standard output.
     pub fn stdout(source: io::Error) -> Self {
         match source.kind() {
@@ -177,7 +195,7 @@ impl ProgramError {
         }
     }
 
-    /// What the first panic of the program says; later ones are only its echoes in other threads.
+    /// The message of the first panic; later ones are its consequences in other threads.
     pub fn from_first_panic() -> Self {
         match forget_panics() {
             message if message.contains(KILLED) => Self::Killed,

@@ -1,61 +1,32 @@
-//! Fine-tune ALBERT on RTE with AdamWL2SP: the program's parts, from the command line inwards.
+//! Fine-tune ALBERT on RTE with AdamWL2SP: the library behind the program `l2sp`.
 //!
-//! | part | what it is |
+//! | question | where |
 //! |---|---|
-//! | [`cli`] | the command line |
-//! | [`recipe`] | the hyper-parameters: defaults, then `--config FILE`, then flags |
-//! | [`backend`] | the Burn backends that the program was built with, and the way to them |
-//! | [`device`], [`devices`] | devices by name; listing them |
-//! | [`source`] | the embedded model and task, or paths |
-//! | [`fetch`] | only downloading |
-//! | [`hub`] | models and data by name, from the hub or the cache |
-//! | [`task`] | model folder and data, checked against each other and tokenised |
-//! | [`finetune`] | a whole run: burn-train's Learner over the parts below |
-//! | [`fine_tuning`] | the model as the Learner sees it: a training step, a validation step |
-//! | [`loader`] | batches in the seeded order |
-//! | [`optimizer`] | AdamWL2SP with clipping, measured and recorded at each step |
-//! | [`checkpoint`], [`training_state`] | what a stopped run goes on from: the file, and the tensors in it |
-//! | [`journal`] | what happened so far: `metrics.jsonl`, progress, why the run stopped |
-//! | [`dashboard`] | the journal on the screen |
-//! | [`memory`] | where the memory comes from |
-//! | [`output`] | the folder a run leaves behind |
-//! | [`evaluate`], [`predict`], [`inference`] | using what `finetune` wrote, and what the two share |
-//! | [`pretrain`], [`masking`], [`vocabulary`] | making the small model that the program carries |
+//! | what can I run? | `commands`: a subcommand per file; [`settings`]: defaults, `--config FILE`, flags |
+//! | how is a model trained? | [`train`]: a run, its loop, one optimizer step |
+//! | what survives a crash? | [`resume`]: the output folder, checkpoints |
+//! | on what does it compute? | [`device`]: devices by name, Burn backends by feature |
+//! | where do models and data come from? | `model_folder`: the program itself, a path, or the [`hub`] |
+//! | how was the bundled model made? | `pretrain`, apart from all the others |
 
-pub mod backend;
-pub mod checkpoint;
-pub mod cli;
-pub mod dashboard;
+mod commands;
 pub mod device;
-pub mod devices;
 mod error;
-pub mod evaluate;
-pub mod fetch;
-pub mod fine_tuning;
-pub mod finetune;
 pub mod hub;
-pub mod inference;
-pub mod journal;
-pub mod loader;
-pub mod masking;
 pub mod memory;
-pub mod optimizer;
-pub mod output;
-pub mod predict;
-pub mod pretrain;
-pub mod recipe;
-pub mod source;
-pub mod task;
-pub mod training_state;
-pub mod vocabulary;
+mod model_folder;
+mod pretrain;
+pub mod resume;
+pub mod settings;
+mod signals;
+mod terminal;
+pub mod train;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use clap::Parser;
-
 pub use error::ProgramError;
 
-/// That of the executable is not the one of a library that it loads.
+/// A library that is loaded at run time does not share the allocator of the executable.
 #[cfg(feature = "tch")]
 #[global_allocator]
 static ALLOCATOR: memory::Allocator = memory::Allocator;
@@ -71,29 +42,29 @@ pub extern "C" fn l2sp_main() -> u8 {
     exit_code
 }
 
-/// Parse the command line, run, and say in one line what went wrong if something did. Returns the exit code.
+/// Run the program, and report an error in one line. Returns the exit code.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + n stopped by signal n.
 pub fn main() -> u8 {
     memory::keep_pages();
-    let cli = cli::Cli::parse();
     error::note_first_panic();
     #[cfg(unix)]
     ignore_file_size_signal();
-    let result = catch_unwind(AssertUnwindSafe(|| cli.run()))
+    let result = catch_unwind(AssertUnwindSafe(commands::run))
         .unwrap_or_else(|_| Err(ProgramError::from_first_panic()));
     match result {
         Ok(()) | Err(ProgramError::ClosedPipe) => 0,
         Err(error) => {
-            eprintln!("error: {error}");
+            terminal::restore();
+            terminal::notice(format_args!("error: {error}"));
             error.exit_code()
         }
     }
 }
 
-/// A file that grows beyond its limit is an error of the write like any other, not the end of the program.
+/// Let a file that grows beyond its limit be an error of the write like any other, instead of ending the process.
 #[cfg(unix)]
 fn ignore_file_size_signal() {
-    // The flag is never read: that there is a handler is what counts. Without one, the signal ends the program.
+    // The flag is never read. Without a handler, the signal would end the process.
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Default::default()).ok();
 }

@@ -12,7 +12,7 @@ use albert::{
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor, activation};
-use l2sp::backend::Work;
+use l2sp::device::Work;
 use tests::{Array, Arrays, Report, cases, ok, on_every_device, own_cases, with_gradients};
 
 /// Of logits and loss, absolute.

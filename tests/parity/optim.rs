@@ -9,7 +9,7 @@ use adamw_l2sp::{AdamWL2SP, AdamWL2SPConfig};
 use burn::optim::SimpleOptimizer;
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use l2sp::backend::Work;
+use l2sp::device::Work;
 use serde::Deserialize;
 use tests::{Array, Arrays, Report, cases, on_every_device, read_json};
 

@@ -14,7 +14,7 @@ use burn::optim::lr_scheduler::LrScheduler;
 use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::ElementConversion;
 use burn::tensor::backend::AutodiffBackend;
-use l2sp::backend::Work;
+use l2sp::device::Work;
 use serde::Deserialize;
 use tests::{Arrays, Report, cases, ok, on_every_device, read_json};
 

@@ -23,7 +23,7 @@ use burn::module::{AutodiffModule, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor, TensorData};
-use l2sp::backend::{self, Work};
+use l2sp::device::{self, Work};
 use l2sp::device::{DeviceName, Found};
 use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
@@ -37,14 +37,13 @@ pub fn devices() -> Vec<Found> {
     if let Ok(names) = std::env::var("PARITY_DEVICES") {
         let device = |name: &str| {
             let name: DeviceName = name.parse().unwrap_or_else(|error| panic!("{error}"));
-            backend::choose(Some(name), Precision::Float32)
-                .unwrap_or_else(|error| panic!("{error}"))
+            device::choose(Some(name), Precision::Float32).unwrap_or_else(|error| panic!("{error}"))
         };
         return names.split(',').map(device).collect();
     }
-    let found = backend::devices().flat_map(|(_, devices)| devices.unwrap_or_default());
+    let found = device::devices().flat_map(|(_, devices)| devices.unwrap_or_default());
     let usable: Vec<_> = found
-        .filter(|it| !it.is_software && backend::try_out(it.name, Precision::Float32).is_ok())
+        .filter(|it| !it.is_software && device::test(it.name, Precision::Float32).is_ok())
         .collect();
     assert!(!usable.is_empty(), "no device can be used");
     usable
@@ -54,7 +53,7 @@ pub fn devices() -> Vec<Found> {
 pub fn on_every_device(work: impl Work<Output = ()> + Copy) {
     for device in devices() {
         eprintln!("on {device}");
-        backend::run(device.name, work).unwrap_or_else(|error| panic!("{error}"));
+        device::run(device.name, work).unwrap_or_else(|error| panic!("{error}"));
     }
 }
 

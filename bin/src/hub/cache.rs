@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::HubError;
 use super::repo::{Repo, is_commit};
 use crate::ProgramError;
-use crate::output::write_beside;
+use crate::resume::file;
 
 /// A cache.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Cache {
         let path = self.reference(repo);
         let folder = path.parent().unwrap_or(&path);
         fs::create_dir_all(folder).map_err(HubError::io("create", folder))?;
-        write_beside(&path, commit.as_bytes()).map_err(|error| match error {
+        file::write(&path, commit.as_bytes()).map_err(|error| match error {
             ProgramError::Io { action, path, source } => HubError::Io { action, path, source },
             other => HubError::Io { action: "write", path, source: std::io::Error::other(other) },
         })

@@ -7,30 +7,30 @@ use clap::Args;
 use crate::ProgramError;
 use crate::hub::repo::{Kind, Repo};
 use crate::hub::{self, Freshness};
-use crate::recipe::RecipeName;
+use crate::settings::RecipeName;
 
 /// The flags of `fetch`.
 #[derive(Args, Debug)]
 #[group(required = true, multiple = true)]
-pub struct FetchArgs {
+pub(super) struct FetchArgs {
     /// The model and the data of a recipe
     #[arg(long, value_name = "NAME")]
-    pub recipe: Option<RecipeName>,
+    recipe: Option<RecipeName>,
 
     /// A model: OWNER/NAME or OWNER/NAME@REVISION
     #[arg(long, value_name = "NAME")]
-    pub model: Option<String>,
+    model: Option<String>,
 
     /// Data, in the same way: a repository with RTE's splits, or with a folder rte of them
     #[arg(long, value_name = "NAME")]
-    pub data: Option<String>,
+    data: Option<String>,
 }
 
 /// Fetch what the flags name, and print the folders.
 ///
 /// # Errors
 /// A name that is none, and all that can go wrong with the hub.
-pub fn fetch(args: &FetchArgs) -> Result<(), ProgramError> {
+pub(super) fn fetch(args: &FetchArgs) -> Result<(), ProgramError> {
     let of_recipe = args.recipe.map(RecipeName::model_and_data).unzip();
     let model = args.model.as_deref().or(of_recipe.0);
     let data = args.data.as_deref().or(of_recipe.1);
@@ -38,7 +38,7 @@ pub fn fetch(args: &FetchArgs) -> Result<(), ProgramError> {
         let Some(name) = name else { continue };
         let repo = Repo::parse(name, kind).ok_or_else(|| {
             ProgramError::Usage(format!(
-                "{name} is no name on a hub, such as albert/albert-large-v2"
+                "{name} is not a name on the hub, such as albert/albert-large-v2"
             ))
         })?;
         let folder = hub::snapshot(&repo, Freshness::Latest)?;

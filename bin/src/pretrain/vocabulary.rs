@@ -16,7 +16,7 @@ const SPACE: char = '▁';
 /// A piece's score is the logarithm of its share in the text, so that the Unigram model is the most likely one for a
 /// text of just these words; letters are rarer than any word. Equal scores keep the alphabetical order: the same text
 /// gives the same file.
-pub fn unigram_tokenizer<'a>(sentences: impl IntoIterator<Item = &'a str>) -> Value {
+pub(super) fn unigram_tokenizer<'a>(sentences: impl IntoIterator<Item = &'a str>) -> Value {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for word in sentences.into_iter().flat_map(str::split_whitespace) {
         let word = word.to_lowercase();

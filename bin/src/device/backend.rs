@@ -1,5 +1,5 @@
-//! The one place that knows which Burn backends there are: which this program was built with, which devices they find,
-//! and the way from a device's name to a type.
+//! The only place that knows the Burn backends: which of them this program was built with, which devices they find, and
+//! which type a device's name stands for.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -8,7 +8,7 @@ use burn::backend::Autodiff;
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 
-use crate::device::{DeviceError, DeviceName, Found, KINDS, Kind};
+use super::name::{DeviceError, DeviceKind, DeviceName, Found, KINDS};
 use crate::error::forget_panics;
 
 #[cfg(not(any(
@@ -24,111 +24,113 @@ compile_error!(
     "choose a backend: build with the feature flex, tch, wgpu, vulkan, metal, cuda, rocm, cpu or ndarray"
 );
 
-/// Something to do on a device, whatever its backend.
+/// A computation that is generic over the backend.
 pub trait Work {
-    /// What comes of it.
+    /// Its result.
     type Output;
 
-    /// Do it.
+    /// Run it on a device of backend `B`.
     fn on<B: AutodiffBackend>(self, device: B::Device) -> Self::Output;
 }
 
-/// Do `work` on a device.
+/// Run `work` on a device.
 ///
 /// # Errors
 /// A device that this program was not built for.
 pub fn run<W: Work>(name: DeviceName, work: W) -> Result<W::Output, DeviceError> {
     Ok(match name.kind {
         #[cfg(feature = "flex")]
-        Kind::Cpu => work.on::<Autodiff<burn::backend::Flex>>(Default::default()),
+        DeviceKind::Cpu => work.on::<Autodiff<burn::backend::Flex>>(Default::default()),
         #[cfg(feature = "tch")]
-        Kind::Tch => work.on::<Autodiff<burn::backend::LibTorch>>(libtorch::CPU),
+        DeviceKind::Tch => work.on::<Autodiff<burn::backend::LibTorch>>(libtorch::CPU),
         #[cfg(feature = "tch")]
-        Kind::TchCuda => work.on::<Autodiff<burn::backend::LibTorch>>(libtorch::cuda(name.index)),
+        DeviceKind::TchCuda => {
+            work.on::<Autodiff<burn::backend::LibTorch>>(libtorch::cuda(name.index))
+        }
         #[cfg(feature = "tch")]
-        Kind::TchMps => work.on::<Autodiff<burn::backend::LibTorch>>(libtorch::MPS),
+        DeviceKind::TchMps => work.on::<Autodiff<burn::backend::LibTorch>>(libtorch::MPS),
         #[cfg(feature = "wgpu")]
-        Kind::Wgpu | Kind::Vulkan | Kind::Metal => {
+        DeviceKind::Wgpu | DeviceKind::Vulkan | DeviceKind::Metal => {
             kernels::keep_caches();
             work.on::<Autodiff<burn::backend::Wgpu>>(webgpu::open(name)?)
         }
         #[cfg(feature = "cuda")]
-        Kind::Cuda => {
+        DeviceKind::Cuda => {
             kernels::keep_caches();
             work.on::<Autodiff<burn::backend::Cuda>>(burn::backend::cuda::CudaDevice::new(
                 name.index,
             ))
         }
         #[cfg(feature = "rocm")]
-        Kind::Rocm => {
+        DeviceKind::Rocm => {
             kernels::keep_caches();
             work.on::<Autodiff<burn::backend::Rocm>>(burn::backend::rocm::RocmDevice::new(
                 name.index,
             ))
         }
         #[cfg(feature = "cpu")]
-        Kind::CubeclCpu => {
+        DeviceKind::CubeclCpu => {
             kernels::keep_caches();
             work.on::<Autodiff<burn::backend::Cpu>>(Default::default())
         }
         #[cfg(feature = "ndarray")]
-        Kind::NdArray => work.on::<Autodiff<burn::backend::NdArray>>(Default::default()),
+        DeviceKind::NdArray => work.on::<Autodiff<burn::backend::NdArray>>(Default::default()),
         #[allow(unreachable_patterns, reason = "with all features none is left")]
         _ => return Err(DeviceError::NotCompiledIn(name)),
     })
 }
 
-/// The devices of a kind, or why there is none.
+/// Finds the devices of a kind, or says why there is none.
 type Search = fn() -> Result<Vec<Found>, String>;
 
-/// What this program was built with.
-const COMPILED_IN: &[(Kind, Search)] = &[
+/// The kinds that this program was built with.
+const COMPILED_IN: &[(DeviceKind, Search)] = &[
     #[cfg(feature = "cuda")]
-    (Kind::Cuda, cuda::devices),
+    (DeviceKind::Cuda, cuda::devices),
     #[cfg(feature = "rocm")]
-    (Kind::Rocm, rocm::devices),
+    (DeviceKind::Rocm, rocm::devices),
     #[cfg(feature = "metal")]
-    (Kind::Metal, || webgpu::devices(Kind::Metal)),
+    (DeviceKind::Metal, || webgpu::devices(DeviceKind::Metal)),
     #[cfg(feature = "vulkan")]
-    (Kind::Vulkan, || webgpu::devices(Kind::Vulkan)),
+    (DeviceKind::Vulkan, || webgpu::devices(DeviceKind::Vulkan)),
     #[cfg(feature = "wgpu")]
-    (Kind::Wgpu, || webgpu::devices(Kind::Wgpu)),
+    (DeviceKind::Wgpu, || webgpu::devices(DeviceKind::Wgpu)),
     #[cfg(feature = "tch")]
-    (Kind::TchCuda, libtorch::cuda_devices),
+    (DeviceKind::TchCuda, libtorch::cuda_devices),
     #[cfg(feature = "tch")]
-    (Kind::TchMps, libtorch::mps_devices),
+    (DeviceKind::TchMps, libtorch::mps_devices),
     #[cfg(feature = "flex")]
-    (Kind::Cpu, || Ok(vec![found(Kind::Cpu, "flex")])),
+    (DeviceKind::Cpu, || Ok(vec![found(DeviceKind::Cpu, "flex")])),
     #[cfg(feature = "tch")]
-    (Kind::Tch, || Ok(vec![found(Kind::Tch, "libtorch")])),
+    (DeviceKind::Tch, || Ok(vec![found(DeviceKind::Tch, "libtorch")])),
     #[cfg(feature = "cpu")]
-    (Kind::CubeclCpu, || Ok(vec![found(Kind::CubeclCpu, "CubeCL")])),
+    (DeviceKind::CubeclCpu, || Ok(vec![found(DeviceKind::CubeclCpu, "CubeCL")])),
     #[cfg(feature = "ndarray")]
-    (Kind::NdArray, || Ok(vec![found(Kind::NdArray, "ndarray")])),
+    (DeviceKind::NdArray, || Ok(vec![found(DeviceKind::NdArray, "ndarray")])),
 ];
 
-fn found(kind: Kind, model: &str) -> Found {
+fn found(kind: DeviceKind, model: &str) -> Found {
     let name = DeviceName { kind, index: 0 };
     Found { name, model: model.to_owned(), memory: None, is_software: false }
 }
 
-/// Each kind that the program was built with, with its devices or why there is none.
-pub fn devices() -> impl Iterator<Item = (Kind, Result<Vec<Found>, String>)> {
+/// The kinds that the program was built with, each with its devices or the reason why there is none.
+pub fn devices() -> impl Iterator<Item = (DeviceKind, Result<Vec<Found>, String>)> {
     COMPILED_IN.iter().map(|(kind, search)| (*kind, search()))
 }
 
 /// The kinds that the program was not built with.
-pub fn not_compiled_in() -> impl Iterator<Item = Kind> {
+pub fn not_compiled_in() -> impl Iterator<Item = DeviceKind> {
     KINDS.into_iter().map(|row| row.0).filter(|kind| COMPILED_IN.iter().all(|row| row.0 != *kind))
 }
 
-/// The device that was asked for; without a name the best that is really there, a GPU before the CPU. It has computed
-/// something in `precision` when this returns.
+/// The device of this name; without a name the best that works, a GPU before the CPU. It has been tested in `precision`
+/// when this returns.
 ///
 /// # Errors
-/// A device that was not built in, is not there, or does not work.
-pub fn choose(asked: Option<DeviceName>, precision: Precision) -> Result<Found, DeviceError> {
-    let Some(name) = asked else { return best(precision) };
+/// A device that the program was built without, that was not found, or that does not work.
+pub fn choose(name: Option<DeviceName>, precision: Precision) -> Result<Found, DeviceError> {
+    let Some(name) = name else { return best(precision) };
     let (_, search) = COMPILED_IN
         .iter()
         .find(|(kind, _)| *kind == name.kind)
@@ -143,7 +145,7 @@ pub fn choose(asked: Option<DeviceName>, precision: Precision) -> Result<Found, 
         };
         DeviceError::Missing { name, reason }
     })?;
-    try_out(name, precision)?;
+    test(name, precision)?;
     Ok(device)
 }
 
@@ -155,10 +157,10 @@ fn best(precision: Precision) -> Result<Found, DeviceError> {
             Err(reason) => problems.push(format!("{}: {reason}", kind.name())),
         }
     }
-    // A GPU that the CPU plays comes after the CPU itself.
+    // An emulated GPU comes after the CPU.
     candidates.sort_by_key(|device| device.is_software);
     for device in candidates {
-        match try_out(device.name, precision) {
+        match test(device.name, precision) {
             Ok(()) => return Ok(device),
             Err(error) => problems.push(error.to_string()),
         }
@@ -166,13 +168,13 @@ fn best(precision: Precision) -> Result<Found, DeviceError> {
     Err(DeviceError::None(problems.join("; ")))
 }
 
-/// Compute something on a device, so that what is wrong with it is said now and not in the middle of a run.
+/// Test a device with a small computation, so that a defect is reported now and not in the middle of a run.
 ///
 /// # Errors
 /// A device that does not work, or not in `precision`.
-pub fn try_out(name: DeviceName, precision: Precision) -> Result<(), DeviceError> {
-    struct TryOut(Precision);
-    impl Work for TryOut {
+pub fn test(name: DeviceName, precision: Precision) -> Result<(), DeviceError> {
+    struct Test(Precision);
+    impl Work for Test {
         type Output = bool;
 
         fn on<B: AutodiffBackend>(self, device: B::Device) -> bool {
@@ -186,7 +188,7 @@ pub fn try_out(name: DeviceName, precision: Precision) -> Result<(), DeviceError
         }
     }
     let broken = |reason| DeviceError::Broken { name, reason };
-    match catch_unwind(AssertUnwindSafe(|| run(name, TryOut(precision)))) {
+    match catch_unwind(AssertUnwindSafe(|| run(name, Test(precision)))) {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) if precision == Precision::Float32 => {
             Err(broken("it computes wrong numbers".into()))
@@ -201,7 +203,7 @@ pub fn try_out(name: DeviceName, precision: Precision) -> Result<(), DeviceError
 mod libtorch {
     use burn::backend::libtorch::LibTorchDevice;
 
-    use super::{Found, Kind, found};
+    use super::{DeviceKind, Found, found};
 
     pub(super) const CPU: LibTorchDevice = LibTorchDevice::Cpu;
     pub(super) const MPS: LibTorchDevice = LibTorchDevice::Mps;
@@ -218,7 +220,7 @@ mod libtorch {
             );
         }
         let device = |index| {
-            let mut device = found(Kind::TchCuda, "libtorch");
+            let mut device = found(DeviceKind::TchCuda, "libtorch");
             device.name.index = index;
             device
         };
@@ -227,7 +229,7 @@ mod libtorch {
 
     pub(super) fn mps_devices() -> Result<Vec<Found>, String> {
         match tch::utils::has_mps() {
-            true => Ok(vec![found(Kind::TchMps, "libtorch")]),
+            true => Ok(vec![found(DeviceKind::TchMps, "libtorch")]),
             false => Err("libtorch finds no GPU of Apple's".into()),
         }
     }
@@ -242,7 +244,7 @@ mod webgpu {
     use burn::cubecl::future::block_on;
     use wgpu::{AdapterInfo, Backend, DeviceType};
 
-    use super::{DeviceError, DeviceName, Found, Kind};
+    use super::{DeviceError, DeviceKind, DeviceName, Found};
 
     /// In the order of wgpu, of the one interface to GPUs that Burn uses on this system; asked for once, as drivers
     /// take their time.
@@ -259,11 +261,11 @@ mod webgpu {
         })
     }
 
-    pub(super) fn devices(kind: Kind) -> Result<Vec<Found>, String> {
+    pub(super) fn devices(kind: DeviceKind) -> Result<Vec<Found>, String> {
         let interface = AutoGraphicsApi::backend();
         let fits = match kind {
-            Kind::Vulkan => interface == Backend::Vulkan,
-            Kind::Metal => interface == Backend::Metal,
+            DeviceKind::Vulkan => interface == Backend::Vulkan,
+            DeviceKind::Metal => interface == Backend::Metal,
             _ => true,
         };
         if !fits {
@@ -314,7 +316,7 @@ mod cuda {
     use burn::cubecl::cuda::install::cuda_path;
     use cudarc::driver::result::{self, DriverError, device};
 
-    use super::{DeviceName, Found, Kind};
+    use super::{DeviceKind, DeviceName, Found};
 
     #[expect(unsafe_code, reason = "foreign functions, which may be called at any time")]
     pub(super) fn devices() -> Result<Vec<Found>, String> {
@@ -343,7 +345,7 @@ mod cuda {
                 let device = device::get(index).map_err(words)?;
                 let memory = unsafe { device::total_mem(device) }.ok();
                 Ok(Found {
-                    name: DeviceName { kind: Kind::Cuda, index: index as usize },
+                    name: DeviceName { kind: DeviceKind::Cuda, index: index as usize },
                     model: device::get_name(device).map_err(words)?,
                     memory: memory.map(|bytes| bytes as u64),
                     is_software: false,
@@ -363,7 +365,7 @@ mod rocm {
     use burn::cubecl::Runtime;
     use burn::cubecl::hip::HipRuntime;
 
-    use super::{Found, Kind, found};
+    use super::{DeviceKind, Found, found};
 
     pub(super) fn devices() -> Result<Vec<Found>, String> {
         // Any call without the libraries ends the program.
@@ -377,7 +379,7 @@ mod rocm {
             return Err("AMD's HIP finds no GPU; install its driver".into());
         }
         let device = |index| {
-            let mut device = found(Kind::Rocm, "HIP");
+            let mut device = found(DeviceKind::Rocm, "HIP");
             device.name.index = index;
             device
         };

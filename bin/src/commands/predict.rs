@@ -4,27 +4,27 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use burn::data::dataloader::batcher::Batcher;
+use burn::data::dataloader::DataLoaderBuilder;
+use burn::data::dataset::InMemDataset;
 use burn::tensor::activation::softmax;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use clap::{Args, ValueEnum};
-use rte::{RteBatch, RteDataset, RteExample, read_examples};
+use rte::{RteDataset, RteExample, read_examples};
 use serde_json::json;
 
+use super::inference::InferenceArgs;
 use crate::ProgramError;
-use crate::backend::{self, Work};
-use crate::devices;
-use crate::fine_tuning::input;
-use crate::inference::{InferenceArgs, progress_bar};
-use crate::output::write_beside;
-use crate::task::ModelFolder;
+use crate::device::{self, Work};
+use crate::model_folder::ModelFolder;
+use crate::resume::file;
+use crate::terminal::progress_bar;
+use crate::train::step::input;
 
 /// The flags of `predict`.
 #[derive(Args, Debug)]
-pub struct PredictArgs {
+pub(super) struct PredictArgs {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "a group of flags without a text of its own")]
-    pub inference: InferenceArgs,
+    inference: InferenceArgs,
 
     /// The first sentence
     #[arg(
@@ -34,30 +34,30 @@ pub struct PredictArgs {
         required_unless_present = "input",
         conflicts_with = "input"
     )]
-    pub premise: Option<String>,
+    premise: Option<String>,
 
     /// The second sentence, which may follow from the first
     #[arg(long, value_name = "TEXT", requires = "premise")]
-    pub hypothesis: Option<String>,
+    hypothesis: Option<String>,
 
     /// Pairs as TSV with a header (sentence1, sentence2), JSONL (premise, hypothesis) or the hub's
     /// parquet; - for TSV or JSONL from standard input
     #[arg(long, value_name = "FILE")]
-    pub input: Option<PathBuf>,
+    input: Option<PathBuf>,
 
     /// Where the predictions go; - for standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
-    pub output: PathBuf,
+    output: PathBuf,
 
-    /// How predictions are written
+    /// The format of the predictions
     #[arg(long, value_name = "NAME", default_value = "json")]
-    pub format: Format,
+    format: Format,
 }
 
-/// How predictions are written.
+/// The format of predictions.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Format {
-    /// One JSON object a row: idx, label, probabilities
+pub(super) enum Format {
+    /// One JSON object per row: idx, label, probabilities
     Json,
     /// GLUE's submission: index, tab, prediction
     Glue,
@@ -74,21 +74,38 @@ struct Prediction {
 ///
 /// # Errors
 /// An unusable device, model or input, an output that cannot be written.
-pub fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
-    let device = devices::choose(args.inference.device, args.inference.precision)?;
+pub(super) fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
+    check_output(&args.output)?;
+    let device = args.inference.choose_device()?;
     let folder = args.inference.open()?;
     let examples = read(args)?;
     if examples.is_empty() {
         return Err(ProgramError::Mismatch("standard input: there is no pair in it".into()));
     }
     let work = Predict { args, folder: &folder, examples: &examples };
-    let predictions = backend::run(device.name, work)??;
+    let predictions = device::run(device.name, work)??;
     let text = format(args.format, &folder, &predictions);
     if args.output == Path::new("-") {
         io::stdout().write_all(text.as_bytes()).map_err(ProgramError::stdout)
     } else {
-        write_beside(&args.output, text.as_bytes())
+        file::write(&args.output, text.as_bytes())
     }
+}
+
+/// Refuse an output that cannot be written, before the work begins.
+fn check_output(output: &Path) -> Result<(), ProgramError> {
+    if output == Path::new("-") {
+        return Ok(());
+    }
+    let folder = file::parent(output);
+    let problem = match folder.metadata() {
+        Ok(_) if output.is_dir() => io::ErrorKind::IsADirectory.into(),
+        Ok(folder) if !folder.is_dir() => io::ErrorKind::NotADirectory.into(),
+        Ok(folder) if folder.permissions().readonly() => io::ErrorKind::PermissionDenied.into(),
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    Err(ProgramError::io("write", output)(problem))
 }
 
 /// The pairs that the flags name.
@@ -132,13 +149,15 @@ fn run<B: Backend>(
     examples: &[RteExample],
     device: &B::Device,
 ) -> Result<Vec<Prediction>, ProgramError> {
-    let encoded = folder.encode(examples)?;
-    let model = folder.classifier::<B>(args.inference.precision, device)?;
-    let batcher = folder.batcher();
+    let encoded = folder.tokenizer.encode_all(examples)?;
+    let model = folder.load_fine_tuned::<B>(args.inference.precision, device)?;
     let progress = progress_bar(encoded.len(), "examples");
     let mut predictions = Vec::with_capacity(encoded.len());
-    for examples in encoded.chunks(args.inference.batch_size) {
-        let mut batch: RteBatch<B> = batcher.batch(examples.to_vec(), device);
+    let loader = DataLoaderBuilder::new(folder.batcher())
+        .batch_size(args.inference.batch_size)
+        .set_device(device.clone())
+        .build(InMemDataset::new(encoded));
+    for mut batch in loader.iter() {
         let indices = std::mem::take(&mut batch.idx);
         let logits = model.forward(&input(batch));
         let [_, labels] = logits.dims();

@@ -8,12 +8,12 @@ use rand::{RngExt, SeedableRng};
 use rte::{EncodedExample, RteBatch, RteBatcher};
 
 /// Ids from here on are text; those before are `<pad>`, `<unk>`, `[CLS]`, `[SEP]` and `[MASK]`.
-pub const FIRST_WORD: u32 = 5;
+pub(super) const FIRST_WORD: u32 = 5;
 const MASK: u32 = 4;
 
 /// A document with some of its words hidden.
 #[derive(Clone, Debug)]
-pub struct Masked {
+pub(super) struct Masked {
     /// The document; its label says whether its parts are switched.
     pub example: EncodedExample,
     /// What is to be found: each hidden word's place in the document, and the word.
@@ -32,7 +32,7 @@ const FOLLOWERS: usize = 100;
 /// is wrong. Here the other word is one that has followed the same word elsewhere, and both that and the word itself are more
 /// frequent: so each word has to be held against the rest of the document, whether it fits there or not.
 #[derive(Debug)]
-pub struct Masking {
+pub(super) struct Masking {
     rng: StdRng,
     /// The latest words seen after each word, and how many there were.
     followers: Vec<(Vec<u32>, usize)>,
@@ -40,18 +40,18 @@ pub struct Masking {
 
 impl Masking {
     /// The stream of choices of a seed.
-    pub fn new(seed: u64, vocab_size: usize) -> Self {
+    pub(super) fn new(seed: u64, vocab_size: usize) -> Self {
         Self { rng: StdRng::seed_from_u64(seed), followers: vec![(Vec::new(), 0); vocab_size] }
     }
 
     /// Whether to switch a document's two parts: for one half of all.
-    pub fn switches(&mut self) -> bool {
+    pub(super) fn switches(&mut self) -> bool {
         self.rng.random_bool(0.5)
     }
 
     /// Choose the words to be found again, at least one in a document. Of these, 50 % become `[MASK]`, 30 % another word
     /// that has followed the word before, and 20 % stay.
-    pub fn mask(&mut self, mut example: EncodedExample) -> Masked {
+    pub(super) fn mask(&mut self, mut example: EncodedExample) -> Masked {
         let original = example.input_ids.clone();
         self.see(&original);
         let words: Vec<usize> =
@@ -92,7 +92,7 @@ impl Masking {
 
 /// Documents as tensors.
 #[derive(Clone, Debug)]
-pub struct MaskedBatch<B: Backend> {
+pub(super) struct MaskedBatch<B: Backend> {
     /// The documents; a label of 1 where the parts are switched.
     pub batch: RteBatch<B>,
     /// `[n]`: where words are hidden, counted through the batch's rows.
@@ -102,7 +102,7 @@ pub struct MaskedBatch<B: Backend> {
 }
 
 /// Pads documents to the longest.
-pub fn masked_batch<B: Backend>(
+pub(super) fn masked_batch<B: Backend>(
     batcher: &RteBatcher,
     documents: Vec<Masked>,
     device: &B::Device,

@@ -1,13 +1,15 @@
-//! Pretraining: an ALBERT from nothing but generated text.
+//! Pretraining of the bundled model: an ALBERT from generated text.
+
+mod masking;
+mod vocabulary;
 
 use std::f64::consts::SQRT_2;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::thread::{self, ScopedJoinHandle};
 
-use adamw_l2sp::{AdamWL2SPConfig, Groups, ScheduleConfig, clip_grad_norm};
+use adamw_l2sp::{AdamWL2SPConfig, Groups, ScheduleConfig};
 use albert::{AlbertConfig, AlbertForPreTraining, HiddenAct, Precision, cross_entropy};
 use burn::module::{AutodiffModule, Module};
 use burn::nn::Linear;
@@ -21,17 +23,18 @@ use indicatif::ProgressBar;
 use rte::{Padding, PairTokenizer, RteBatcher, RteExample};
 use serde::Serialize;
 
+use masking::{Masked, MaskedBatch, Masking, masked_batch};
+use vocabulary::unigram_tokenizer;
+
 use crate::ProgramError;
-use crate::backend::{self, Work};
-use crate::device::DeviceName;
-use crate::devices;
-use crate::fine_tuning::{count_correct, labelled};
-use crate::finetune::watch_signals;
-use crate::inference::{at_least_one, progress_bar};
-use crate::masking::{Masked, MaskedBatch, Masking, masked_batch};
-use crate::output::{Output, write_beside};
-use crate::task::write_tokenizer_config;
-use crate::vocabulary::unigram_tokenizer;
+use crate::commands::at_least_one;
+use crate::device::{self, DeviceName, Work};
+use crate::model_folder::write_tokenizer_config;
+use crate::resume::file;
+use crate::signals::StopRequest;
+use crate::terminal::{notice, progress_bar};
+use crate::train::metrics_log::MetricsLog;
+use crate::train::step::{clip, count_correct, labelled};
 
 /// The flags of `pretrain`.
 #[derive(Args, Debug)]
@@ -164,9 +167,10 @@ fn sinusoids<B: Backend>(config: &AlbertConfig, device: &B::Device) -> Tensor<B,
 ///
 /// # Errors
 /// An unusable device, a folder that cannot be written to, settings that make no sense, a loss that is no number, a signal.
-pub fn pretrain(args: &PretrainArgs) -> Result<(), ProgramError> {
-    let device = devices::choose(args.device, Precision::Float32)?;
-    backend::run(device.name, args)?
+pub(crate) fn pretrain(args: &PretrainArgs) -> Result<(), ProgramError> {
+    let device = device::choose(args.device, Precision::Float32)?;
+    notice(format_args!("device {device}, fp32"));
+    device::run(device.name, args)?
 }
 
 impl Work for &PretrainArgs {
@@ -178,9 +182,8 @@ impl Work for &PretrainArgs {
 }
 
 fn run<B: AutodiffBackend>(args: &PretrainArgs, device: &B::Device) -> Result<(), ProgramError> {
-    Output::check(&args.output, args.overwrite)?;
-    fs::create_dir_all(&args.output).map_err(ProgramError::io("create", &args.output))?;
-    let signal = watch_signals()?;
+    create_output(args)?;
+    let stop = StopRequest::listen()?;
 
     // The text's words first, then the model over them.
     let tokenizer_json = tokenizer_json(args.seed);
@@ -198,15 +201,14 @@ fn run<B: AutodiffBackend>(args: &PretrainArgs, device: &B::Device) -> Result<()
 
     let save = |model: &AlbertForPreTraining<B>| {
         model.save_pretrained(&config, &args.output)?;
-        write_beside(&args.output.join("tokenizer.json"), &tokenizer_json)?;
+        file::write(&args.output.join("tokenizer.json"), &tokenizer_json)?;
         write_tokenizer_config(&args.output, MAX_LENGTH)
     };
     let mut report = Report::new(args)?;
     for step in 1..=args.steps {
         let documents = documents.take(args.batch_size)?;
         let (mut grads, losses) = gradients(&model, documents, &tokenizer, device)?;
-        let norm = clip_grad_norm(&mut grads, &model, 1.0).into_scalar().elem::<f64>();
-        if !norm.is_finite() {
+        if !clip(&mut grads, &model, 1.0).is_finite() {
             return Err(ProgramError::Diverged { step });
         }
         let learning_rate = schedule.step();
@@ -215,7 +217,7 @@ fn run<B: AutodiffBackend>(args: &PretrainArgs, device: &B::Device) -> Result<()
         if step.is_multiple_of(SAVE_EVERY) {
             save(&model)?;
         }
-        if signal.load(Ordering::Relaxed) != 0 {
+        if stop.is_requested() {
             break;
         }
     }
@@ -224,18 +226,30 @@ fn run<B: AutodiffBackend>(args: &PretrainArgs, device: &B::Device) -> Result<()
     // What it leaves.
     save(&model)?;
     if steps < args.steps {
-        let signal = signal.load(Ordering::Relaxed) as u8;
-        return Err(ProgramError::Stopped { step: steps, signal, model: args.output.clone() });
+        let (signal, model) = (stop.signal().unwrap_or(2), args.output.clone());
+        return Err(ProgramError::PretrainingStopped { step: steps, signal, model });
     }
     let losses = evaluate(&model.valid(), args.seed, &tokenizer, device)?;
     writeln!(
         std::io::stdout(),
-        "of new text: masked words found {:.2} %, order of parts told {:.2} %; model in {}",
+        "on new text: {:.2} % of the masked words and {:.2} % of the sentence orders correct; model in {}",
         100.0 * losses.words_found,
         100.0 * losses.orders_told,
         args.output.display(),
     )
     .map_err(ProgramError::stdout)
+}
+
+/// Create the output folder. One that is not empty needs `--overwrite`, which replaces the files that are written and
+/// leaves others alone.
+fn create_output(args: &PretrainArgs) -> Result<(), ProgramError> {
+    let folder = &args.output;
+    fs::create_dir_all(folder).map_err(ProgramError::io("create", folder))?;
+    let mut entries = fs::read_dir(folder).map_err(ProgramError::io("read", folder))?;
+    if entries.next().is_some() && !args.overwrite {
+        return Err(ProgramError::OutputInUse(folder.clone()));
+    }
+    Ok(())
 }
 
 /// A tokenizer for the words of a seed's text.
@@ -392,11 +406,10 @@ fn batcher(tokenizer: &PairTokenizer) -> RteBatcher {
     }
 }
 
-/// Progress on standard error, and the means of every [`REPORT_EVERY`] steps in metrics.jsonl.
+/// Progress on standard error, and the means over every [`REPORT_EVERY`] steps in metrics.jsonl.
 struct Report {
     bar: ProgressBar,
-    path: PathBuf,
-    file: File,
+    metrics: MetricsLog,
     total: usize,
     steps: usize,
     recent: Losses,
@@ -414,18 +427,10 @@ struct ReportLine {
 
 impl Report {
     fn new(args: &PretrainArgs) -> Result<Self, ProgramError> {
-        let path = args.output.join("metrics.jsonl");
-        let file = File::create(&path).map_err(ProgramError::io("create", &path))?;
+        let metrics = MetricsLog::open(args.output.join("metrics.jsonl"), None)?;
         let bar = progress_bar(args.steps, "steps");
-        Ok(Self {
-            bar,
-            path,
-            file,
-            total: args.steps,
-            steps: 0,
-            recent: Losses::default(),
-            since: 0,
-        })
+        let recent = Losses::default();
+        Ok(Self { bar, metrics, total: args.steps, steps: 0, recent, since: 0 })
     }
 
     fn step(
@@ -445,19 +450,14 @@ impl Report {
         losses.add(std::mem::take(&mut self.recent), 1.0 / self.since as f64);
         self.since = 0;
         let text = format!(
-            "step {step}  masked words: loss {:.3}, found {:.1} %  order of parts: loss {:.3}, told {:.1} %",
+            "step {step}  masked words: loss {:.3}, accuracy {:.1} %  sentence order: loss {:.3}, accuracy {:.1} %",
             losses.mlm_loss,
             100.0 * losses.words_found,
             losses.sop_loss,
             100.0 * losses.orders_told,
         );
-        match self.bar.is_hidden() {
-            true => eprintln!("{text}"),
-            false => self.bar.println(text),
-        }
-        let line = serde_json::to_string(&ReportLine { step, losses, learning_rate })
-            .map_err(|error| ProgramError::Internal(error.to_string()))?;
-        writeln!(self.file, "{line}").map_err(ProgramError::io("write", &self.path))
+        self.bar.suspend(|| notice(format_args!("{text}")));
+        self.metrics.write(&ReportLine { step, losses, learning_rate })
     }
 
     /// The steps taken.

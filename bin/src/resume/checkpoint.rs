@@ -1,11 +1,9 @@
-//! Checkpoints: where a run stands, in a file that is whole or not there.
+//! Checkpoints: the state of a run in a file that is either complete or absent.
 //!
-//! A checkpoint is the SHA-256 of the rest, then a safetensors file: the tensors of [`training_state`] and, as its
-//! metadata, [`Progress`] in TOML. The dropout of a step is drawn from the run's seed and the step's number, an
-//! epoch's order from the data seed and the epoch's, the learning rate follows from the step: so the step is all there
-//! is to know of the generators, the schedule and the place in the data.
-//!
-//! [`training_state`]: crate::training_state
+//! A checkpoint is the SHA-256 of what follows it, then a safetensors file: the tensors of [`state`](super::state) and, as
+//! metadata, a [`CheckpointHeader`] in TOML. It holds no state of a random number generator: the dropout of a step is drawn
+//! from the run's seed and the number of the step, the order of an epoch from the data seed and the number of the epoch,
+//! and the learning rate follows from the step.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -23,52 +21,38 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::ProgramError;
-use crate::journal::EvaluationRecord;
-use crate::output::{Output, write_beside};
-use crate::training_state::{self, Tensors};
+use crate::terminal::notice;
+use crate::train::metrics_log::Prefix;
+use crate::train::progress::Progress;
 
-/// The longest a run goes on without a checkpoint, unless its steps are longer or `--checkpoint-every` says otherwise.
-const AT_LEAST_EVERY: Duration = Duration::from_secs(300);
+use super::file as files;
+use super::output::Output;
+use super::state::{self, Tensors};
 
-/// The metadata's key.
-const PROGRESS: &str = "progress";
+/// The time between two checkpoints without `--checkpoint-every`, unless a step takes longer.
+const INTERVAL: Duration = Duration::from_secs(300);
 
-/// The bytes of a SHA-256.
+/// The key of the header in the metadata.
+const HEADER: &str = "header";
+
+/// The length of a SHA-256 in bytes.
 const HASH: usize = 32;
 
-/// How far a run has come, and what run it is.
+/// What a checkpoint says about its run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Progress {
-    /// Optimizer steps taken.
-    pub step: usize,
-    /// Training examples so far.
-    pub examples: usize,
-    /// The time of the training steps.
-    pub train_seconds: f64,
-    /// The time of the evaluations.
-    pub eval_seconds: f64,
-    /// `metrics.jsonl` as it was.
-    pub metrics: Metrics,
-    /// What was read when the run began.
+pub struct CheckpointHeader {
+    /// How far the run has come.
+    pub progress: Progress,
+    /// What was in `metrics.jsonl`.
+    pub metrics: Prefix,
+    /// What was read when the run started.
     pub contents: Contents,
-    /// All evaluations.
-    pub evaluations: Vec<EvaluationRecord>,
-    /// What `config.toml` holds.
+    /// The settings of the run, as in `config.toml`.
     pub settings: toml::Table,
 }
 
-/// How `metrics.jsonl` begins.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Metrics {
-    /// So many bytes.
-    pub bytes: u64,
-    /// Their SHA-256.
-    pub sha256: String,
-}
-
-/// SHA-256 of what a run read, so that it does not go on with something else of the same name.
+/// SHA-256 of what a run reads, so that it is not resumed with something else of the same name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Contents {
@@ -79,10 +63,10 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Of a model before its first step, and of the two splits.
+    /// Hash the model before its first step and the two splits.
     pub fn of<B: AutodiffBackend, M: Module<B>>(model: &M, splits: [&[EncodedExample]; 2]) -> Self {
         let mut weights = Sha256::new();
-        for (name, data) in training_state::collect(model, Vec::new()) {
+        for (name, data) in state::collect(model, Vec::new()) {
             weights.update(name);
             weights.update(data.as_bytes());
         }
@@ -90,13 +74,13 @@ impl Contents {
         Self { model: format!("{:x}", weights.finalize()), data }
     }
 
-    /// What is not as it was.
+    /// What has changed, in words.
     pub fn differences(&self, now: &Self) -> Vec<String> {
         let pairs =
             [("model", &self.model, &now.model), ("data", &self.data, &now.data)].into_iter();
         pairs
             .filter(|(_, then, now)| then != now)
-            .map(|(key, ..)| format!("{key}: what was read then is not what is there now"))
+            .map(|(key, ..)| format!("{key}: not the same as when the run was started"))
             .collect()
     }
 }
@@ -104,9 +88,9 @@ impl Contents {
 /// A checkpoint in memory.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// How far the run has come.
-    pub progress: Progress,
-    /// Model and optimizer.
+    /// What it says about the run.
+    pub header: CheckpointHeader,
+    /// The model and the state of its optimizer.
     pub tensors: Tensors,
 }
 
@@ -117,7 +101,7 @@ impl Checkpoint {
     /// A tensor that is neither float32 nor int64; a defect of the caller.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ProgramError> {
         let internal = |error: String| ProgramError::Internal(error);
-        let progress = toml::to_string(&self.progress).map_err(|e| internal(e.to_string()))?;
+        let header = toml::to_string(&self.header).map_err(|e| internal(e.to_string()))?;
         let mut views = BTreeMap::new();
         for (name, data) in &self.tensors {
             let dtype = match data.dtype {
@@ -129,7 +113,7 @@ impl Checkpoint {
                 .map_err(|error| internal(error.to_string()))?;
             views.insert(name, view);
         }
-        let metadata = HashMap::from([(PROGRESS.to_owned(), progress)]);
+        let metadata = HashMap::from([(HEADER.to_owned(), header)]);
         let file = serialize(views, Some(metadata)).map_err(|e| internal(e.to_string()))?;
         let mut bytes = Sha256::digest(&file).to_vec();
         bytes.extend(file);
@@ -141,7 +125,7 @@ impl Checkpoint {
     /// # Errors
     /// Says what is wrong with them: damage of any kind, or another version's format.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        let (hash, file) = bytes.split_at_checked(HASH).ok_or("it is cut short")?;
+        let (hash, file) = bytes.split_at_checked(HASH).ok_or("it is truncated")?;
         if Sha256::digest(file).as_slice() != hash {
             return Err("its checksum is wrong".into());
         }
@@ -155,26 +139,26 @@ impl Checkpoint {
     pub fn from_safetensors(file: &[u8]) -> Result<Self, String> {
         let text = |error: safetensors::SafeTensorError| error.to_string();
         let (_, metadata) = SafeTensors::read_metadata(file).map_err(text)?;
-        let progress = metadata.metadata().as_ref().and_then(|metadata| metadata.get(PROGRESS));
-        let progress = toml::from_str(progress.ok_or("it does not say how far the run is")?)
-            .map_err(|error| format!("how far the run is: {error}"))?;
+        let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(HEADER));
+        let header = toml::from_str(header.ok_or("it has no header")?)
+            .map_err(|error| format!("its header: {error}"))?;
         let views = SafeTensors::deserialize(file).map_err(text)?;
         let tensors = views.iter().map(|(name, view)| Ok((name.to_owned(), tensor(name, &view)?)));
-        Ok(Self { progress, tensors: tensors.collect::<Result<_, String>>()? })
+        Ok(Self { header, tensors: tensors.collect::<Result<_, String>>()? })
     }
 }
 
-/// A tensor of a file, in memory of its own.
+/// Copy a tensor out of a file.
 fn tensor(name: &str, view: &TensorView<'_>) -> Result<TensorData, String> {
     let (shape, bytes) = (view.shape(), view.data());
     match view.dtype() {
         Dtype::F32 => {
-            let numbers = bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
-            Ok(TensorData::new(numbers.collect::<Vec<_>>(), shape))
+            let values = bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+            Ok(TensorData::new(values.collect::<Vec<_>>(), shape))
         }
         Dtype::I64 => {
-            let numbers = bytes.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes));
-            Ok(TensorData::new(numbers.collect::<Vec<_>>(), shape))
+            let values = bytes.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes));
+            Ok(TensorData::new(values.collect::<Vec<_>>(), shape))
         }
         other => Err(format!("{name} is {other:?}")),
     }
@@ -182,7 +166,7 @@ fn tensor(name: &str, view: &TensorView<'_>) -> Result<TensorData, String> {
 
 /// Saves a run's checkpoints into its folder, and keeps the last two.
 #[derive(Clone, Debug)]
-pub struct Keeper {
+pub struct Checkpoints {
     folder: PathBuf,
     /// `--checkpoint-every`.
     every: Option<usize>,
@@ -191,8 +175,8 @@ pub struct Keeper {
     saved: Instant,
 }
 
-impl Keeper {
-    /// For a run into `output`.
+impl Checkpoints {
+    /// For a run into `output`, whose settings and contents the checkpoints repeat.
     pub fn new(
         output: &Output,
         every: Option<usize>,
@@ -202,12 +186,12 @@ impl Keeper {
         Self { folder: output.checkpoints(), every, settings, contents, saved: Instant::now() }
     }
 
-    /// The settings that checkpoints carry.
+    /// The settings of the run.
     pub fn settings(&self) -> &toml::Table {
         &self.settings
     }
 
-    /// What checkpoints say that the run read.
+    /// What the run read.
     pub fn contents(&self) -> &Contents {
         &self.contents
     }
@@ -216,14 +200,14 @@ impl Keeper {
     pub fn is_due(&self, step: usize) -> bool {
         match self.every {
             Some(every) => step.is_multiple_of(every),
-            None => self.saved.elapsed() >= AT_LEAST_EVERY,
+            None => self.saved.elapsed() >= INTERVAL,
         }
     }
 
-    /// Save, then remove all but this and the one before.
+    /// Save a checkpoint, then remove all but this one and the one before.
     ///
     /// # Errors
-    /// Names the file that cannot be written; those of before are still there.
+    /// Names the file that cannot be written; the earlier checkpoints are still there then.
     pub fn save(&mut self, checkpoint: &Checkpoint) -> Result<(), ProgramError> {
         let bytes = checkpoint.to_bytes()?;
         // Made by the run itself, so that a folder that has gone is noticed.
@@ -233,8 +217,8 @@ impl Keeper {
             }
             _ => {}
         }
-        let step = checkpoint.progress.step;
-        write_beside(&file(&self.folder, step), &bytes)?;
+        let step = checkpoint.header.progress.step;
+        files::write(&file(&self.folder, step), &bytes)?;
         self.saved = Instant::now();
         let steps = steps(&self.folder)?;
         let before = steps.iter().copied().find(|&other| other < step);
@@ -246,19 +230,21 @@ impl Keeper {
     }
 }
 
-/// The last checkpoint of a run that is whole and goes with its `metrics.jsonl`; nothing if the run was stopped before
-/// its first. Those that are damaged are reported on standard error.
+/// The newest checkpoint of a run that is intact and fits its `metrics.jsonl`; `None` if the run was stopped before its
+/// first. Damaged ones are reported on standard error.
 ///
 /// # Errors
-/// Checkpoints, but none that can be used.
+/// There are checkpoints, but none that can be used.
 pub fn newest(output: &Output) -> Result<Option<Checkpoint>, ProgramError> {
     let folder = output.checkpoints();
     let steps = steps(&folder)?;
     for &step in &steps {
         let path = file(&folder, step);
-        match read(&path, &output.metrics_path()) {
+        match read(&path, &output.metrics()) {
             Ok(checkpoint) => return Ok(Some(checkpoint)),
-            Err(reason) => eprintln!("warning: {} cannot be used: {reason}", path.display()),
+            Err(reason) => {
+                notice(format_args!("warning: {} cannot be used: {reason}", path.display()))
+            }
         }
     }
     match steps.is_empty() {
@@ -270,42 +256,49 @@ pub fn newest(output: &Output) -> Result<Option<Checkpoint>, ProgramError> {
 fn read(path: &Path, metrics: &Path) -> Result<Checkpoint, String> {
     let bytes = fs::read(path).map_err(|error| error.to_string())?;
     let checkpoint = Checkpoint::from_bytes(&bytes)?;
-    let Metrics { bytes, sha256 } = &checkpoint.progress.metrics;
+    let Prefix { bytes, sha256 } = &checkpoint.header.metrics;
     let written = fs::read(metrics).map_err(|error| format!("{}: {error}", metrics.display()))?;
     let begins = usize::try_from(*bytes).ok().and_then(|bytes| written.get(..bytes));
     if begins.map(sha256_hex).as_ref() != Some(sha256) {
-        return Err(format!("{} does not begin as it did then", metrics.display()));
+        return Err(format!(
+            "{} does not begin as it did when the checkpoint was saved",
+            metrics.display()
+        ));
     }
     Ok(checkpoint)
 }
 
-/// The steps of the checkpoints in a folder, the last first.
+/// The steps of the checkpoints in a folder, the newest first.
 fn steps(folder: &Path) -> Result<Vec<usize>, ProgramError> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(ProgramError::io("read", folder))?,
     };
-    let step = |entry: fs::DirEntry| {
-        let name = entry.file_name();
-        name.to_str()?.strip_prefix("step-")?.strip_suffix(".checkpoint")?.parse().ok()
-    };
+    let step = |entry: fs::DirEntry| step_of(entry.file_name().to_str()?);
     let mut steps: Vec<usize> = entries.flatten().filter_map(step).collect();
     steps.sort_unstable_by(|one, other| other.cmp(one));
     Ok(steps)
+}
+
+/// The step in the name of a checkpoint.
+pub(super) fn step_of(name: &str) -> Option<usize> {
+    name.strip_prefix("step-")?.strip_suffix(".checkpoint")?.parse().ok()
 }
 
 fn file(folder: &Path, step: usize) -> PathBuf {
     folder.join(format!("step-{step}.checkpoint"))
 }
 
-/// The SHA-256 of some bytes, in hexadecimal digits.
-pub fn sha256_hex(bytes: &[u8]) -> String {
+/// The SHA-256 of `bytes` in hexadecimal.
+fn sha256_hex(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Settings;
+    use crate::train::progress::EvaluationRecord;
 
     fn checkpoint(step: usize) -> Checkpoint {
         let progress = Progress {
@@ -313,39 +306,44 @@ mod tests {
             examples: 8 * step,
             train_seconds: 0.1 + 0.2,
             eval_seconds: 1.0 / 3.0,
-            metrics: Metrics { bytes: 0, sha256: sha256_hex(b"") },
-            contents: Contents { model: "m".into(), data: "d".into() },
             evaluations: vec![EvaluationRecord {
                 step,
                 epoch: 1,
                 eval_loss: 0.7,
                 eval_accuracy: 2.0 / 3.0,
             }],
+        };
+        let header = CheckpointHeader {
+            progress,
+            metrics: Prefix { bytes: 0, sha256: sha256_hex(b"") },
+            contents: Contents { model: "m".into(), data: "d".into() },
             settings: toml::toml! { epochs = 3 },
         };
         let tensors = [
             ("parameter/w".to_owned(), TensorData::new(vec![1.0f32, f32::MIN_POSITIVE], [2, 1])),
             ("time/w".to_owned(), TensorData::new(vec![7i64], [1])),
         ];
-        Checkpoint { progress, tensors: tensors.into() }
+        Checkpoint { header, tensors: tensors.into() }
     }
 
     fn folder() -> (tempfile::TempDir, Output) {
         let folder = tempfile::tempdir().expect("a folder");
-        let output = Output::create(folder.path(), false, "").expect("created");
-        output.metrics().expect("created");
+        let output = Some(folder.path().to_owned());
+        let settings = Settings { output, ..Settings::default() };
+        let output = Output::create(&settings).expect("created");
+        fs::write(output.metrics(), "").expect("created");
         (folder, output)
     }
 
-    fn keeper(output: &Output) -> Keeper {
-        Keeper::new(output, Some(1), toml::Table::new(), checkpoint(1).progress.contents)
+    fn checkpoints(output: &Output) -> Checkpoints {
+        Checkpoints::new(output, Some(1), toml::Table::new(), checkpoint(1).header.contents)
     }
 
     #[test]
     fn what_is_written_is_read_again() {
         let written = checkpoint(3);
         let read = Checkpoint::from_bytes(&written.to_bytes().expect("bytes")).expect("read");
-        assert_eq!((read.progress, read.tensors), (written.progress, written.tensors));
+        assert_eq!((read.header, read.tensors), (written.header, written.tensors));
     }
 
     #[test]
@@ -362,13 +360,13 @@ mod tests {
     #[test]
     fn the_last_two_are_kept() {
         let (_folder, output) = folder();
-        let mut keeper = keeper(&output);
+        let mut checkpoints = checkpoints(&output);
         for step in [1, 2, 9, 10] {
-            keeper.save(&checkpoint(step)).expect("saved");
+            checkpoints.save(&checkpoint(step)).expect("saved");
         }
         assert_eq!(steps(&output.checkpoints()).expect("read"), [10, 9]);
         // What was saved by a run that went on from an earlier checkpoint.
-        keeper.save(&checkpoint(9)).expect("saved");
+        checkpoints.save(&checkpoint(9)).expect("saved");
         assert_eq!(steps(&output.checkpoints()).expect("read"), [9]);
     }
 
@@ -376,11 +374,11 @@ mod tests {
     fn the_newest_whole_one_is_used() {
         let (_folder, output) = folder();
         assert!(newest(&output).expect("none").is_none());
-        let mut keeper = keeper(&output);
+        let mut checkpoints = checkpoints(&output);
         for step in [4, 5] {
-            keeper.save(&checkpoint(step)).expect("saved");
+            checkpoints.save(&checkpoint(step)).expect("saved");
         }
-        let step = || newest(&output).map(|newest| newest.expect("one").progress.step);
+        let step = || newest(&output).map(|newest| newest.expect("one").header.progress.step);
         assert_eq!(step().expect("whole"), 5);
         fs::write(file(&output.checkpoints(), 5), "half").expect("written");
         assert_eq!(step().expect("the one before"), 4);
@@ -393,10 +391,10 @@ mod tests {
     fn a_shorter_metrics_file_is_noticed() {
         let (_folder, output) = folder();
         let mut later = checkpoint(2);
-        later.progress.metrics = Metrics { bytes: 3, sha256: sha256_hex(b"{}\n") };
-        keeper(&output).save(&later).expect("saved");
+        later.header.metrics = Prefix { bytes: 3, sha256: sha256_hex(b"{}\n") };
+        checkpoints(&output).save(&later).expect("saved");
         newest(&output).expect_err("nothing was written");
-        fs::write(output.metrics_path(), "{}\n{\"half").expect("written");
+        fs::write(output.metrics(), "{}\n{\"half").expect("written");
         assert!(newest(&output).expect("its beginning is there").is_some());
     }
 }

@@ -1,14 +1,14 @@
-//! Devices by name: what `--device` may say, what there is, what can be wrong with it.
+//! Devices by name: what `--device` accepts, and what can be wrong with it.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A kind of device; each is one Burn backend, or one of several ways into it.
+/// A kind of device: a Burn backend, or one of the devices of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the table says what each is")]
-pub enum Kind {
+#[expect(missing_docs, reason = "the table describes each")]
+pub enum DeviceKind {
     Cuda,
     Rocm,
     Metal,
@@ -22,56 +22,71 @@ pub enum Kind {
     NdArray,
 }
 
-/// What is written, which feature of the build brings it, what it is: best first, where several can be had.
-pub const KINDS: [(Kind, &str, &str, &str); 11] = [
-    (Kind::Cuda, "cuda", "cuda", "NVIDIA's GPUs, by Burn's own kernels"),
-    (Kind::Rocm, "rocm", "rocm", "AMD's GPUs, by Burn's own kernels"),
-    (Kind::Metal, "metal", "metal", "Apple's GPUs, by Burn's own kernels in Metal's language"),
-    (Kind::Vulkan, "vulkan", "vulkan", "any GPU with Vulkan, by Burn's own kernels in SPIR-V"),
-    (Kind::Wgpu, "wgpu", "wgpu", "any GPU that wgpu knows, by Burn's own kernels"),
-    (Kind::TchCuda, "tch:cuda", "tch", "NVIDIA's GPUs, by PyTorch's library"),
-    (Kind::TchMps, "tch:mps", "tch", "Apple's GPUs, by PyTorch's library"),
-    (Kind::Cpu, "cpu", "flex", "the CPU, in Rust: Burn's flex with the operations of this project"),
-    (Kind::Tch, "tch", "tch", "the CPU, by PyTorch's library"),
-    (Kind::CubeclCpu, "cubecl-cpu", "cpu", "the CPU, by Burn's own kernels"),
-    (Kind::NdArray, "ndarray", "ndarray", "the CPU, in Rust: Burn's ndarray"),
+/// The name of each kind, the Cargo feature it needs and a description; the preferred ones first.
+pub const KINDS: [(DeviceKind, &str, &str, &str); 11] = [
+    (DeviceKind::Cuda, "cuda", "cuda", "NVIDIA GPUs, with Burn's own kernels"),
+    (DeviceKind::Rocm, "rocm", "rocm", "AMD GPUs, with Burn's own kernels"),
+    (DeviceKind::Metal, "metal", "metal", "Apple GPUs, with Burn's own kernels in Metal"),
+    (
+        DeviceKind::Vulkan,
+        "vulkan",
+        "vulkan",
+        "any GPU with Vulkan, with Burn's own kernels in SPIR-V",
+    ),
+    (
+        DeviceKind::Wgpu,
+        "wgpu",
+        "wgpu",
+        "any GPU that wgpu supports, with Burn's own kernels in WGSL",
+    ),
+    (DeviceKind::TchCuda, "tch:cuda", "tch", "NVIDIA GPUs, with libtorch"),
+    (DeviceKind::TchMps, "tch:mps", "tch", "Apple GPUs, with libtorch"),
+    (
+        DeviceKind::Cpu,
+        "cpu",
+        "flex",
+        "the CPU, in Rust: Burn's flex backend with kernels of this project",
+    ),
+    (DeviceKind::Tch, "tch", "tch", "the CPU, with libtorch"),
+    (DeviceKind::CubeclCpu, "cubecl-cpu", "cpu", "the CPU, with Burn's own kernels"),
+    (DeviceKind::NdArray, "ndarray", "ndarray", "the CPU, in Rust: Burn's ndarray backend"),
 ];
 
-impl Kind {
-    fn row(self) -> (Kind, &'static str, &'static str, &'static str) {
+impl DeviceKind {
+    fn row(self) -> (DeviceKind, &'static str, &'static str, &'static str) {
         let row = KINDS.into_iter().find(|(kind, ..)| *kind == self);
-        // Every kind has its row; a test says so.
+        // Every kind has its row; a test checks that.
         row.unwrap_or((self, "", "", ""))
     }
 
-    /// As in `--device`.
+    /// Its name for `--device`.
     pub fn name(self) -> &'static str {
         self.row().1
     }
 
-    /// The feature to build the program with.
+    /// The Cargo feature that it needs.
     pub fn feature(self) -> &'static str {
         self.row().2
     }
 
-    /// In words.
+    /// What it computes on, and how.
     pub fn description(self) -> &'static str {
         self.row().3
     }
 
-    /// Whether there can be more than one.
+    /// Whether there can be more than one, so that they are numbered.
     fn is_numbered(self) -> bool {
         !matches!(self, Self::Cpu | Self::Tch | Self::TchMps | Self::CubeclCpu | Self::NdArray)
     }
 }
 
-/// A device as it is written: `cpu`, `cuda`, `cuda:1`, `tch:cuda:0`.
+/// The name of a device: `cpu`, `cuda`, `cuda:1`, `tch:cuda:0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DeviceName {
-    /// Its kind.
-    pub kind: Kind,
-    /// Which one of its kind, from 0.
+    /// The kind.
+    pub kind: DeviceKind,
+    /// Its number among those of its kind, from 0.
     pub index: usize,
 }
 
@@ -89,7 +104,7 @@ impl FromStr for DeviceName {
 
     fn from_str(text: &str) -> Result<Self, DeviceError> {
         let known = |name: &str| match name {
-            "flex" => Some(Kind::Cpu),
+            "flex" => Some(DeviceKind::Cpu),
             _ => KINDS.into_iter().find(|row| row.1 == name).map(|row| row.0),
         };
         if let Some(kind) = known(text) {
@@ -117,16 +132,16 @@ impl From<DeviceName> for String {
     }
 }
 
-/// A device that is there.
+/// A device that was found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
-    /// How it is asked for.
+    /// Its name for `--device`.
     pub name: DeviceName,
-    /// What it calls itself.
+    /// What its driver calls it.
     pub model: String,
-    /// In bytes, where known.
+    /// Its memory in bytes, where known.
     pub memory: Option<u64>,
-    /// Whether it only plays a GPU: its work is done by the CPU, slowly.
+    /// Whether it is a GPU emulated by the CPU, and slow.
     pub is_software: bool,
 }
 
@@ -144,49 +159,49 @@ impl Display for Found {
 /// Why a device cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// No such name.
-    #[error("{0} is no device; known are {names}, and GPUs are counted as in cuda:1", names = names())]
+    /// An unknown name.
+    #[error("{0} is not a device; known are {names}; GPUs are numbered, as in cuda:1", names = names())]
     Unknown(String),
-    /// A device that this build knows nothing of.
+    /// A device that this program was built without.
     #[error(
-        "this program was built without {0}; build it with `cargo build --release -p bin --features {feature}`, or take \
-         another --device: `devices` lists what there is", feature = .0.kind.feature()
+        "this program was built without {0}; build it with `cargo build --release -p bin --features {feature}`, or use \
+         another --device: `devices` lists them", feature = .0.kind.feature()
     )]
     NotCompiledIn(DeviceName),
-    /// Nothing of the kind is there, for a reason.
+    /// No device of this kind was found.
     #[error("there is no {name}: {reason}")]
     Missing {
         /// What was asked for.
         name: DeviceName,
-        /// What is missing, and what to do about it.
+        /// What is missing and what to do about it.
         reason: String,
     },
-    /// The device is there, but does not work.
+    /// The device is there but does not work.
     #[error(
-        "{name} is there, but does not work: {reason}. Look at its driver, or take another --device: `devices` lists \
-         what there is"
+        "{name} does not work: {reason}. Check its driver, or use another --device: `devices` lists \
+         them"
     )]
     Broken {
         /// What was asked for.
         name: DeviceName,
-        /// What it said when it was tried.
+        /// The error.
         reason: String,
     },
-    /// The device does not compute with numbers of this kind.
-    #[error("{name} does not compute in {precision}; use --precision fp32")]
+    /// The device does not support the precision.
+    #[error("{name} does not support {precision}; use --precision fp32")]
     Precision {
         /// The device.
         name: DeviceName,
         /// As `bf16`.
         precision: &'static str,
     },
-    /// Nothing that was built in can be used.
-    #[error("none of the devices that this program was built for can be used: {0}")]
+    /// No device can be used.
+    #[error("no device can be used: {0}")]
     None(String),
 }
 
 impl DeviceError {
-    /// Whether nothing but the command line is wrong.
+    /// Whether the command line is at fault.
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::Unknown(_) | Self::NotCompiledIn(_) | Self::Precision { .. })
     }
@@ -232,6 +247,6 @@ mod tests {
             assert!(!name.is_empty());
         }
         // A kind more than there are rows would be the last one's successor.
-        assert_eq!(Kind::NdArray as usize + 1, KINDS.len());
+        assert_eq!(DeviceKind::NdArray as usize + 1, KINDS.len());
     }
 }

@@ -1,7 +1,7 @@
-//! A model and its optimizer's memory as named tensors, and back.
+//! A model and the state of its optimizer as named tensors, and back.
 //!
-//! For the parameter at `PATH` these are `parameter/PATH` and, once it has a memory, `time/PATH` (t), `moment_1/PATH`
-//! (m), `moment_2/PATH` (v), and where there are such `max_moment_2/PATH` (v̂) and `anchor/PATH` (θ⁰).
+//! For the parameter at `PATH` these are `parameter/PATH` and, after its first step, `time/PATH` (t), `moment_1/PATH` (m),
+//! `moment_2/PATH` (v), with AMSGrad `max_moment_2/PATH` (v̂), and for a source parameter `anchor/PATH` (θ⁰).
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 /// Tensors by name, in float32 or int64.
 pub type Tensors = BTreeMap<String, TensorData>;
 
-/// The tensors of `model` and of its optimizer's `record`.
+/// The tensors of `model` and of `record`, the state of its optimizer.
 pub fn collect<B: AutodiffBackend, M: Module<B>>(model: &M, record: AdamWL2SPRecord<B>) -> Tensors {
     let mut collect =
         Collect { path: Vec::new(), record: record.into_iter().collect(), tensors: Tensors::new() };
@@ -22,10 +22,10 @@ pub fn collect<B: AutodiffBackend, M: Module<B>>(model: &M, record: AdamWL2SPRec
     collect.tensors
 }
 
-/// `model` with the values of `tensors`, and its optimizer's record.
+/// `model` with the values in `tensors`, and the state of its optimizer.
 ///
 /// # Errors
-/// Names the tensors that are missing, misshapen, of another type or without a place in the model.
+/// Names the tensors that are missing, of another shape or type, or unknown to the model.
 pub fn restore<B: AutodiffBackend, M: AutodiffModule<B>>(
     model: M,
     tensors: Tensors,
@@ -34,7 +34,7 @@ pub fn restore<B: AutodiffBackend, M: AutodiffModule<B>>(
         Restore { path: Vec::new(), tensors, record: Vec::new(), problems: Vec::new() };
     let model = model.map(&mut restore);
     let Restore { tensors, record, mut problems, .. } = restore;
-    problems.extend(tensors.into_keys().map(|name| format!("{name} has no place in the model")));
+    problems.extend(tensors.into_keys().map(|name| format!("the model has no {name}")));
     if problems.is_empty() { Ok((model, record)) } else { Err(problems.join(", ")) }
 }
 
@@ -85,7 +85,7 @@ struct Restore<B: AutodiffBackend> {
 }
 
 impl<B: AutodiffBackend> Restore<B> {
-    /// A tensor of `like`'s shape, on its device; nothing, and a problem, if there is no such.
+    /// The tensor, which must have the shape of `like`, on the device of `like`. Otherwise a problem is noted.
     fn take<const D: usize>(
         &mut self,
         kind: &str,
@@ -130,7 +130,7 @@ impl<B: AutodiffBackend> Restore<B> {
         let time = match time.as_slice::<i64>() {
             Ok(&[time]) if time >= 0 => time as usize,
             _ => {
-                self.problems.push(format!("{name} is no count"));
+                self.problems.push(format!("{name} is not a step count"));
                 return None;
             }
         };
@@ -177,7 +177,7 @@ mod tests {
 
     type Train = Autodiff<Flex>;
 
-    /// A model and what its optimizer remembers after a step.
+    /// A model and the state of its optimizer after a step.
     fn trained() -> (LayerNorm<Train>, AdamWL2SPRecord<Train>) {
         let device = Default::default();
         let model: LayerNorm<Train> = LayerNormConfig::new(4).init(&device);
@@ -221,8 +221,8 @@ mod tests {
         for part in [
             "parameter/gamma is missing",
             "moment_1/beta is [3] instead of [4]",
-            "time/gamma is no count",
-            "parameter/delta has no place",
+            "time/gamma is not a step count",
+            "the model has no parameter/delta",
         ] {
             assert!(error.contains(part), "{part}: {error}");
         }

@@ -1,0 +1,160 @@
+//! Fine-tuning: from the settings to the inputs, and from there to [`train`].
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::backend::AutodiffBackend;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args};
+use rte::Split;
+
+use crate::ProgramError;
+use crate::device::{self, Found, Work};
+use crate::model_folder::{ModelFolder, find_data};
+use crate::resume::{Output, checkpoint, file, refuse_differences};
+use crate::settings::{Settings, differences};
+use crate::signals::StopRequest;
+use crate::terminal::notice;
+use crate::train::{self, Destination, Finished, Inputs};
+
+/// The flags of `finetune`.
+#[derive(Args, Debug, Default)]
+pub(super) struct FinetuneArgs {
+    #[command(flatten)]
+    settings: Settings,
+
+    /// Read settings from a TOML file, whose keys are the names of the flags; flags override it
+    #[arg(long, value_name = "FILE", help_heading = "Run")]
+    config: Option<PathBuf>,
+
+    /// Resume the run in this output folder, however it was interrupted, with the settings in its config.toml and as if it
+    /// had never stopped; without a folder the latest in runs/
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["config", "output", "overwrite"], help_heading = "Run")]
+    resume: Option<PathBuf>,
+}
+
+/// Fine-tune, or resume fine-tuning. `flags` tells which settings were given on the command line.
+///
+/// # Errors
+/// Invalid settings, an unusable device, unusable inputs, and those of [`train::fine_tune`].
+pub(super) fn finetune(args: &FinetuneArgs, flags: &ArgMatches) -> Result<(), ProgramError> {
+    let given = given(flags);
+    match &args.resume {
+        Some(folder) if folder.as_os_str().is_empty() => {
+            resume(&Output::latest()?, &args.settings, &given)
+        }
+        Some(folder) => resume(folder, &args.settings, &given),
+        None => {
+            let settings = Settings::resolve(&args.settings, &given, args.config.as_deref())?;
+            let inputs = [settings.model.as_path(), &settings.data];
+            let inputs = [&inputs, args.config.as_deref().as_slice()].concat();
+            Output::check(&settings, &inputs)?;
+            start(settings, Destination::New)
+        }
+    }
+}
+
+/// The names of the settings that stand on the command line.
+fn given(flags: &ArgMatches) -> BTreeSet<String> {
+    let on_command_line = |id: &&str| flags.value_source(id) == Some(ValueSource::CommandLine);
+    let ids = flags.ids().map(clap::Id::as_str).filter(|id| flags.try_contains_id(id).is_ok());
+    ids.filter(on_command_line).map(|id| id.replace('_', "-")).collect()
+}
+
+/// Resume the run in `folder`. The flags may change the device, and settings that do not change the numbers.
+fn resume(folder: &Path, flags: &Settings, given: &BTreeSet<String>) -> Result<(), ProgramError> {
+    let output = Output::resume(folder)?;
+    let config = output.config();
+    let then = Settings::resolve(&Settings::default(), &BTreeSet::new(), Some(&config))?;
+    let settings = Settings::resolve(flags, given, Some(&config))?;
+    refuse_differences(folder, differences(&then.to_table(), &settings.to_table()))?;
+    if output.is_finished() {
+        return writeln!(
+            std::io::stdout(),
+            "nothing left to do: the run in {} is finished; model in {}",
+            folder.display(),
+            output.model().display(),
+        )
+        .map_err(ProgramError::stdout);
+    }
+    let checkpoint = checkpoint::newest(&output)?;
+    match &checkpoint {
+        Some(checkpoint) => {
+            let then = &checkpoint.header.settings;
+            refuse_differences(folder, differences(then, &settings.to_table()))?;
+            notice(format_args!(
+                "resuming {} after step {}",
+                folder.display(),
+                checkpoint.header.progress.step
+            ));
+        }
+        None => notice(format_args!(
+            "resuming {}: no checkpoint yet, starting again at the first step",
+            folder.display()
+        )),
+    }
+    if settings.device.is_some() && settings.device != then.device {
+        notice(format_args!(
+            "another device than before: from here on the numbers differ in their last digits"
+        ));
+    }
+    start(settings, Destination::Resumed(output, checkpoint))
+}
+
+/// Choose the device, read the inputs, train.
+fn start(mut settings: Settings, destination: Destination) -> Result<(), ProgramError> {
+    settings.dashboard.on_this_terminal()?;
+    let device = device::choose(settings.device, settings.precision)?;
+    settings.device = Some(device.name);
+    let inputs = read(&settings)?;
+    let stop = StopRequest::listen()?;
+    let examples = inputs.validation.len();
+    let work = FineTune { settings: &settings, device: &device, inputs, destination, stop: &stop };
+    let Finished { output, summary } = device::run(device.name, work)??;
+
+    let percent = |share: Option<f64>| format!("{:.2} %", 100.0 * share.unwrap_or(f64::NAN));
+    let failed = match summary.failed {
+        Some(true) => "; not above the majority class: this run failed to learn",
+        _ => "",
+    };
+    writeln!(
+        std::io::stdout(),
+        "accuracy {} on {examples} examples (best {}), loss {:.4}{failed}; model in {}",
+        percent(summary.eval_accuracy),
+        percent(summary.best_eval_accuracy),
+        summary.eval_loss.unwrap_or(f64::NAN),
+        output.model().display(),
+    )
+    .map_err(ProgramError::stdout)
+}
+
+/// Read the model's configuration and tokenizer and both splits.
+fn read(settings: &Settings) -> Result<Inputs, ProgramError> {
+    let mut folder = ModelFolder::open(&settings.model, settings.max_length)?;
+    folder.config = folder.config.with_labels(&rte::LABELS);
+    let data = find_data(&settings.data)?;
+    let mut train = folder.read_labelled(&data, Split::Train)?;
+    train.truncate(settings.max_examples.unwrap_or(usize::MAX));
+    // Of a file, the other split is next to it.
+    let validation = if data.is_file() { file::parent(&data) } else { &data };
+    let validation = folder.read_labelled(validation, Split::Validation)?;
+    Ok(Inputs { folder, train, validation })
+}
+
+struct FineTune<'a> {
+    settings: &'a Settings,
+    device: &'a Found,
+    inputs: Inputs,
+    destination: Destination,
+    stop: &'a StopRequest,
+}
+
+impl Work for FineTune<'_> {
+    type Output = Result<Finished, ProgramError>;
+
+    fn on<B: AutodiffBackend>(self, device: B::Device) -> Self::Output {
+        let Self { settings, inputs, destination, stop, .. } = self;
+        train::fine_tune::<B>(settings, inputs, destination, (self.device, &device), stop)
+    }
+}

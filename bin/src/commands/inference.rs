@@ -1,0 +1,65 @@
+//! What `evaluate` and `predict` share.
+
+use std::path::PathBuf;
+
+use albert::Precision;
+use clap::Args;
+
+use crate::ProgramError;
+use crate::device::{self, DeviceName, Found};
+use crate::model_folder::ModelFolder;
+use crate::settings::precision;
+use crate::terminal::notice;
+
+/// The flags that say which model to use, and how.
+#[derive(Args, Debug)]
+pub(super) struct InferenceArgs {
+    /// A fine-tuned model's folder, the output folder of finetune, or OWNER/NAME on the hub
+    #[arg(long, value_name = "FOLDER")]
+    pub model: PathBuf,
+
+    /// Examples in a batch
+    #[arg(long, value_name = "COUNT", default_value_t = 16, value_parser = at_least_one)]
+    pub batch_size: usize,
+
+    /// Truncate a pair to this number of tokens [default: as the model was fine-tuned]
+    #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
+    pub max_length: Option<usize>,
+
+    /// Where to compute: cpu, cuda:1, vulkan, tch:cuda:0 …, as `devices` lists them [default: the best device there is]
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<DeviceName>,
+
+    /// The precision of linear layers and attention
+    #[arg(long, value_name = "NAME", default_value = "fp32", value_parser = precision())]
+    pub precision: Precision,
+}
+
+impl InferenceArgs {
+    /// Choose the device, and say which it is.
+    ///
+    /// # Errors
+    /// As [`device::choose`].
+    pub(super) fn choose_device(&self) -> Result<Found, ProgramError> {
+        let device = device::choose(self.device, self.precision)?;
+        notice(format_args!("device {device}, {}", self.precision.name()));
+        Ok(device)
+    }
+
+    /// Open the model's folder.
+    ///
+    /// # Errors
+    /// As [`ModelFolder::open_fine_tuned`].
+    pub(super) fn open(&self) -> Result<ModelFolder, ProgramError> {
+        ModelFolder::open_fine_tuned(&self.model, self.max_length)
+    }
+}
+
+/// Parse a count.
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(count) => Ok(count),
+        Err(error) => Err(format!("{error}")),
+    }
+}

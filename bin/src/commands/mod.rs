@@ -1,0 +1,88 @@
+//! What the program can do: a subcommand per file.
+
+mod devices;
+mod evaluate;
+mod fetch;
+mod finetune;
+mod inference;
+mod predict;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub(crate) use inference::at_least_one;
+
+use crate::terminal::notice;
+use crate::{ProgramError, pretrain};
+
+/// Stable fine-tuning: ALBERT on RTE with AdamWL2SP, whose weight decay pulls pretrained weights back to where they
+/// started.
+#[derive(Debug, Parser)]
+#[command(name = "l2sp", version)]
+struct Cli {
+    /// Without a command: finetune, with the bundled model and task
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Fine-tune a pretrained ALBERT on RTE.
+    ///
+    /// Reads a Hugging Face model folder (config.json, model.safetensors, tokenizer.json) and RTE's train and validation
+    /// splits. Writes config.toml, metrics.jsonl, summary.json and model/, again a Hugging Face folder. Without --model and
+    /// --data it uses the small ALBERT and the entailment task that are bundled with the program. The defaults are the RTE
+    /// recipe for albert-large-v2.
+    #[command(allow_negative_numbers = true)]
+    Finetune(Box<finetune::FinetuneArgs>),
+    /// Measure the accuracy and the loss of a fine-tuned model on a labelled split.
+    Evaluate(evaluate::EvaluateArgs),
+    /// Predict entailment for a pair of sentences, or for a file of pairs.
+    Predict(predict::PredictArgs),
+    /// Download a model or data from the hub into the cache, for later runs without a network.
+    ///
+    /// Runs use what is in the cache; this command looks for a newer version, too. Prints the folders.
+    Fetch(fetch::FetchArgs),
+    /// List the devices: those that can be used, with their names for --device, and what the others lack.
+    Devices,
+    /// Pretrain the small bundled ALBERT from generated text.
+    ///
+    /// Masked words and sentence order, as ALBERT was pretrained. The same seed gives the same weights.
+    Pretrain(pretrain::PretrainArgs),
+}
+
+/// Parse the command line and do what it asks.
+///
+/// # Errors
+/// Whatever the command reports. A command line that cannot be parsed ends the process.
+pub(crate) fn run() -> Result<(), ProgramError> {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match cli.command {
+        None => {
+            notice(format_args!(
+                "no command given: running `finetune` with the bundled model and task; see --help for more"
+            ));
+            finetune::finetune(&finetune::FinetuneArgs::default(), &ArgMatches::default())
+        }
+        Some(Command::Finetune(args)) => {
+            let no_flags = ArgMatches::default();
+            let flags = matches.subcommand().map_or(&no_flags, |(_, flags)| flags);
+            finetune::finetune(&args, flags)
+        }
+        Some(Command::Evaluate(args)) => evaluate::evaluate(&args),
+        Some(Command::Predict(args)) => predict::predict(&args),
+        Some(Command::Fetch(args)) => fetch::fetch(&args),
+        Some(Command::Devices) => devices::devices(),
+        Some(Command::Pretrain(args)) => pretrain::pretrain(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,479 @@
+//! The folder that a run writes.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::file::{self, UNFINISHED};
+use crate::ProgramError;
+use crate::settings::Settings;
+
+/// The contents of `summary.json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// The accuracy of the last evaluation; `None` if the run stopped before one.
+    pub eval_accuracy: Option<f64>,
+    /// The best accuracy of all evaluations.
+    pub best_eval_accuracy: Option<f64>,
+    /// The mean loss of the last evaluation.
+    pub eval_loss: Option<f64>,
+    /// Optimizer steps taken.
+    pub steps: usize,
+    /// Seconds spent on training steps, evaluations not included.
+    pub train_seconds: f64,
+    /// Training examples per second, in that time.
+    pub examples_per_second: f64,
+    /// Whether the run took all its steps and evaluations.
+    pub finished: bool,
+    /// Whether the final accuracy is not above that of always predicting the majority class.
+    pub failed: Option<bool>,
+}
+
+/// The output folder of a run: `config.toml`, `metrics.jsonl`, `summary.json`, `model/` and `checkpoints/`. It is locked
+/// as long as this value lives.
+#[derive(Debug)]
+pub struct Output {
+    folder: PathBuf,
+    _lock: File,
+}
+
+const CONFIG: &str = "config.toml";
+const METRICS: &str = "metrics.jsonl";
+const SUMMARY: &str = "summary.json";
+const MODEL: &str = "model";
+const CHECKPOINTS: &str = "checkpoints";
+
+/// The files that a run writes into `model/`.
+const MODEL_FILES: [&str; 5] = [
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+];
+
+/// Locked by the run that writes into its folder. It is never removed: whoever removes a lock may remove another run's.
+const LOCK: &str = ".lock";
+
+/// The prefix of the name that the model's folder has until it is complete.
+const UNFINISHED_MODEL: &str = ".model-";
+
+/// Where runs go without `--output`: `runs/0001`, `runs/0002`, …
+pub(super) const RUNS: &str = "runs";
+
+impl Output {
+    /// Refuse an output folder that cannot be used. Creates nothing yet.
+    ///
+    /// # Errors
+    /// A file in its place, a folder in use, one that holds what is to be read, one that another run is writing into, and
+    /// one that cannot be read.
+    pub fn check(settings: &Settings, inputs: &[&Path]) -> Result<(), ProgramError> {
+        let Some(folder) = &settings.output else { return Ok(()) };
+        let entries = match fs::read_dir(folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(ProgramError::io("use", folder))?,
+        };
+        if folder.join(LOCK).exists() {
+            lock(folder)?;
+        }
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut foreign = names.filter(|name| name != LOCK && !is_unfinished(name)).peekable();
+        if foreign.peek().is_none() {
+            return Ok(());
+        }
+        if !settings.overwrite {
+            return Err(ProgramError::OutputInUse(folder.clone()));
+        }
+        let written_by_a_run = fs::read_to_string(folder.join(CONFIG))
+            .is_ok_and(|text| toml::from_str::<Settings>(&text).is_ok());
+        if !written_by_a_run {
+            return Err(ProgramError::NotARun(folder.clone()));
+        }
+        let is_inside = |input: &&&Path| match (input.canonicalize(), folder.canonicalize()) {
+            (Ok(input), Ok(folder)) => input.starts_with(folder),
+            _ => false,
+        };
+        if let Some(input) = inputs.iter().find(is_inside) {
+            return Err(ProgramError::InputInOutput {
+                input: input.to_path_buf(),
+                folder: folder.clone(),
+            });
+        }
+        let foreign = foreign_file(&folder.join(MODEL), is_model_file)
+            .or_else(|| foreign_file(&folder.join(CHECKPOINTS), is_checkpoint));
+        foreign.map_or(Ok(()), |path| Err(ProgramError::ForeignFile(path)))
+    }
+
+    /// Create the folder and write `config.toml`; an earlier run in it is removed first.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check), and a folder that cannot be written to.
+    pub fn create(settings: &Settings) -> Result<Self, ProgramError> {
+        Self::check(settings, &[])?;
+        let folder = match &settings.output {
+            Some(folder) => {
+                fs::create_dir_all(folder).map_err(ProgramError::io("create", folder))?;
+                folder.clone()
+            }
+            None => create_next_run()?,
+        };
+        let output = Self { _lock: lock(&folder)?, folder };
+        for name in [METRICS, SUMMARY] {
+            remove(&output.folder.join(name), |path| fs::remove_file(path))?;
+        }
+        for name in [MODEL, CHECKPOINTS] {
+            remove(&output.folder.join(name), |path| fs::remove_dir_all(path))?;
+        }
+        output.remove_unfinished()?;
+        // Last: where it is, everything else belongs to it.
+        let config = toml::to_string(&settings.to_table())
+            .map_err(|error| ProgramError::Internal(error.to_string()))?;
+        file::write(&output.folder.join(CONFIG), config.as_bytes())?;
+        Ok(output)
+    }
+
+    /// Open the folder of an interrupted run, and remove what was unfinished when it ended.
+    ///
+    /// # Errors
+    /// A folder without a run, or with another process writing into it.
+    pub fn resume(folder: &Path) -> Result<Self, ProgramError> {
+        if !folder.join(CONFIG).is_file() {
+            return Err(ProgramError::NoRun(folder.to_owned()));
+        }
+        let output = Self { folder: folder.to_owned(), _lock: lock(folder)? };
+        output.remove_unfinished()?;
+        Ok(output)
+    }
+
+    /// The latest of the numbered folders in `runs/`.
+    ///
+    /// # Errors
+    /// No run there.
+    pub fn latest() -> Result<PathBuf, ProgramError> {
+        let runs = Path::new(RUNS);
+        let numbers = run_numbers(runs).into_iter();
+        let folders = numbers.map(|number| runs.join(run_name(number)));
+        folders
+            .filter(|folder| folder.join(CONFIG).is_file())
+            .max()
+            .ok_or_else(|| ProgramError::NoRun(runs.to_owned()))
+    }
+
+    fn remove_unfinished(&self) -> Result<(), ProgramError> {
+        for folder in [&self.folder, &self.checkpoints()] {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                if is_unfinished(&entry.file_name().to_string_lossy()) {
+                    let path = entry.path();
+                    match path.is_dir() {
+                        true => remove(&path, |path| fs::remove_dir_all(path))?,
+                        false => remove(&path, |path| fs::remove_file(path))?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the run in the folder is finished: its summary says so, and the model is there.
+    pub fn is_finished(&self) -> bool {
+        let summary = fs::read_to_string(self.folder.join(SUMMARY)).unwrap_or_default();
+        let summary: serde_json::Value = serde_json::from_str(&summary).unwrap_or_default();
+        summary["finished"] == true && self.model().is_dir()
+    }
+
+    /// The folder itself.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The path of `config.toml`.
+    pub fn config(&self) -> PathBuf {
+        self.folder.join(CONFIG)
+    }
+
+    /// The path of `metrics.jsonl`.
+    pub fn metrics(&self) -> PathBuf {
+        self.folder.join(METRICS)
+    }
+
+    /// The path of the model's folder.
+    pub fn model(&self) -> PathBuf {
+        self.folder.join(MODEL)
+    }
+
+    /// The path of the folder with the checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.folder.join(CHECKPOINTS)
+    }
+
+    /// Write `summary.json`.
+    ///
+    /// # Errors
+    /// Names the file if it cannot be written.
+    pub fn save_summary(&self, summary: &Summary) -> Result<(), ProgramError> {
+        let text = serde_json::to_string_pretty(summary)
+            .map_err(|error| ProgramError::Internal(error.to_string()))?;
+        file::write(&self.folder.join(SUMMARY), format!("{text}\n").as_bytes())
+    }
+
+    /// Write the model's folder with `save`, which is given a temporary one; it is renamed when it is complete.
+    ///
+    /// # Errors
+    /// Those of `save`, or a folder that cannot be renamed.
+    pub fn save_model(
+        &self,
+        save: impl FnOnce(&Path) -> Result<(), ProgramError>,
+    ) -> Result<(), ProgramError> {
+        let temporary = tempfile::Builder::new()
+            .prefix(UNFINISHED_MODEL)
+            .tempdir_in(&self.folder)
+            .map_err(ProgramError::io("write into", &self.folder))?;
+        let complete = temporary.path().join(MODEL);
+        fs::create_dir(&complete).map_err(ProgramError::io("create", &self.model()))?;
+        save(&complete)?;
+        let model = self.model();
+        // Left by the run when it was interrupted. A folder cannot be renamed over another one.
+        if model.exists() {
+            while let Some(path) = foreign_file(&model, is_model_file) {
+                let kept = complete.join(path.file_name().unwrap_or_default());
+                fs::rename(&path, kept).map_err(ProgramError::io("keep", &path))?;
+            }
+            let old = temporary.path().join("old");
+            fs::rename(&model, &old).map_err(ProgramError::io("replace", &model))?;
+        }
+        file::publish_folder(&complete, &model)
+    }
+}
+
+/// Create the next of the numbered folders.
+fn create_next_run() -> Result<PathBuf, ProgramError> {
+    let runs = Path::new(RUNS);
+    fs::create_dir_all(runs).map_err(ProgramError::io("create", runs))?;
+    let mut number = run_numbers(runs).into_iter().max().unwrap_or(0);
+    loop {
+        number += 1;
+        let folder = runs.join(run_name(number));
+        match fs::create_dir(&folder) {
+            // Another process was faster.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+            created => return created.map(|()| folder).map_err(ProgramError::io("create", runs)),
+        }
+    }
+}
+
+fn run_name(number: u32) -> String {
+    format!("{number:04}")
+}
+
+/// The numbers of the folders in `runs`.
+fn run_numbers(runs: &Path) -> Vec<u32> {
+    let entries = fs::read_dir(runs).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn is_unfinished(name: &str) -> bool {
+    [UNFINISHED, UNFINISHED_MODEL].iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn is_model_file(name: &str) -> bool {
+    MODEL_FILES.contains(&name)
+}
+
+fn is_checkpoint(name: &str) -> bool {
+    super::checkpoint::step_of(name).is_some() || is_unfinished(name)
+}
+
+/// A file or folder in `folder` that is not a run's.
+fn foreign_file(folder: &Path, is_ours: fn(&str) -> bool) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut foreign = entries.filter(|entry| !is_ours(&entry.file_name().to_string_lossy()));
+    foreign.next().map(|entry| entry.path())
+}
+
+/// Lock a folder against other runs, for as long as the file is open.
+fn lock(folder: &Path) -> Result<File, ProgramError> {
+    let path = folder.join(LOCK);
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    let file = options.open(&path).map_err(ProgramError::io("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ProgramError::Locked(folder.to_owned())),
+        Err(TryLockError::Error(error)) => Err(ProgramError::io("lock", &path)(error)),
+    }
+}
+
+fn remove(path: &Path, remove: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), ProgramError> {
+    match remove(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(ProgramError::io("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(folder: &Path) -> Settings {
+        Settings { output: Some(folder.to_owned()), ..Settings::default() }
+    }
+
+    fn overwriting(folder: &Path) -> Settings {
+        Settings { overwrite: true, ..settings(folder) }
+    }
+
+    fn write(folder: &Path, files: &[&str]) {
+        for file in files {
+            let path = folder.join(file);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("created");
+            fs::write(path, "old").expect("written");
+        }
+    }
+
+    #[test]
+    fn a_folder_in_use_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("thesis.txt"), "years of work").expect("written");
+        let error = Output::create(&settings(folder.path())).expect_err("refused");
+        assert!(matches!(error, ProgramError::OutputInUse(_)), "{error}");
+        // Not a run, so there is nothing to overwrite.
+        let error = Output::create(&overwriting(folder.path())).expect_err("refused");
+        assert!(matches!(error, ProgramError::NotARun(_)), "{error}");
+        fs::write(folder.path().join("config.toml"), "[package]\nname = \"x\"\n").expect("written");
+        let error = Output::create(&overwriting(folder.path())).expect_err("refused");
+        assert!(matches!(error, ProgramError::NotARun(_)), "{error}");
+
+        fs::write(folder.path().join("config.toml"), "epochs = 1\n").expect("written");
+        Output::create(&overwriting(folder.path())).expect("overwritten");
+        assert!(folder.path().join("thesis.txt").exists(), "only a run's own files are replaced");
+    }
+
+    #[test]
+    fn overwriting_removes_what_a_run_left() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(Output::create(&settings(folder.path())).expect("created"));
+        let files = [
+            "summary.json",
+            "metrics.jsonl",
+            "model/config.json",
+            "checkpoints/step-1.checkpoint",
+            ".write-x",
+        ];
+        write(folder.path(), &files);
+        Output::create(&overwriting(folder.path())).expect("overwritten");
+        let left: Vec<_> = fs::read_dir(folder.path()).expect("read").flatten().collect();
+        assert_eq!(left.len(), 2, "the new config.toml and the lock: {left:?}");
+    }
+
+    #[test]
+    fn overwriting_refuses_to_remove_what_is_not_a_runs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(Output::create(&settings(folder.path())).expect("created"));
+        for foreign in ["model/notes", "checkpoints/mine.bin"] {
+            write(folder.path(), &["model/config.json", foreign]);
+            let error = Output::create(&overwriting(folder.path())).expect_err("refused");
+            assert!(error.to_string().contains(foreign), "{error}");
+            for file in ["model/config.json", foreign] {
+                assert!(folder.path().join(file).exists(), "{file}");
+            }
+            fs::remove_file(folder.path().join(foreign)).expect("removed");
+        }
+    }
+
+    #[test]
+    fn inputs_in_the_output_folder_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(Output::create(&settings(folder.path())).expect("created"));
+        write(folder.path(), &["model/config.json", "data/train.tsv"]);
+        for input in ["model", "data", "data/train.tsv", "."] {
+            let input = folder.path().join(input);
+            let checked = Output::check(&overwriting(folder.path()), &[Path::new("x"), &input]);
+            let error = checked.expect_err("refused");
+            assert!(matches!(error, ProgramError::InputInOutput { .. }), "{error}");
+        }
+        Output::check(&overwriting(folder.path()), &[Path::new("x")]).expect("elsewhere");
+    }
+
+    #[test]
+    fn a_failed_save_leaves_no_model() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let output = Output::create(&settings(folder.path())).expect("created");
+        let failed = output.save_model(|path| {
+            fs::write(path.join("model.safetensors"), "half").expect("written");
+            Err(ProgramError::Mismatch("the disk is full".into()))
+        });
+        failed.expect_err("an error");
+        assert!(!output.model().exists());
+        assert_eq!(
+            fs::read_dir(folder.path()).expect("read").count(),
+            2,
+            "config.toml and the lock"
+        );
+    }
+
+    #[test]
+    fn a_second_run_is_refused_while_the_first_is_at_work() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = Output::create(&settings(folder.path())).expect("created");
+        for refused in [
+            Output::create(&overwriting(folder.path())).map(|_| ()),
+            Output::check(&settings(folder.path()), &[]),
+            Output::resume(folder.path()).map(|_| ()),
+        ] {
+            assert!(matches!(refused, Err(ProgramError::Locked(_))), "{refused:?}");
+        }
+        drop(first);
+        Output::resume(folder.path()).expect("free again");
+    }
+
+    #[test]
+    fn resuming_removes_what_was_unfinished() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(Output::create(&settings(folder.path())).expect("created"));
+        fs::create_dir_all(folder.path().join(".model-x/model")).expect("made");
+        write(
+            folder.path(),
+            &[".write-x", "checkpoints/.write-x", "checkpoints/step-1.checkpoint"],
+        );
+        let output = Output::resume(folder.path()).expect("resumed");
+        assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 3, "and the two files");
+        assert_eq!(fs::read_dir(output.checkpoints()).expect("read").count(), 1);
+    }
+
+    #[test]
+    fn a_model_is_replaced_by_a_later_one_and_other_files_stay() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let output = Output::create(&settings(folder.path())).expect("created");
+        for text in ["early", "late"] {
+            let save = |path: &Path| {
+                fs::write(path.join("model.safetensors"), text).map_err(ProgramError::stdout)
+            };
+            output.save_model(save).expect("saved");
+            fs::write(output.model().join("notes"), "mine").expect("written");
+        }
+        let model = fs::read_to_string(output.model().join("model.safetensors")).expect("read");
+        assert_eq!(model, "late");
+        assert_eq!(fs::read_to_string(output.model().join("notes")).expect("read"), "mine");
+        assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 3, "nothing else is left");
+    }
+
+    #[test]
+    fn a_folder_without_a_run_cannot_be_resumed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = Output::resume(folder.path()).expect_err("refused");
+        assert!(matches!(error, ProgramError::NoRun(_)), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 0, "and is left alone");
+    }
+
+    #[test]
+    fn a_file_in_the_folders_place_is_an_error() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let error =
+            Output::check(&overwriting(file.path()), &[]).expect_err("an error").to_string();
+        assert!(error.contains(&file.path().display().to_string()), "{error}");
+    }
+}

@@ -1,0 +1,600 @@
+//! The settings of a run: the defaults, then `--config FILE`, then flags.
+
+use std::collections::BTreeSet;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use adamw_l2sp::{AdamWL2SPConfig, ScheduleConfig, ScheduleKind};
+use albert::Precision;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Command, FromArgMatches, ValueEnum};
+use rte::Padding;
+use serde::de::DeserializeOwned;
+use serde::de::value::{Error as NameError, StrDeserializer};
+use serde::{Deserialize, Serialize};
+
+use crate::ProgramError;
+use crate::device::DeviceName;
+use crate::model_folder::{EMBEDDED, is_embedded};
+use crate::train::progress::Length;
+
+/// The settings of a run, as flags of `finetune` and as keys of a `--config` file.
+///
+/// The defaults are the RTE recipe for albert-large-v2 of Mosbach, Andriushchenko & Klakow (arXiv 2006.04884), with L²-SP
+/// instead of plain weight decay.
+#[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Settings {
+    /// A known model on known data: rte-large is albert/albert-large-v2 on nyu-mll/glue
+    #[arg(long, value_name = "NAME", help_heading = MODEL_AND_DATA)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<RecipeName>,
+
+    /// The pretrained model: a Hugging Face folder with config.json, model.safetensors and tokenizer.json; OWNER/NAME or
+    /// OWNER/NAME@REVISION on the hub; or the small bundled model
+    #[arg(long, value_name = "FOLDER", default_value = EMBEDDED, help_heading = MODEL_AND_DATA)]
+    pub model: PathBuf,
+
+    /// RTE: a folder with its splits as Parquet, JSONL or TSV, or the file of the training split next to that of the
+    /// validation split; OWNER/NAME on the hub, as nyu-mll/glue; or the bundled task
+    #[arg(long, value_name = "PATH", default_value = EMBEDDED, help_heading = MODEL_AND_DATA)]
+    pub data: PathBuf,
+
+    /// Use only the first training examples
+    #[arg(long, value_name = "COUNT", help_heading = MODEL_AND_DATA)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_examples: Option<usize>,
+
+    /// Truncate a pair of sentences to this number of tokens
+    #[arg(long, value_name = "TOKENS", default_value_t = DEFAULT_MAX_LENGTH, help_heading = MODEL_AND_DATA)]
+    pub max_length: usize,
+
+    /// Pad the pairs of a batch to the longest of them, or always to --max-length
+    #[arg(long, value_name = "NAME", default_value = "longest", value_parser = named::<Padding>(&["longest", "max-length"]), help_heading = MODEL_AND_DATA)]
+    pub padding: Padding,
+
+    /// adamw-l2sp decays pretrained weights towards their start, adamw all weights towards zero
+    #[arg(long, value_name = "NAME", default_value = "adamw-l2sp", help_heading = OPTIMIZER)]
+    pub optimizer: OptimizerName,
+
+    /// λ₁ of adamw-l2sp: the decay of pretrained weights towards their start
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.5, help_heading = OPTIMIZER)]
+    pub source_decay: f64,
+
+    /// λ₂ of adamw-l2sp: the decay of new weights towards zero
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.0, help_heading = OPTIMIZER)]
+    pub novel_decay: f64,
+
+    /// The weight decay of adamw
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.0, help_heading = OPTIMIZER)]
+    pub weight_decay: f64,
+
+    /// β₁, the decay rate of the first moment
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.9, help_heading = OPTIMIZER)]
+    pub beta_1: f64,
+
+    /// β₂, the decay rate of the second moment
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.999, help_heading = OPTIMIZER)]
+    pub beta_2: f64,
+
+    /// ε, added to the denominator
+    #[arg(long, value_name = "NUMBER", default_value = "1e-6", help_heading = OPTIMIZER)]
+    pub epsilon: f64,
+
+    /// Divide by the largest second moment so far
+    #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set, help_heading = OPTIMIZER)]
+    pub amsgrad: bool,
+
+    /// Clip the norm of all gradients together to this; 0 disables clipping
+    #[arg(long, value_name = "NUMBER", default_value_t = 1.0, help_heading = OPTIMIZER)]
+    pub max_grad_norm: f64,
+
+    /// Passes over the training examples; 5 by default for the bundled model
+    #[arg(long, value_name = "COUNT", default_value_t = 3, help_heading = SCHEDULE)]
+    pub epochs: usize,
+
+    /// Stop after this number of optimizer steps, where the schedule then ends, too
+    #[arg(long, value_name = "COUNT", help_heading = SCHEDULE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<usize>,
+
+    /// Examples in a batch
+    #[arg(long, value_name = "COUNT", default_value_t = 16, help_heading = SCHEDULE)]
+    pub batch_size: usize,
+
+    /// Batches whose gradients make one optimizer step
+    #[arg(long, value_name = "COUNT", default_value_t = 1, help_heading = SCHEDULE)]
+    pub gradient_accumulation: usize,
+
+    /// The peak learning rate; 3e-4 by default for the bundled model
+    #[arg(long, value_name = "NUMBER", default_value = "2e-5", help_heading = SCHEDULE)]
+    pub learning_rate: f64,
+
+    /// The learning rate after the warm-up: linear or cosine decay to zero, or constant
+    #[arg(long, value_name = "NAME", default_value = "linear", value_parser = named::<ScheduleKind>(&["linear", "cosine", "constant"]), help_heading = SCHEDULE)]
+    pub schedule: ScheduleKind,
+
+    /// The share of the steps in which the learning rate rises from zero
+    #[arg(long, value_name = "RATIO", default_value_t = 0.1, help_heading = SCHEDULE)]
+    pub warmup_ratio: f64,
+
+    /// The output folder [default: a new one, runs/0001, runs/0002, …]
+    #[arg(long, value_name = "FOLDER", help_heading = RUN)]
+    #[serde(skip_serializing)]
+    pub output: Option<PathBuf>,
+
+    /// Replace the run in the output folder
+    #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set, help_heading = RUN)]
+    #[serde(skip_serializing)]
+    pub overwrite: bool,
+
+    /// Seeds the new weights and the dropout
+    #[arg(long, value_name = "NUMBER", default_value_t = 10013, help_heading = RUN)]
+    pub seed: u64,
+
+    /// Seeds the order of the training examples
+    #[arg(long, value_name = "NUMBER", default_value_t = 20003, help_heading = RUN)]
+    pub data_seed: u64,
+
+    /// Save a checkpoint every STEPS optimizer steps, in addition to the one at the end of each epoch [default: every five
+    /// minutes]
+    #[arg(long, value_name = "STEPS", help_heading = RUN)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_every: Option<usize>,
+
+    /// tui draws charts on the terminal, plain prints lines, off prints nothing; auto is tui on a terminal and plain
+    /// elsewhere
+    #[arg(long, value_name = "NAME", default_value = "auto", help_heading = RUN)]
+    pub dashboard: DashboardName,
+
+    /// Where to compute: cpu, cuda:1, vulkan, tch:cuda:0 …, as `devices` lists them [default: the best device there is]
+    #[arg(long, value_name = "NAME", help_heading = DEVICE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceName>,
+
+    /// The precision of linear layers and attention; weights, optimizer, layer norms and loss are always fp32
+    #[arg(long, value_name = "NAME", default_value = "fp32", value_parser = precision(), help_heading = DEVICE)]
+    pub precision: Precision,
+}
+
+const MODEL_AND_DATA: &str = "Model and data";
+const OPTIMIZER: &str = "Optimizer";
+const SCHEDULE: &str = "Schedule";
+const RUN: &str = "Run";
+const DEVICE: &str = "Device";
+
+/// The longest pair, in tokens, where neither a flag nor the model says otherwise.
+pub const DEFAULT_MAX_LENGTH: usize = 128;
+
+/// The defaults of the command line.
+impl Default for Settings {
+    #[expect(clippy::expect_used, reason = "a test parses the empty command line")]
+    fn default() -> Self {
+        let command = Self::augment_args(Command::new("")).no_binary_name(true);
+        let matches = command.get_matches_from([""; 0]);
+        Self::from_arg_matches(&matches).expect("every setting has a default")
+    }
+}
+
+/// A known model on known data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecipeName {
+    /// albert-large-v2 on GLUE's RTE.
+    RteLarge,
+}
+
+impl RecipeName {
+    /// The names of the model and the data on the hub.
+    pub fn model_and_data(self) -> (&'static str, &'static str) {
+        match self {
+            Self::RteLarge => ("albert/albert-large-v2", "nyu-mll/glue"),
+        }
+    }
+}
+
+/// Which optimizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OptimizerName {
+    /// Pretrained weights decay to their start, new ones to zero.
+    #[value(name = "adamw-l2sp")]
+    #[serde(rename = "adamw-l2sp")]
+    AdamWL2SP,
+    /// All weights decay to zero.
+    #[value(name = "adamw")]
+    #[serde(rename = "adamw")]
+    AdamW,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DashboardName {
+    /// `tui` on a terminal, `plain` elsewhere.
+    Auto,
+    /// burn-train's dashboard.
+    Tui,
+    /// A line every few seconds.
+    Plain,
+    /// Nothing.
+    Off,
+}
+
+impl DashboardName {
+    /// What `auto` means on this terminal.
+    ///
+    /// # Errors
+    /// `tui` without a terminal.
+    pub fn on_this_terminal(self) -> Result<Self, ProgramError> {
+        let terminal = std::io::stdout().is_terminal();
+        match self {
+            Self::Auto if terminal => Ok(Self::Tui),
+            Self::Auto => Ok(Self::Plain),
+            Self::Tui if !terminal => Err(ProgramError::Usage(
+                "--dashboard tui needs a terminal; use plain or off".into(),
+            )),
+            name => Ok(name),
+        }
+    }
+}
+
+/// The bundled model is small: it learns at a rate that would wreck a large one.
+const EMBEDDED_LEARNING_RATE: f64 = 3e-4;
+
+/// And it was pretrained on less text, so it needs to see more of the task.
+const EMBEDDED_EPOCHS: usize = 5;
+
+/// The settings of one optimizer alone.
+const OF_ADAMW_L2SP: [&str; 2] = ["source-decay", "novel-decay"];
+const OF_ADAMW: [&str; 1] = ["weight-decay"];
+
+impl Settings {
+    /// The defaults, overridden by the settings of the file and then by the flags in `given`.
+    ///
+    /// # Errors
+    /// A file that cannot be read or parsed, with line and key; settings that are invalid or have no effect.
+    pub fn resolve(
+        flags: &Self,
+        given: &BTreeSet<String>,
+        file: Option<&Path>,
+    ) -> Result<Self, ProgramError> {
+        let mut table = file.map(read_table).transpose()?.unwrap_or_default();
+        let flags_table = toml::Table::try_from(flags).map_err(usage("the flags"))?;
+        table.extend(flags_table.into_iter().filter(|(key, _)| given.contains(key)));
+        let settings = Self::from_table(table)?;
+        let settings = Self {
+            output: if given.contains("output") { flags.output.clone() } else { settings.output },
+            overwrite: flags.overwrite || settings.overwrite,
+            ..settings
+        };
+        Ok(settings)
+    }
+
+    /// The defaults, overridden by the settings in `table`.
+    ///
+    /// # Errors
+    /// An unknown key, a value of another type, settings that are invalid or have no effect.
+    pub fn from_table(mut table: toml::Table) -> Result<Self, ProgramError> {
+        if let Some(recipe) = table.remove("recipe") {
+            let recipe: RecipeName = recipe.try_into().map_err(usage("recipe"))?;
+            let (model, data) = recipe.model_and_data();
+            if table.contains_key("model") && table.contains_key("data") {
+                return Err(ProgramError::Usage(
+                    "--recipe has no effect where --model and --data are both given; leave it out"
+                        .into(),
+                ));
+            }
+            for (key, name) in [("model", model), ("data", data)] {
+                table.entry(key).or_insert(name.into());
+            }
+        }
+        let given: BTreeSet<String> = table.keys().cloned().collect();
+        let mut settings: Self = table.try_into().map_err(usage("the settings"))?;
+        if is_embedded(&settings.model) && !given.contains("learning-rate") {
+            settings.learning_rate = EMBEDDED_LEARNING_RATE;
+        }
+        if is_embedded(&settings.model) && !given.contains("epochs") {
+            settings.epochs = EMBEDDED_EPOCHS;
+        }
+        settings.validate(&given)?;
+        Ok(settings)
+    }
+
+    /// The settings that only the other optimizer has.
+    fn inapplicable(&self) -> &'static [&'static str] {
+        match self.optimizer {
+            OptimizerName::AdamWL2SP => &OF_ADAMW,
+            OptimizerName::AdamW => &OF_ADAMW_L2SP,
+        }
+    }
+
+    /// Check every value that can be judged without a file.
+    ///
+    /// # Errors
+    /// One usage error that lists all problems.
+    fn validate(&self, given: &BTreeSet<String>) -> Result<(), ProgramError> {
+        let mut problems = Vec::new();
+        let mut check = |holds: bool, problem: String| {
+            if !holds {
+                problems.push(problem);
+            }
+        };
+        for key in self.inapplicable() {
+            check(
+                !given.contains(*key),
+                format!(
+                    "--{key} has no effect with --optimizer {}",
+                    self.optimizer.to_possible_value().unwrap_or_default().get_name()
+                ),
+            );
+        }
+        for (flag, count) in [
+            ("epochs", Some(self.epochs)),
+            ("batch-size", Some(self.batch_size)),
+            ("gradient-accumulation", Some(self.gradient_accumulation)),
+            ("max-length", Some(self.max_length)),
+            ("max-steps", self.max_steps),
+            ("max-examples", self.max_examples),
+            ("checkpoint-every", self.checkpoint_every),
+        ] {
+            check(count != Some(0), format!("--{flag} must be at least 1"));
+        }
+        check(
+            (0.0..=1.0).contains(&self.warmup_ratio),
+            format!("--warmup-ratio is {}, but must be in [0, 1]", self.warmup_ratio),
+        );
+        for (flag, value) in [
+            ("learning-rate", self.learning_rate),
+            ("weight-decay", self.weight_decay),
+            ("source-decay", self.source_decay),
+            ("novel-decay", self.novel_decay),
+            ("epsilon", self.epsilon),
+            ("max-grad-norm", self.max_grad_norm),
+        ] {
+            check(
+                value.is_finite() && value >= 0.0,
+                format!("--{flag} is {value}, but must be a finite number of at least 0"),
+            );
+        }
+        for (flag, beta) in [("beta-1", self.beta_1), ("beta-2", self.beta_2)] {
+            check((0.0..1.0).contains(&beta), format!("--{flag} is {beta}, but must be in [0, 1)"));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(ProgramError::Usage(problems.join("; "))) }
+    }
+
+    /// The hyper-parameters of the optimizer. AdamW is AdamWL2SP with all parameters novel.
+    pub fn optimizer_config(&self) -> AdamWL2SPConfig {
+        let config = AdamWL2SPConfig::new()
+            .with_beta_1(self.beta_1)
+            .with_beta_2(self.beta_2)
+            .with_epsilon(self.epsilon)
+            .with_amsgrad(self.amsgrad);
+        match self.optimizer {
+            OptimizerName::AdamWL2SP => {
+                config.with_source_decay(self.source_decay).with_novel_decay(self.novel_decay)
+            }
+            OptimizerName::AdamW => config.with_novel_decay(self.weight_decay),
+        }
+    }
+
+    /// The length of a run over this number of training and validation examples. The last step of an epoch may have fewer
+    /// examples than the others.
+    pub fn length(&self, train_examples: usize, eval_examples: usize) -> Length {
+        let steps_per_epoch = train_examples.div_ceil(self.batch_size * self.gradient_accumulation);
+        let steps = self.epochs * steps_per_epoch;
+        let total_steps = self.max_steps.map_or(steps, |max| max.min(steps));
+        let epochs = total_steps.div_ceil(steps_per_epoch);
+        Length { epochs, steps_per_epoch, total_steps, train_examples, eval_examples }
+    }
+
+    /// The learning-rate schedule of a run with this number of optimizer steps.
+    pub fn schedule_config(&self, total_steps: usize) -> ScheduleConfig {
+        let warmup = ScheduleConfig::warmup_steps_for(self.warmup_ratio, total_steps);
+        ScheduleConfig::new(self.learning_rate, warmup, total_steps).with_kind(self.schedule)
+    }
+
+    /// The settings that have an effect on a run, by key: what `config.toml` holds.
+    pub fn to_table(&self) -> toml::Table {
+        // Every field is a plain value, so there is nothing that TOML cannot hold.
+        let mut table = toml::Table::try_from(self).unwrap_or_default();
+        table.retain(|key, _| !self.inapplicable().contains(&key));
+        table
+    }
+}
+
+/// The settings in a `--config` file.
+fn read_table(path: &Path) -> Result<toml::Table, ProgramError> {
+    let text = std::fs::read_to_string(path).map_err(ProgramError::io("read", path))?;
+    // Parsed as settings first: that error names line and key.
+    toml::from_str::<Settings>(&text)
+        .and_then(|_| toml::from_str(&text))
+        .map_err(|error| ProgramError::Usage(format!("{}: {error}", path.display())))
+}
+
+fn usage<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> ProgramError {
+    move |error| ProgramError::Usage(format!("{what}: {error}"))
+}
+
+/// The settings that do not change the numbers of a run, and the device, which changes their last digits: a run may be
+/// resumed on another one.
+const FREE: [&str; 3] = ["device", "checkpoint-every", "dashboard"];
+
+/// The settings that make a run another run, as `epochs: 3 then, 5 now`.
+pub fn differences(then: &toml::Table, now: &toml::Table) -> Vec<String> {
+    let value = |table: &toml::Table, key: &str| match table.get(key) {
+        Some(value) => value.to_string(),
+        None => "not set".to_owned(),
+    };
+    let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+    keys.into_iter()
+        .filter(|key| !FREE.contains(&key.as_str()) && then.get(*key) != now.get(*key))
+        .map(|key| format!("{key}: {} then, {} now", value(then, key), value(now, key)))
+        .collect()
+}
+
+/// A parser for the names that `T` has in a `--config` file.
+fn named<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| {
+        T::deserialize(StrDeserializer::<NameError>::new(&name)).map_err(|error| error.to_string())
+    })
+}
+
+/// A parser for `--precision`.
+pub fn precision() -> impl TypedValueParser<Value = Precision> {
+    named(&["fp32", "bf16", "fp16"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The settings that these flags give, on top of a `--config` file.
+    fn resolve(
+        flags: &[(&str, toml::Value)],
+        file: Option<&Path>,
+    ) -> Result<Settings, ProgramError> {
+        let table: toml::Table =
+            flags.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        let given = table.keys().cloned().collect();
+        let flags: Settings = table.try_into().expect("flags");
+        Settings::resolve(&flags, &given, file)
+    }
+
+    /// Neither is the bundled one, which has defaults of its own.
+    fn model_and_data() -> [(&'static str, toml::Value); 2] {
+        [("model", "m".into()), ("data", "d".into())]
+    }
+
+    fn with(more: &[(&'static str, toml::Value)]) -> Vec<(&'static str, toml::Value)> {
+        [&model_and_data()[..], more].concat()
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), text).expect("written");
+        file
+    }
+
+    #[test]
+    fn flags_override_the_file_and_the_file_the_defaults() {
+        let file = file("epochs = 7\nbatch-size = 4\nschedule = \"cosine\"\namsgrad = true\n");
+        let flags = with(&[("batch-size", 8.into()), ("amsgrad", false.into())]);
+        let settings = resolve(&flags, Some(file.path())).expect("settings");
+        let expected = Settings {
+            model: "m".into(),
+            data: "d".into(),
+            epochs: 7,
+            batch_size: 8,
+            schedule: ScheduleKind::Cosine,
+            ..Settings::default()
+        };
+        assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn a_recipe_is_its_model_and_data() {
+        let recipe = ("recipe", "rte-large".into());
+        let settings = resolve(&[recipe.clone()], None).expect("settings");
+        let expected = Settings {
+            model: "albert/albert-large-v2".into(),
+            data: "nyu-mll/glue".into(),
+            ..Settings::default()
+        };
+        assert_eq!(settings, expected);
+        let settings = resolve(&[recipe, ("model", "m".into())], None).expect("settings");
+        assert_eq!((settings.model, settings.data), ("m".into(), "nyu-mll/glue".into()));
+    }
+
+    #[test]
+    fn the_bundled_model_has_defaults_of_its_own() {
+        let defaults = |flags: &[_]| {
+            let settings = resolve(flags, None).expect("settings");
+            (settings.learning_rate, settings.epochs)
+        };
+        assert_eq!(defaults(&model_and_data()), (2e-5, 3));
+        assert_eq!(defaults(&[]), (EMBEDDED_LEARNING_RATE, EMBEDDED_EPOCHS));
+        assert_eq!(defaults(&[("learning-rate", 1e-5.into()), ("epochs", 1.into())]), (1e-5, 1));
+    }
+
+    #[test]
+    fn a_written_config_can_be_read_again() {
+        for optimizer in ["adamw", "adamw-l2sp"] {
+            let flags = with(&[("max-steps", 5.into()), ("optimizer", optimizer.into())]);
+            let settings = resolve(&flags, None).expect("settings");
+            let file = file(&toml::to_string(&settings.to_table()).expect("TOML"));
+            assert_eq!(resolve(&[], Some(file.path())).expect("settings"), settings);
+        }
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named_with_its_line() {
+        let file = file("epochs = 2\nlerning-rate = 1.0\n");
+        let error = resolve(&[], Some(file.path())).expect_err("an error");
+        let message = error.to_string();
+        assert!(message.contains("lerning-rate") && message.contains("line 2"), "{message}");
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once() {
+        let flags = [
+            ("beta-2", 1.0.into()),
+            ("epochs", 0.into()),
+            ("learning-rate", f64::NAN.into()),
+            ("warmup-ratio", 1.5.into()),
+        ];
+        let message = resolve(&flags, None).expect_err("an error").to_string();
+        for part in ["--beta-2 is 1", "--epochs", "--learning-rate is NaN", "--warmup-ratio"] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_setting_without_effect_is_refused() {
+        let refused = |flags: &[(&'static str, toml::Value)], flag: &str| {
+            let error = resolve(&with(flags), None).expect_err(flag);
+            assert!(error.to_string().contains(&format!("{flag} has no effect")), "{error}");
+            assert_eq!(error.exit_code(), 2);
+        };
+        refused(&[("weight-decay", 0.1.into())], "--weight-decay");
+        let adamw = ("optimizer", toml::Value::from("adamw"));
+        refused(&[adamw.clone(), ("source-decay", 0.1.into())], "--source-decay");
+        refused(&[adamw, ("novel-decay", 0.1.into())], "--novel-decay");
+        refused(&[("recipe", "rte-large".into())], "--recipe");
+    }
+
+    #[test]
+    fn only_settings_that_change_numbers_differ() {
+        let then = Settings::default();
+        let free = Settings {
+            output: Some("elsewhere".into()),
+            checkpoint_every: Some(7),
+            dashboard: DashboardName::Off,
+            ..then.clone()
+        };
+        assert_eq!(differences(&then.to_table(), &free.to_table()), [] as [&str; 0]);
+        let other = Settings { epochs: 5, max_steps: Some(9), ..then.clone() };
+        assert_eq!(
+            differences(&then.to_table(), &other.to_table()),
+            ["epochs: 3 then, 5 now", "max-steps: not set then, 9 now"]
+        );
+    }
+
+    #[test]
+    fn steps_count_whole_and_partial_batches() {
+        let steps = |settings: &Settings| {
+            let length = settings.length(2490, 277);
+            (length.steps_per_epoch, length.total_steps)
+        };
+        let settings = Settings { batch_size: 16, ..Settings::default() };
+        assert_eq!(steps(&settings), (156, 468));
+        let settings = Settings { gradient_accumulation: 3, max_steps: Some(100), ..settings };
+        assert_eq!(steps(&settings), (52, 100));
+        let schedule = settings.schedule_config(100);
+        assert_eq!((schedule.warmup_steps, schedule.total_steps), (10, 100));
+    }
+}

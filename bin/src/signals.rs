@@ -1,0 +1,68 @@
+//! Asking a run to stop: Ctrl-C, `kill`, a closed terminal.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::ProgramError;
+
+/// Whether a signal has asked the program to stop.
+///
+/// The first SIGINT, SIGTERM or SIGHUP sets it, and the run ends after the step under way; the second ends the process at
+/// once.
+#[derive(Clone, Debug, Default)]
+pub struct StopRequest(Arc<AtomicUsize>);
+
+impl StopRequest {
+    /// Start to listen for signals.
+    ///
+    /// # Errors
+    /// Signal handlers that the system refuses.
+    pub fn listen() -> Result<Self, ProgramError> {
+        let request = Self::default();
+        listen(request.clone()).map_err(ProgramError::io("listen for", "signals".as_ref()))?;
+        Ok(request)
+    }
+
+    /// Whether a signal has come.
+    pub fn is_requested(&self) -> bool {
+        self.signal().is_some()
+    }
+
+    /// The number of the signal that has come.
+    pub fn signal(&self) -> Option<u8> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            signal => Some(signal as u8),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn listen(request: StopRequest) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            if request.0.swap(signal as usize, Ordering::Relaxed) != 0 {
+                crate::terminal::restore();
+                signal_hook::low_level::exit(128 + signal);
+            }
+        }
+    })?;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn listen(request: StopRequest) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+
+    for signal in [SIGINT, SIGTERM] {
+        let came = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        // In this order: the first signal finds `came` still unset.
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, came.clone())?;
+        signal_hook::flag::register(signal, came)?;
+        signal_hook::flag::register_usize(signal, request.0.clone(), signal as usize)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,241 @@
+//! A [`Run`] under burn-train's Learner, which keeps the metrics and draws the dashboard.
+//!
+//! The Learner's own training loop cannot resume within an epoch, and does not let anyone read the optimizer's state,
+//! which a checkpoint needs. So [`Fit`] is a training strategy of ours: the Learner calls it, and it runs the loop that
+//! runs without a dashboard, too.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use adamw_l2sp::{AdamWL2SPOptimizer, Schedule};
+use burn::data::dataloader::{DataLoader, Progress as Items};
+use burn::tensor::backend::AutodiffBackend;
+use burn::train::logger::InMemoryMetricLogger;
+use burn::train::metric::state::{FormatOptions, NumericMetricState};
+use burn::train::metric::{
+    Adaptor, ItemLazy, Metric, MetricAttributes, MetricMetadata, MetricName, Numeric,
+    NumericAttributes, NumericEntry, SerializedEntry,
+};
+use burn::train::renderer::tui::TuiMetricsRendererWrapper;
+use burn::train::{
+    EventProcessorTraining, Interrupter, Learner, LearnerEvent, LearningComponentsMarker,
+    SupervisedLearningStrategy, SupervisedTraining, SupervisedTrainingEventProcessor, TrainLoader,
+    TrainingComponents, TrainingItem, TrainingStrategy, ValidLoader,
+};
+use rte::RteBatch;
+
+use super::loader::StepLoader;
+use super::progress::{EvaluationRecord, Length, Progress, Score, StepRecord};
+use super::run::{Ending, Observer, Run};
+use super::step::{FineTuning, Step};
+use crate::ProgramError;
+use crate::signals::StopRequest;
+use crate::terminal;
+
+type Components<B> = LearningComponentsMarker<B, Schedule, FineTuning<B>, AdamWL2SPOptimizer<B>>;
+
+/// Run with the dashboard on the terminal.
+pub(super) fn run<B: AutodiffBackend>(
+    run: Run<B>,
+    train: StepLoader<B>,
+    validation: Arc<dyn DataLoader<B::InnerBackend, RteBatch<B::InnerBackend>>>,
+    stop: StopRequest,
+) -> Result<(Run<B>, Ending), ProgramError> {
+    let interrupter = Interrupter::new();
+    let renderer = TuiMetricsRendererWrapper::new(interrupter.clone(), None);
+    terminal::let_ctrl_c_interrupt();
+    let trainer = &run.trainer;
+    let learner =
+        Learner::new(trainer.model.clone(), trainer.optimizer.clone(), trainer.schedule.clone());
+    let fit = Arc::new(Fit { run: RefCell::new(run), ending: RefCell::new(None), stop });
+    let training = SupervisedTraining::<Components<B>>::new("", Arc::new(train), validation)
+        .metric_train_numeric(Reading::new("Loss", |step: &Step| step.score.loss()))
+        .metric_valid_numeric(Reading::new("Loss", |score: &Score| score.loss()).total())
+        .metric_train_numeric(
+            Reading::new("Accuracy", |step: &Step| 100.0 * step.score.accuracy()).percent(),
+        )
+        .metric_valid_numeric(
+            Reading::new("Accuracy", |score: &Score| 100.0 * score.accuracy()).percent().total(),
+        )
+        .metric_train_numeric(Reading::new("Learning rate", |step: &Step| step.learning_rate))
+        .metric_train_numeric(Reading::new("Gradient norm", |step: &Step| step.grad_norm))
+        .metric_train_numeric(Reading::new("Distance from source", |step: &Step| step.distance))
+        // metrics.jsonl is the log.
+        .with_metric_logger(InMemoryMetricLogger::new())
+        .with_application_logger(None)
+        .with_interrupter(interrupter)
+        .with_training_strategy(TrainingStrategy::Custom(fit.clone()))
+        .renderer(renderer);
+    // The terminal is usable again once the renderer is dropped.
+    drop(training.launch(learner).renderer);
+    let ended = Arc::into_inner(fit).and_then(|fit| Some((fit.run, fit.ending.into_inner()?)));
+    let (run, ending) =
+        ended.ok_or_else(|| ProgramError::Internal("the Learner did not train".into()))?;
+    Ok((run.into_inner(), ending?))
+}
+
+struct Fit<B: AutodiffBackend> {
+    run: RefCell<Run<B>>,
+    ending: RefCell<Option<Result<Ending, ProgramError>>>,
+    stop: StopRequest,
+}
+
+impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for Fit<B> {
+    fn fit(
+        &self,
+        components: TrainingComponents<Components<B>>,
+        learner: Learner<Components<B>>,
+        train: TrainLoader<Components<B>>,
+        validation: ValidLoader<Components<B>>,
+        _starting_epoch: usize,
+    ) -> (FineTuning<B>, SupervisedTrainingEventProcessor<Components<B>>) {
+        // Its clones of the model and the optimizer would keep the optimizer from updating in place.
+        drop(learner);
+        let mut run = self.run.borrow_mut();
+        let mut dashboard = Dashboard::<B> {
+            events: components.event_processor,
+            interrupter: components.interrupter,
+            stop: self.stop.clone(),
+            length: run.length,
+        };
+        let ending = run.run(train.iter(), &*validation, &mut dashboard);
+        *self.ending.borrow_mut() = Some(ending);
+        (run.trainer.model.clone(), dashboard.events)
+    }
+}
+
+/// Passes what happens on to the Learner's metrics and renderer.
+struct Dashboard<B: AutodiffBackend> {
+    events: SupervisedTrainingEventProcessor<Components<B>>,
+    interrupter: Interrupter,
+    stop: StopRequest,
+    length: Length,
+}
+
+impl<B: AutodiffBackend> Dashboard<B> {
+    fn item<T>(&self, item: T, step: usize, done: usize, total: usize) -> LearnerEvent<T> {
+        let epoch = self.length.epoch_of(step);
+        LearnerEvent::ProcessedItem(TrainingItem {
+            item,
+            progress: Items::new(done, total),
+            global_progress: Items::new(epoch, self.length.epochs),
+            iteration: Some(step),
+            lr: None,
+        })
+    }
+}
+
+impl<B: AutodiffBackend> Observer for Dashboard<B> {
+    fn step(&mut self, progress: &Progress, _: &StepRecord, step: Step) {
+        let done = progress.examples % self.length.train_examples;
+        let done = if done == 0 { self.length.train_examples } else { done };
+        let event = self.item(step, progress.step, done, self.length.train_examples);
+        self.events.process_train(event);
+    }
+
+    fn evaluating(&mut self, progress: &Progress, score: Score) {
+        let event = self.item(score, progress.step, score.examples, self.length.eval_examples);
+        self.events.process_valid(event);
+    }
+
+    fn evaluated(&mut self, record: &EvaluationRecord) {
+        self.events.process_train(LearnerEvent::EndEpoch(record.epoch));
+        self.events.process_valid(LearnerEvent::EndEpoch(record.epoch));
+    }
+
+    fn should_stop(&self) -> bool {
+        self.stop.is_requested() || self.interrupter.should_stop()
+    }
+}
+
+impl ItemLazy for Step {
+    type ItemSync = Self;
+
+    fn sync(self) -> Self {
+        self
+    }
+}
+
+impl ItemLazy for Score {
+    type ItemSync = Self;
+
+    fn sync(self) -> Self {
+        self
+    }
+}
+
+impl Adaptor<Step> for Step {
+    fn adapt(&self) -> Step {
+        *self
+    }
+}
+
+impl Adaptor<Score> for Score {
+    fn adapt(&self) -> Score {
+        *self
+    }
+}
+
+/// A value of a [`Step`] or of an evaluation's [`Score`], as a metric of burn-train.
+#[derive(Clone)]
+struct Reading<T> {
+    name: MetricName,
+    read: fn(&T) -> f64,
+    unit: Option<&'static str>,
+    /// Each value stands for all before it, as in the score of an evaluation so far; otherwise their mean is shown.
+    is_total: bool,
+    state: NumericMetricState,
+}
+
+impl<T> Reading<T> {
+    fn new(name: &str, read: fn(&T) -> f64) -> Self {
+        let state = NumericMetricState::new();
+        Self { name: Arc::new(name.to_owned()), read, unit: None, is_total: false, state }
+    }
+
+    fn percent(self) -> Self {
+        Self { unit: Some("%"), ..self }
+    }
+
+    fn total(self) -> Self {
+        Self { is_total: true, ..self }
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Metric for Reading<T> {
+    type Input = T;
+
+    fn name(&self) -> MetricName {
+        self.name.clone()
+    }
+
+    fn attributes(&self) -> MetricAttributes {
+        let unit = self.unit.map(str::to_owned);
+        NumericAttributes { higher_is_better: unit.is_some(), unit }.into()
+    }
+
+    fn update(&mut self, item: &T, _metadata: &MetricMetadata) -> SerializedEntry {
+        let mut format = FormatOptions::new(self.name()).precision(3);
+        if let Some(unit) = self.unit {
+            format = format.unit(unit);
+        }
+        if self.is_total {
+            self.state.reset();
+        }
+        self.state.update((self.read)(item), 1, format)
+    }
+
+    fn clear(&mut self) {
+        self.state.reset();
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Numeric for Reading<T> {
+    fn value(&self) -> NumericEntry {
+        self.state.current_value()
+    }
+
+    fn running_value(&self) -> NumericEntry {
+        self.state.running_value()
+    }
+}

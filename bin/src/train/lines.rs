@@ -1,0 +1,79 @@
+//! The progress of a run as plain lines on standard error.
+
+use std::time::{Duration, Instant};
+
+use indicatif::HumanDuration;
+
+use super::progress::{EvaluationRecord, Length, Progress, Score, StepRecord};
+use super::run::Observer;
+use super::step::Step;
+use crate::signals::StopRequest;
+use crate::terminal::notice;
+
+/// The time between two lines.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Prints a line every few seconds and at the end of each epoch.
+pub(super) struct Lines {
+    length: Length,
+    stop: StopRequest,
+    /// Prints nothing.
+    quiet: bool,
+    printed: Option<Instant>,
+    /// The training examples since the last line.
+    recent: Score,
+}
+
+impl Lines {
+    /// Lines about a run of this length, which ends when `stop` is requested.
+    pub(super) fn new(length: Length, stop: StopRequest, quiet: bool) -> Self {
+        Self { length, stop, quiet, printed: None, recent: Score::default() }
+    }
+}
+
+impl Observer for Lines {
+    fn step(&mut self, progress: &Progress, record: &StepRecord, step: Step) {
+        self.recent += step.score;
+        let due = self.printed.is_none_or(|printed| printed.elapsed() >= INTERVAL);
+        if self.quiet || !(due || self.length.ends_epoch(record.step)) {
+            return;
+        }
+        self.printed = Some(Instant::now());
+        let recent = std::mem::take(&mut self.recent);
+        notice(format_args!(
+            "epoch {}/{}  step {:>w$}/{}  loss {:.4}  accuracy {:5.1} %  learning rate {:.2e}  gradient norm {:.3}  \
+             distance {:.4}  {:.1} examples/s  ETA {}",
+            record.epoch,
+            self.length.epochs,
+            record.step,
+            self.length.total_steps,
+            recent.loss(),
+            100.0 * recent.accuracy(),
+            record.learning_rate,
+            record.grad_norm,
+            record.distance,
+            progress.examples_per_second(),
+            HumanDuration(progress.remaining(&self.length)),
+            w = self.length.total_steps.to_string().len(),
+        ));
+    }
+
+    fn evaluating(&mut self, _: &Progress, _: Score) {}
+
+    fn evaluated(&mut self, record: &EvaluationRecord) {
+        if !self.quiet {
+            notice(format_args!(
+                "epoch {}/{}  evaluated {} examples: loss {:.4}, accuracy {:.2} %",
+                record.epoch,
+                self.length.epochs,
+                self.length.eval_examples,
+                record.eval_loss,
+                100.0 * record.eval_accuracy,
+            ));
+        }
+    }
+
+    fn should_stop(&self) -> bool {
+        self.stop.is_requested()
+    }
+}

@@ -1,0 +1,117 @@
+//! `metrics.jsonl`: one JSON object per line, for each optimizer step and each evaluation.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::ProgramError;
+
+/// The beginning of `metrics.jsonl`, as a checkpoint describes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prefix {
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Its SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
+/// `metrics.jsonl`, open for writing.
+#[derive(Debug)]
+pub struct MetricsLog {
+    file: File,
+    path: PathBuf,
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl MetricsLog {
+    /// Open the log and keep the `prefix` that a checkpoint describes; without one the log becomes empty.
+    ///
+    /// # Errors
+    /// A file that cannot be created, read or truncated.
+    pub fn open(path: PathBuf, prefix: Option<&Prefix>) -> Result<Self, ProgramError> {
+        let bytes = prefix.map_or(0, |prefix| prefix.bytes);
+        let open = || {
+            let mut options = File::options();
+            let mut file =
+                options.read(true).write(true).create(true).truncate(false).open(&path)?;
+            file.set_len(bytes)?;
+            file.seek(SeekFrom::Start(0))?;
+            let mut hasher = Sha256::new();
+            io::copy(&mut file, &mut hasher)?;
+            Ok((file, hasher))
+        };
+        let (file, hasher) = open().map_err(ProgramError::io("open", &path))?;
+        Ok(Self { file, path, hasher, bytes })
+    }
+
+    /// Append a record as one line, in one piece, so that a reader never sees half of it.
+    ///
+    /// # Errors
+    /// A full disk and the like.
+    pub fn write(&mut self, record: &impl Serialize) -> Result<(), ProgramError> {
+        let written = serde_json::to_string(record).map_err(io::Error::other).and_then(|line| {
+            let line = format!("{line}\n");
+            self.file.write_all(line.as_bytes())?;
+            self.hasher.update(&line);
+            self.bytes += line.len() as u64;
+            Ok(())
+        });
+        written.map_err(ProgramError::io("write", &self.path))
+    }
+
+    /// Everything written so far, once it is on the disk.
+    ///
+    /// # Errors
+    /// A disk that does not take it.
+    pub fn prefix(&self) -> Result<Prefix, ProgramError> {
+        self.file.sync_data().map_err(ProgramError::io("write", &self.path))?;
+        let sha256 = format!("{:x}", self.hasher.clone().finalize());
+        Ok(Prefix { bytes: self.bytes, sha256 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn lines(path: &std::path::Path) -> Vec<Value> {
+        let text = std::fs::read_to_string(path).expect("read");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    #[test]
+    fn a_reopened_log_continues_after_its_prefix() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("metrics.jsonl");
+        let mut log = MetricsLog::open(path.clone(), None).expect("opened");
+        log.write(&json!({"step": 1})).expect("written");
+        let prefix = log.prefix().expect("synced");
+        let bytes = std::fs::read(&path).expect("read");
+        assert_eq!(prefix.bytes, bytes.len() as u64);
+        assert_eq!(prefix.sha256, format!("{:x}", Sha256::digest(&bytes)));
+        log.write(&json!({"step": 2})).expect("written");
+
+        let mut log = MetricsLog::open(path.clone(), Some(&prefix)).expect("opened");
+        assert_eq!(log.prefix().expect("synced"), prefix);
+        log.write(&json!({"step": 3})).expect("written");
+        assert_eq!(lines(&path), [json!({"step": 1}), json!({"step": 3})]);
+
+        MetricsLog::open(path.clone(), None).expect("opened");
+        assert_eq!(lines(&path), [] as [Value; 0]);
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error() {
+        let Ok(file) = File::options().write(true).open("/dev/full") else { return };
+        let path = "/dev/full".into();
+        let mut log = MetricsLog { file, path, hasher: Sha256::new(), bytes: 0 };
+        let error = log.write(&json!({"step": 1})).expect_err("a full disk").to_string();
+        assert!(error.contains("/dev/full"), "{error}");
+    }
+}

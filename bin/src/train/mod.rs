@@ -1,0 +1,241 @@
+//! How a model is trained. [`fine_tune`] sets a run up and leaves its results; [`run`] is the loop; [`step`] is one
+//! optimizer step.
+
+mod dashboard;
+mod lines;
+mod loader;
+pub mod metrics_log;
+pub mod progress;
+pub mod run;
+pub mod step;
+
+use std::sync::Arc;
+
+use adamw_l2sp::{Anchors, Groups};
+use albert::{LoadReport, hugging_face_name};
+use burn::data::dataloader::DataLoaderBuilder;
+use burn::data::dataset::InMemDataset;
+use burn::module::AutodiffModule;
+use burn::optim::lr_scheduler::LrScheduler;
+use burn::tensor::backend::AutodiffBackend;
+use rte::{EncodedExample, LABELS, RteBatcher};
+
+use crate::ProgramError;
+use crate::device::Found;
+use crate::model_folder::ModelFolder;
+use crate::resume::{
+    Checkpoint, Checkpoints, Contents, Output, Summary, refuse_differences, state,
+};
+use crate::settings::{DashboardName, OptimizerName, Settings};
+use crate::signals::StopRequest;
+use crate::terminal::notice;
+use lines::Lines;
+use loader::StepLoader;
+use metrics_log::MetricsLog;
+use progress::{Length, Progress};
+use run::{Ending, Run};
+use step::{FineTuning, Trainer};
+
+/// What a run reads.
+pub struct Inputs {
+    /// The configuration and the tokenizer of the model; its weights are read when the run starts.
+    pub folder: ModelFolder,
+    /// The training examples.
+    pub train: Vec<EncodedExample>,
+    /// The validation examples.
+    pub validation: Vec<EncodedExample>,
+}
+
+/// Where a run writes to.
+pub enum Destination {
+    /// Its own folder, which is created once the inputs are known to be usable.
+    New,
+    /// The folder of a run that was interrupted, and its newest checkpoint if it has any.
+    Resumed(Output, Option<Checkpoint>),
+}
+
+/// What came of a run that was not interrupted.
+pub struct Finished {
+    /// The folder with its results.
+    pub output: Output,
+    /// The contents of `summary.json`.
+    pub summary: Summary,
+}
+
+/// Fine-tune on a device, from the loaded weights to the saved model.
+///
+/// # Errors
+/// Weights that cannot be read, an output folder that cannot be written, a checkpoint of another run, a loss that is not
+/// finite, and a request to stop. In the last two cases the model is saved, too.
+pub fn fine_tune<B: AutodiffBackend>(
+    settings: &Settings,
+    inputs: Inputs,
+    destination: Destination,
+    (found, device): (&Found, &B::Device),
+    stop: &StopRequest,
+) -> Result<Finished, ProgramError> {
+    let Inputs { folder, train, validation } = inputs;
+    let (classifier, report) = folder.source.load::<B>(&folder.config, settings.seed, device)?;
+    let contents = Contents::of(&classifier, [&train, &validation]);
+    let (output, checkpoint) = match destination {
+        Destination::New => (Output::create(settings)?, None),
+        Destination::Resumed(output, checkpoint) => (output, checkpoint),
+    };
+    if let Some(checkpoint) = &checkpoint {
+        let then = &checkpoint.header.contents;
+        refuse_differences(output.folder(), then.differences(&contents))?;
+    }
+
+    let length = settings.length(train.len(), validation.len());
+    let majority = majority_share(&validation);
+    let progress =
+        checkpoint.as_ref().map_or_else(Progress::default, |it| it.header.progress.clone());
+    let batcher = RteBatcher { padding: settings.padding, ..folder.batcher() };
+    let validation = DataLoaderBuilder::new(batcher.clone())
+        .batch_size(settings.batch_size)
+        .set_device(device.clone())
+        .build(InMemDataset::new(validation));
+    let train = StepLoader {
+        examples: Arc::new(train),
+        batcher,
+        batch_size: settings.batch_size,
+        batches_per_step: settings.gradient_accumulation,
+        seed: settings.data_seed,
+        steps_taken: progress.step,
+        total_steps: length.total_steps,
+        device: device.clone(),
+    };
+    let model = FineTuning::new(classifier, settings.precision);
+    let mut trainer = trainer(settings, model, &report, length.total_steps, progress.step)?;
+    let prefix = checkpoint.as_ref().map(|checkpoint| &checkpoint.header.metrics);
+    let metrics = MetricsLog::open(output.metrics(), prefix)?;
+    if let Some(Checkpoint { tensors, .. }) = checkpoint {
+        let (model, record) = state::restore(trainer.model, tensors).map_err(|problems| {
+            ProgramError::Mismatch(format!("{}: {problems}", output.checkpoints().display()))
+        })?;
+        trainer =
+            Trainer { model, optimizer: trainer.optimizer.try_load_record(record)?, ..trainer };
+    }
+    let checkpoints =
+        Checkpoints::new(&output, settings.checkpoint_every, settings.to_table(), contents);
+    if settings.dashboard != DashboardName::Off {
+        introduce(settings, found, &output, &folder, &report, &length);
+    }
+
+    let run = Run { trainer, length, progress, metrics, checkpoints };
+    let (run, ending) = match settings.dashboard.on_this_terminal()? {
+        DashboardName::Tui => dashboard::run(run, train, validation, stop.clone()),
+        dashboard => {
+            let quiet = dashboard == DashboardName::Off;
+            let mut run = run;
+            let mut lines = Lines::new(length, stop.clone(), quiet);
+            run.run(train.steps(), &*validation, &mut lines).map(|ending| (run, ending))
+        }
+    }
+    .map_err(|error| error.unsaved(&output))?;
+
+    let summary = summarize(&run.progress, majority, ending == Ending::Finished);
+    let model = run.trainer.model.valid().model;
+    let save = || {
+        output.save_model(|path| {
+            model.save_pretrained(&folder.config, path)?;
+            folder.save_tokenizer(path)
+        })?;
+        output.save_summary(&summary)
+    };
+    save().map_err(|error: ProgramError| error.unsaved(&output))?;
+    match ending {
+        Ending::Finished => Ok(Finished { output, summary }),
+        Ending::Stopped => Err(ProgramError::Stopped {
+            step: run.progress.step,
+            // Without a signal it was the dashboard's own command.
+            signal: stop.signal().unwrap_or(2),
+            folder: output.folder().to_owned(),
+        }),
+        Ending::Diverged(not_finite) => Err(ProgramError::NotFinite {
+            step: run.progress.step + 1,
+            not_finite,
+            model: output.model(),
+        }),
+    }
+}
+
+/// The optimizer for a model. The pretrained parameters of the encoder are source; the classifier, and whatever else the
+/// weights file lacked, is novel. For AdamW all parameters are novel, but the distance is measured all the same.
+fn trainer<B: AutodiffBackend>(
+    settings: &Settings,
+    model: FineTuning<B>,
+    report: &LoadReport,
+    total_steps: usize,
+    steps_taken: usize,
+) -> Result<Trainer<B>, ProgramError> {
+    let pretrained = |path: &str| {
+        path.strip_prefix("model.").is_some_and(|path| {
+            path.starts_with("albert.") && !report.new.contains(&hugging_face_name(path))
+        })
+    };
+    let anchors = Anchors::from_module(&model.valid()).filter(pretrained);
+    let groups = match settings.optimizer {
+        OptimizerName::AdamWL2SP => Groups::source_names(anchors.names()),
+        OptimizerName::AdamW => Groups::new(),
+    };
+    let groups = groups.biases_and_norms_undecayed();
+    let optimizer = settings.optimizer_config().init(&model, groups)?;
+    let schedule = settings.schedule_config(total_steps).init()?.load_record::<B>(steps_taken);
+    let Settings { max_grad_norm, seed, .. } = *settings;
+    Ok(Trainer { model, optimizer, schedule, max_grad_norm, anchors, seed, last_good: None })
+}
+
+/// The accuracy of always predicting the most frequent label.
+fn majority_share(examples: &[EncodedExample]) -> f64 {
+    let counts = (0..LABELS.len())
+        .map(|label| examples.iter().filter(|example| example.label == Some(label)).count());
+    counts.max().unwrap_or(0) as f64 / examples.len() as f64
+}
+
+fn summarize(progress: &Progress, majority: f64, finished: bool) -> Summary {
+    let last = progress.evaluations.last();
+    let accuracies = progress.evaluations.iter().map(|evaluation| evaluation.eval_accuracy);
+    Summary {
+        eval_accuracy: last.map(|evaluation| evaluation.eval_accuracy),
+        best_eval_accuracy: accuracies.max_by(f64::total_cmp),
+        eval_loss: last.map(|evaluation| evaluation.eval_loss),
+        steps: progress.step,
+        train_seconds: progress.train_seconds,
+        examples_per_second: progress.examples_per_second(),
+        finished,
+        failed: last.map(|evaluation| evaluation.eval_accuracy <= majority),
+    }
+}
+
+/// Say what is about to happen.
+fn introduce(
+    settings: &Settings,
+    device: &Found,
+    output: &Output,
+    folder: &ModelFolder,
+    report: &LoadReport,
+    length: &Length,
+) {
+    notice(format_args!(
+        "device {device}, {}; output {}",
+        settings.precision.name(),
+        output.folder().display()
+    ));
+    notice(format_args!(
+        "model {}: {} new parameters initialized with seed {} ({}), {} unused tensors",
+        folder.source.name(),
+        report.new.len(),
+        settings.seed,
+        report.new.join(", "),
+        report.unused.len(),
+    ));
+    notice(format_args!(
+        "data {}: {} training and {} validation examples; {} epochs, {} steps",
+        settings.data.display(),
+        length.train_examples,
+        length.eval_examples,
+        length.epochs,
+        length.total_steps,
+    ));
+}

@@ -1,0 +1,133 @@
+//! What is recorded of a run: a [`StepRecord`] for each optimizer step, an [`EvaluationRecord`] for each evaluation, and
+//! the [`Progress`] that both add up to.
+
+use std::ops::AddAssign;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// One optimizer step.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepRecord {
+    /// The step, counted from 1.
+    pub step: usize,
+    /// The epoch that the step belongs to, counted from 1.
+    pub epoch: usize,
+    /// The mean loss over the step's examples, before the update.
+    pub loss: f64,
+    /// The learning rate of this step.
+    pub learning_rate: f64,
+    /// The L2 norm of all gradients together, before clipping.
+    pub grad_norm: f64,
+    /// ‖θ − θ⁰‖₂ over the pretrained parameters, after the update.
+    pub distance: f64,
+}
+
+/// One evaluation on the validation split.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationRecord {
+    /// Optimizer steps taken so far.
+    pub step: usize,
+    /// Epochs completed so far.
+    pub epoch: usize,
+    /// The mean loss over the validation examples.
+    pub eval_loss: f64,
+    /// The share of validation examples classified correctly.
+    pub eval_accuracy: f64,
+}
+
+/// The loss and the correct predictions of a model on some examples.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Score {
+    /// The sum of the losses of the examples.
+    pub loss_sum: f64,
+    /// The number of examples classified correctly.
+    pub correct: usize,
+    /// The number of examples.
+    pub examples: usize,
+}
+
+impl AddAssign for Score {
+    fn add_assign(&mut self, other: Self) {
+        self.loss_sum += other.loss_sum;
+        self.correct += other.correct;
+        self.examples += other.examples;
+    }
+}
+
+impl Score {
+    /// The mean loss.
+    pub fn loss(&self) -> f64 {
+        self.loss_sum / self.examples as f64
+    }
+
+    /// The share of examples classified correctly.
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.examples as f64
+    }
+}
+
+/// The length of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Length {
+    /// Passes over the training examples.
+    pub epochs: usize,
+    /// Optimizer steps in an epoch.
+    pub steps_per_epoch: usize,
+    /// Optimizer steps in the whole run.
+    pub total_steps: usize,
+    /// Training examples in an epoch.
+    pub train_examples: usize,
+    /// Examples in an evaluation.
+    pub eval_examples: usize,
+}
+
+impl Length {
+    /// The epoch that `step` belongs to, both counted from 1.
+    pub fn epoch_of(&self, step: usize) -> usize {
+        step.div_ceil(self.steps_per_epoch)
+    }
+
+    /// Whether `step` is the last of its epoch or of the run: an evaluation follows it.
+    pub fn ends_epoch(&self, step: usize) -> bool {
+        step == self.total_steps || step.is_multiple_of(self.steps_per_epoch)
+    }
+}
+
+/// How far a run has come.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// Optimizer steps taken.
+    pub step: usize,
+    /// Training examples seen.
+    pub examples: usize,
+    /// Seconds spent on training steps.
+    pub train_seconds: f64,
+    /// Seconds spent on evaluations.
+    pub eval_seconds: f64,
+    /// All evaluations.
+    pub evaluations: Vec<EvaluationRecord>,
+}
+
+impl Progress {
+    /// Training examples per second; 0 before the first step.
+    pub fn examples_per_second(&self) -> f64 {
+        if self.examples > 0 { self.examples as f64 / self.train_seconds } else { 0.0 }
+    }
+
+    /// An estimate of the time that the remaining steps and evaluations take, from the time of those that are done.
+    pub fn remaining(&self, length: &Length) -> Duration {
+        let per_step = self.train_seconds / self.step as f64;
+        let per_evaluation = match self.evaluations.len() {
+            // Before the first evaluation: a forward pass costs about a third of a training step.
+            0 => length.eval_examples as f64 / self.examples_per_second() / 3.0,
+            done => self.eval_seconds / done as f64,
+        };
+        let steps = (length.total_steps - self.step) as f64;
+        let evaluations = length.epochs.saturating_sub(self.evaluations.len()) as f64;
+        Duration::try_from_secs_f64(per_step * steps + per_evaluation * evaluations)
+            .unwrap_or_default()
+    }
+}

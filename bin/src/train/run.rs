@@ -1,0 +1,170 @@
+//! The training loop: step, log, checkpoint; evaluate at the end of each epoch; stop when asked to.
+
+use std::time::Instant;
+
+use burn::data::dataloader::DataLoader;
+use burn::module::AutodiffModule;
+use burn::optim::Optimizer;
+use burn::tensor::backend::AutodiffBackend;
+use burn::train::InferenceStep;
+use rte::RteBatch;
+
+use super::metrics_log::MetricsLog;
+use super::progress::{EvaluationRecord, Length, Progress, Score, StepRecord};
+use super::step::{FineTuning, NotFinite, Step, Trainer};
+use crate::ProgramError;
+use crate::resume::{Checkpoint, CheckpointHeader, Checkpoints, state};
+
+/// A run in progress: the trainer, and what is kept of what it did.
+pub struct Run<B: AutodiffBackend> {
+    /// The model, its optimizer and the step they take together.
+    pub trainer: Trainer<B>,
+    /// How long the run is.
+    pub length: Length,
+    /// How far it has come.
+    pub progress: Progress,
+    /// `metrics.jsonl`.
+    pub metrics: MetricsLog,
+    /// What the run resumes from.
+    pub checkpoints: Checkpoints,
+}
+
+/// How a run ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Ending {
+    /// After its last step and evaluation.
+    Finished,
+    /// Because it was asked to stop.
+    Stopped,
+    /// At a step whose loss or gradient norm was not finite.
+    Diverged(NotFinite),
+}
+
+/// Shows a run to its user while it is going on.
+pub trait Observer {
+    /// A step was taken.
+    fn step(&mut self, progress: &Progress, record: &StepRecord, step: Step);
+
+    /// A batch was evaluated; `score` is that of the evaluation so far.
+    fn evaluating(&mut self, progress: &Progress, score: Score);
+
+    /// An evaluation is complete.
+    fn evaluated(&mut self, record: &EvaluationRecord);
+
+    /// Whether the user has asked for the run to stop.
+    fn should_stop(&self) -> bool;
+}
+
+impl<B: AutodiffBackend> Run<B> {
+    /// Train until the last step is taken and evaluated. `train` yields the batches of one optimizer step after the other.
+    ///
+    /// # Errors
+    /// `metrics.jsonl` or a checkpoint that cannot be written.
+    pub fn run(
+        &mut self,
+        mut train: impl Iterator<Item = Vec<RteBatch<B>>>,
+        validation: &dyn DataLoader<B::InnerBackend, RteBatch<B::InnerBackend>>,
+        observer: &mut dyn Observer,
+    ) -> Result<Ending, ProgramError> {
+        loop {
+            let evaluation_due = self.evaluation_due();
+            if observer.should_stop()
+                && (evaluation_due || self.progress.step < self.length.total_steps)
+            {
+                return Ok(Ending::Stopped);
+            }
+            if evaluation_due {
+                self.evaluate(validation, observer)?;
+                continue;
+            }
+            let start = Instant::now();
+            let Some(batches) = train.next() else { return Ok(Ending::Finished) };
+            if let Err(not_finite) = self.step(batches, start, observer)? {
+                return Ok(Ending::Diverged(not_finite));
+            }
+            let step = self.progress.step;
+            if self.length.ends_epoch(step)
+                || observer.should_stop()
+                || self.checkpoints.is_due(step)
+            {
+                self.save_checkpoint()?;
+            }
+        }
+    }
+
+    /// Take a step and log it.
+    fn step(
+        &mut self,
+        batches: Vec<RteBatch<B>>,
+        start: Instant,
+        observer: &mut dyn Observer,
+    ) -> Result<Result<(), NotFinite>, ProgramError> {
+        let step = match self.trainer.step(batches, self.progress.step) {
+            Ok(step) => step,
+            Err(not_finite) => return Ok(Err(not_finite)),
+        };
+        self.progress.step += 1;
+        self.progress.examples += step.score.examples;
+        self.progress.train_seconds += start.elapsed().as_secs_f64();
+        let record = StepRecord {
+            step: self.progress.step,
+            epoch: self.length.epoch_of(self.progress.step),
+            loss: step.score.loss(),
+            learning_rate: step.learning_rate,
+            grad_norm: step.grad_norm,
+            distance: step.distance,
+        };
+        self.metrics.write(&record)?;
+        observer.step(&self.progress, &record, step);
+        Ok(Ok(()))
+    }
+
+    /// Whether the last step ended an epoch that is not evaluated yet. A checkpoint at the end of an epoch is saved before
+    /// its evaluation, so a resumed run may begin with one.
+    fn evaluation_due(&self) -> bool {
+        let step = self.progress.step;
+        let evaluated = self.progress.evaluations.last().map_or(0, |evaluation| evaluation.step);
+        self.length.ends_epoch(step) && evaluated < step
+    }
+
+    /// Evaluate on the validation examples; without a result if the run is asked to stop meanwhile.
+    fn evaluate(
+        &mut self,
+        validation: &dyn DataLoader<B::InnerBackend, RteBatch<B::InnerBackend>>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), ProgramError> {
+        let start = Instant::now();
+        let model = self.trainer.model.valid();
+        let mut score = Score::default();
+        for batch in validation.iter() {
+            score += model.step(batch);
+            observer.evaluating(&self.progress, score);
+            if observer.should_stop() && score.examples < self.length.eval_examples {
+                return Ok(());
+            }
+        }
+        let record = EvaluationRecord {
+            step: self.progress.step,
+            epoch: self.length.epoch_of(self.progress.step),
+            eval_loss: score.loss(),
+            eval_accuracy: score.accuracy(),
+        };
+        self.progress.eval_seconds += start.elapsed().as_secs_f64();
+        self.metrics.write(&record)?;
+        observer.evaluated(&record);
+        self.progress.evaluations.push(record);
+        Ok(())
+    }
+
+    fn save_checkpoint(&mut self) -> Result<(), ProgramError> {
+        let header = CheckpointHeader {
+            progress: self.progress.clone(),
+            metrics: self.metrics.prefix()?,
+            contents: self.checkpoints.contents().clone(),
+            settings: self.checkpoints.settings().clone(),
+        };
+        let Trainer { model, optimizer, .. } = &self.trainer;
+        let record = Optimizer::<FineTuning<B>, B>::to_record(optimizer);
+        self.checkpoints.save(&Checkpoint { header, tensors: state::collect(model, record) })
+    }
+}

@@ -1,0 +1,223 @@
+//! One optimizer step, in the order in which it happens: forward, loss, backward, clip, update.
+
+use adamw_l2sp::{AdamWL2SPOptimizer, Anchors, Schedule, clip_grad_norm, grad_norm, scale_grads};
+use albert::{AlbertForSequenceClassification, AlbertInput, Precision, cross_entropy};
+use burn::module::{AutodiffModule, Module};
+use burn::optim::lr_scheduler::LrScheduler;
+use burn::optim::{GradientsAccumulator, GradientsParams, Optimizer};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{ElementConversion, Int, Tensor};
+use burn::train::{InferenceStep, TrainOutput, TrainStep};
+use rte::RteBatch;
+
+use super::progress::Score;
+
+/// A model and what turns its gradients into updates.
+pub struct Trainer<B: AutodiffBackend> {
+    /// The model.
+    pub model: FineTuning<B>,
+    /// AdamWL2SP, or AdamW: AdamWL2SP with all parameters novel.
+    pub optimizer: AdamWL2SPOptimizer<B>,
+    /// The learning rate by step.
+    pub schedule: Schedule,
+    /// The gradients are clipped to this norm; 0 disables clipping.
+    pub max_grad_norm: f64,
+    /// The pretrained parameters θ⁰ that the distance is measured from.
+    pub anchors: Anchors<B::InnerBackend>,
+    /// Seeds the dropout.
+    pub seed: u64,
+    /// The model before the last update. The loss of the present one is not known yet, that of this one was finite.
+    pub last_good: Option<FineTuning<B>>,
+}
+
+/// What came of an optimizer step.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Step {
+    /// The loss and accuracy on the step's examples, before the update.
+    pub score: Score,
+    /// The learning rate of the step.
+    pub learning_rate: f64,
+    /// The norm of all gradients together, before clipping.
+    pub grad_norm: f64,
+    /// ‖θ − θ⁰‖₂ over the pretrained parameters, after the update.
+    pub distance: f64,
+}
+
+/// A loss or gradient norm that is NaN or infinite.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NotFinite {
+    /// `loss` or `gradient norm`.
+    pub what: &'static str,
+    /// Its value.
+    pub value: f64,
+}
+
+impl<B: AutodiffBackend> Trainer<B> {
+    /// Take one optimizer step on `batches`, whose gradients are accumulated, after `steps_taken` others.
+    ///
+    /// # Errors
+    /// A loss or gradient norm that is not finite. The step is not taken, and the model is the last one whose loss was
+    /// finite.
+    pub fn step(
+        &mut self,
+        batches: Vec<RteBatch<B>>,
+        steps_taken: usize,
+    ) -> Result<Step, NotFinite> {
+        self.model.dropout_seed = dropout_seed(self.seed, steps_taken);
+        let learning_rate = self.schedule.step();
+
+        let TrainOutput { mut grads, item: Step { score, .. } } =
+            TrainStep::step(&self.model, batches);
+        let grad_norm = clip(&mut grads, &self.model, self.max_grad_norm);
+        for (what, value) in [("loss", score.loss()), ("gradient norm", grad_norm)] {
+            if !value.is_finite() {
+                self.model = self.last_good.take().unwrap_or_else(|| self.model.clone());
+                return Err(NotFinite { what, value });
+            }
+        }
+        let before = self.model.clone();
+        self.model = self.optimizer.step(learning_rate, before.clone(), grads);
+        self.last_good = Some(before);
+
+        let squared: f64 = self.anchors.squared_distance(&self.model).into_scalar().elem();
+        Ok(Step { score, learning_rate, grad_norm, distance: squared.sqrt() })
+    }
+}
+
+/// A classifier with its loss.
+#[derive(Module, Debug)]
+pub struct FineTuning<B: Backend> {
+    /// The model that is fine-tuned.
+    pub model: AlbertForSequenceClassification<B>,
+    #[module(skip)]
+    precision: Precision,
+    #[module(skip)]
+    dropout_seed: u64,
+}
+
+impl<B: Backend> FineTuning<B> {
+    /// Fine-tune `model`, computing its forward and backward passes in `precision`.
+    pub fn new(model: AlbertForSequenceClassification<B>, precision: Precision) -> Self {
+        Self { model, precision, dropout_seed: 0 }
+    }
+}
+
+impl<B: AutodiffBackend> TrainStep for FineTuning<B> {
+    type Input = Vec<RteBatch<B>>;
+    type Output = Step;
+
+    /// The forward and the backward pass of a step; the rest of [`Step`] is known after the update.
+    fn step(&self, batches: Self::Input) -> TrainOutput<Step> {
+        let (grads, score) = match self.precision {
+            Precision::Float16 => self.scaled_gradients(batches),
+            _ => self.gradients(batches, 1.0),
+        };
+        TrainOutput { grads, item: Step { score, ..Step::default() } }
+    }
+}
+
+/// The scale of the loss in fp16, so that small gradients do not underflow in the backward pass.
+///
+/// At this scale a gradient of a parameter may be as large as 16 and one of a hidden state as small as 1e-8. Each step
+/// starts from it, so that a step depends on nothing but the weights and the batch.
+const LOSS_SCALE: f64 = 4096.0;
+
+impl<B: AutodiffBackend> FineTuning<B> {
+    /// Forward, loss, backward: the gradient of the mean loss over all examples of a step, however the step is split into
+    /// batches. The loss is multiplied by `loss_scale` for the backward pass, and the gradients are divided by it.
+    fn gradients(&self, batches: Vec<RteBatch<B>>, loss_scale: f64) -> (GradientsParams, Score) {
+        if let Some(batch) = batches.first() {
+            B::seed(&batch.input_ids.device(), self.dropout_seed);
+        }
+        let model = self.model.in_precision(self.precision);
+        let examples: usize = batches.iter().map(|batch| batch.idx.len()).sum();
+        let mut score = Score { examples, ..Score::default() };
+        let mut accumulator = GradientsAccumulator::new();
+        for batch in batches {
+            let share = batch.idx.len() as f64 / examples as f64;
+            let Some((input, labels)) = labelled(batch) else { continue };
+            let logits = model.forward(&input);
+            score.correct += count_correct(logits.clone().inner(), labels.clone().inner());
+            let loss = cross_entropy(logits, labels) * share;
+            score.loss_sum += loss.clone().into_scalar().elem::<f64>() * examples as f64;
+            let loss = if loss_scale == 1.0 { loss } else { loss * loss_scale };
+            accumulator.accumulate(self, GradientsParams::from_grads(loss.backward(), self));
+        }
+        let mut grads = accumulator.grads();
+        if loss_scale != 1.0 {
+            scale_grads(&mut grads, self, 1.0 / loss_scale);
+        }
+        (grads, score)
+    }
+
+    /// The gradients in fp16, at the largest loss scale at which none of them overflows.
+    fn scaled_gradients(&self, batches: Vec<RteBatch<B>>) -> (GradientsParams, Score) {
+        let mut loss_scale = LOSS_SCALE;
+        loop {
+            let (grads, score) = self.gradients(batches.clone(), loss_scale);
+            let norm: f64 = grad_norm(&grads, self).into_scalar().elem();
+            if norm.is_finite() || loss_scale <= 1.0 {
+                return (grads, score);
+            }
+            loss_scale /= 2.0;
+        }
+    }
+}
+
+/// Clip the gradients to `max_norm`, unless it is 0, and return the norm they had.
+pub fn clip<B: AutodiffBackend, M: AutodiffModule<B>>(
+    grads: &mut GradientsParams,
+    model: &M,
+    max_norm: f64,
+) -> f64 {
+    let norm = match max_norm > 0.0 {
+        true => clip_grad_norm(grads, model, max_norm),
+        false => grad_norm(grads, model),
+    };
+    norm.into_scalar().elem()
+}
+
+/// The dropout seed of a step: different for each step, and for the same step of runs with neighbouring seeds.
+fn dropout_seed(seed: u64, steps_taken: usize) -> u64 {
+    // 2⁶⁴ divided by the golden ratio: odd, so that no two steps share a seed, and the seeds are far apart.
+    seed ^ (steps_taken as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+impl<B: Backend> InferenceStep for FineTuning<B> {
+    type Input = RteBatch<B>;
+    type Output = Score;
+
+    fn step(&self, batch: RteBatch<B>) -> Score {
+        score(&self.model.in_precision(self.precision), batch)
+    }
+}
+
+/// The loss and the correct predictions of `model` on a labelled batch.
+pub fn score<B: Backend>(model: &AlbertForSequenceClassification<B>, batch: RteBatch<B>) -> Score {
+    let examples = batch.idx.len();
+    let Some((input, labels)) = labelled(batch) else { return Score::default() };
+    let logits = model.forward(&input);
+    let loss: f64 = cross_entropy(logits.clone(), labels.clone()).into_scalar().elem();
+    Score { loss_sum: loss * examples as f64, correct: count_correct(logits, labels), examples }
+}
+
+/// A batch as the model's input and its labels; `None` for a batch without labels.
+pub fn labelled<B: Backend>(mut batch: RteBatch<B>) -> Option<(AlbertInput<B>, Tensor<B, 1, Int>)> {
+    let labels = batch.labels.take()?;
+    Some((input(batch), labels))
+}
+
+/// A batch as the model's input.
+pub fn input<B: Backend>(batch: RteBatch<B>) -> AlbertInput<B> {
+    AlbertInput {
+        input_ids: batch.input_ids,
+        attention_mask: batch.attention_mask,
+        token_type_ids: batch.token_type_ids,
+    }
+}
+
+/// The number of rows of `logits` `[batch, labels]` whose maximum is at the true label; `labels` is `[batch]`.
+pub fn count_correct<B: Backend>(logits: Tensor<B, 2>, labels: Tensor<B, 1, Int>) -> usize {
+    let correct = logits.argmax(1).squeeze_dim::<1>(1).equal(labels);
+    correct.int().sum().into_scalar().elem::<i64>() as usize
+}
