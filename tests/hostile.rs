@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use albert::{AlbertConfig, AlbertForSequenceClassification};
-use burn::device::{Autodiff, Flex};
+use burn::backend::{Autodiff, Flex};
 use burn::tensor::TensorData;
 use l2sp::resume::{Checkpoint, CheckpointHeader, Contents, state};
 use l2sp::settings::Settings;

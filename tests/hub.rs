@@ -154,7 +154,7 @@ fn fetching_again_takes_only_what_is_new() {
     online.fetch().succeeds();
     assert!(fs::read_to_string(online.world.path(&path)).expect("read").contains("0.2"));
     online.run(&["fetch"]).fails(2, &["--model"]);
-    online.run(&["fetch", "--model", "small"]).fails(2, &["small is no name on a hub"]);
+    online.run(&["fetch", "--model", "small"]).fails(2, &["small is not a name on the hub"]);
 }
 
 #[test]

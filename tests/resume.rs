@@ -346,7 +346,7 @@ fn a_full_disk_leaves_the_last_checkpoint_intact() {
         Run::new(command.current_dir(world.path("")).output().expect("run"))
     };
     let run = limited(&["finetune", "--resume", "out"]);
-    run.fails(1, &["cannot write", "checkpoints/step-", "go on with finetune --resume out"]);
+    run.fails(1, &["cannot write", "checkpoints/step-", "resume with finetune --resume out"]);
     assert_eq!(checkpoints(&world.path("out")), before);
     assert!(!was_writing(&world.path("out")), "nothing half-written is left");
     world.run(&["finetune", "--resume", "out"]).succeeds();
