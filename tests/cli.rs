@@ -444,3 +444,95 @@ fn a_broken_settings_file_is_named_with_its_line() {
     let run = world.run(&["finetune", "--config", "missing.toml"]);
     run.fails(1, &["missing.toml"]);
 }
+
+#[test]
+fn a_flag_without_effect_is_refused() {
+    let world = World::new(PROGRAM);
+    world.finetune("out", &["--weight-decay", "0.1"]).fails(2, &["--weight-decay has no effect"]);
+    let adamw = ["--optimizer", "adamw"];
+    for flag in ["--source-decay", "--novel-decay"] {
+        let refused = format!("{flag} has no effect with --optimizer adamw");
+        world.finetune("out", &[&adamw[..], &[flag, "0.1"]].concat()).fails(2, &[&refused]);
+    }
+    world.finetune("out", &["--recipe", "rte-large"]).fails(2, &["--recipe has no effect"]);
+    assert!(!world.path("out").exists());
+}
+
+#[test]
+fn overwriting_never_deletes_an_input_or_a_foreign_file() {
+    let world = World::new(PROGRAM);
+    world.finetune("out", &["--max-steps", "1"]).succeeds();
+    let again = |model: &str, data: &str| {
+        let args = ["finetune", "--model", model, "--data", data, "--output", "out"];
+        world.run(&[&args[..], &["--max-length", "40", "--max-steps", "1", "--overwrite"]].concat())
+    };
+    again("out/model", "data").fails(1, &["out/model is to be read", "--output"]);
+    again("out", "data").fails(1, &["out is to be read"]);
+    fs::rename(world.path("data"), world.path("out/data")).expect("moved");
+    again("model", "out/data").fails(1, &["out/data is to be read"]);
+    fs::rename(world.path("out/data"), world.path("data")).expect("moved");
+    fs::write(world.path("out/model/notes"), "mine").expect("written");
+    again("model", "data").fails(1, &["out/model/notes is not a file of the run"]);
+    assert!(world.path("out/model/model.safetensors").exists(), "nothing was removed");
+    fs::remove_file(world.path("out/model/notes")).expect("removed");
+    again("model", "data").succeeds();
+
+    // A folder that no run has written.
+    fs::create_dir(world.path("project")).expect("created");
+    fs::write(world.path("project/model"), "mine").expect("written");
+    world.finetune("project", &["--overwrite"]).fails(1, &["project holds other files"]);
+    assert_eq!(fs::read_to_string(world.path("project/model")).expect("read"), "mine");
+}
+
+#[test]
+fn a_run_starts_from_the_model_of_another_run() {
+    let world = World::new(PROGRAM);
+    world.finetune("first", &["--max-steps", "2"]).succeeds();
+    for (model, output) in [("first", "a"), ("first/model", "b")] {
+        let args = ["finetune", "--model", model, "--data", "data", "--output", output];
+        world.run(&[&args[..], &["--max-length", "40", "--max-steps", "1"]].concat()).succeeds();
+    }
+    assert_eq!(world.metrics("a"), world.metrics("b"));
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_refused_before_the_work() {
+    let world = World::new(PROGRAM);
+    // The model does not exist either, but is not looked for.
+    let predict = ["predict", "--model", "nowhere", "--input", "data/dev.tsv", "--output"];
+    for (output, reason) in [
+        ("missing/rows.jsonl", "No such file"),
+        ("data", "directory"),
+        ("data/dev.tsv/x", "ot a directory"),
+    ] {
+        let run = world.run(&[&predict[..], &[output]].concat());
+        let run = run.fails(1, &[&format!("cannot write {output}"), reason]);
+        assert!(!run.stderr.contains(".write-"), "{}", run.stderr);
+    }
+}
+
+/// A run whose progress nobody can see is as good as any other.
+#[cfg(target_os = "linux")]
+#[test]
+fn progress_that_cannot_be_printed_stops_nothing() {
+    let world = World::new(PROGRAM);
+    world.finetune("seen", &["--dashboard", "plain"]).succeeds();
+    let unwritable = || fs::File::options().write(true).open("/dev/full").expect("opened");
+    let finetune = |output: &str| {
+        let base = ["finetune", "--model", "model", "--data", "data", "--batch-size", "8"];
+        let sizes = ["--max-length", "40", "--learning-rate", "5e-3", "--dashboard", "plain"];
+        world.command(&[&base[..], &sizes, &["--output", output]].concat())
+    };
+    let status = finetune("full").stderr(unwritable()).status().expect("run");
+    assert_eq!(status.code(), Some(0));
+    // Its reader is gone before the run has begun.
+    let mut child = finetune("closed").spawn().expect("started");
+    drop(child.stderr.take());
+    assert_eq!(child.wait().expect("finished").code(), Some(0));
+    for output in ["full", "closed"] {
+        assert_eq!(world.metrics(output), world.metrics("seen"));
+    }
+    // An error is still an error.
+    let status = finetune("missing/../full").stderr(unwritable()).status().expect("run");
+    assert_eq!(status.code(), Some(1));
+}

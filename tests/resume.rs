@@ -218,7 +218,9 @@ fn signals_say_how_to_go_on() {
     world.run(&command_line("whole", &SETTINGS)).succeeds();
     // Without checkpoints on the way: the signal makes one.
     let more = ["--epochs", "8", "--checkpoint-every", "1000", "--dashboard", "off"];
-    for (name, code, output) in [("-INT", 130, "interrupted"), ("-TERM", 143, "terminated")] {
+    for (name, code, output) in
+        [("-INT", 130, "interrupted"), ("-TERM", 143, "terminated"), ("-HUP", 129, "hung-up")]
+    {
         let mut child = world.command(&command_line(output, &more)).spawn().expect("started");
         wait_for_a_step(&mut child, &world.path(output).join("metrics.jsonl"));
         signal(&child, name);
@@ -389,4 +391,21 @@ fn a_second_run_into_the_same_folder_is_refused() {
     signal(&first, "-TERM");
     let run = Run::new(first.wait_with_output().expect("finished"));
     run.fails(143, &["stopped after step"]);
+}
+
+#[test]
+fn resume_without_a_folder_takes_the_latest_run() {
+    let world = World::new(PROGRAM);
+    let more = ["--epochs", "1", "--dashboard", "off"];
+    let base = ["finetune", "--model", "model", "--data", "data", "--max-length", "40"];
+    let finetune = [&base[..], &more].concat();
+    world.run(&["finetune", "--resume"]).fails(1, &["runs holds no"]);
+    for folder in ["runs/0001", "runs/0002"] {
+        let run = world.run(&finetune).succeeds();
+        assert!(run.stdout.contains(&format!("model in {folder}/model")), "{}", run.stdout);
+    }
+    fs::remove_file(world.path("runs/0002/summary.json")).expect("removed");
+    world.run(&["finetune", "--resume"]).succeeds();
+    assert_eq!(world.json("runs/0002/summary.json")["finished"], true);
+    assert!(!world.path("runs/0003").exists());
 }

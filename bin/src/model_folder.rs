@@ -40,7 +40,7 @@ pub enum ModelSource {
 }
 
 impl ModelSource {
-    /// What a `--model` means. A model on the hub is downloaded.
+    /// What a `--model` means. A model on the hub is downloaded; the output folder of `finetune` stands for the model in it.
     ///
     /// # Errors
     /// As [`hub::model`].
@@ -49,7 +49,7 @@ impl ModelSource {
             return Ok(Self::Embedded);
         }
         let downloaded = hub::model(path, Freshness::Cached)?;
-        Ok(Self::Folder(downloaded.unwrap_or_else(|| path.to_owned())))
+        Ok(Self::Folder(downloaded.unwrap_or_else(|| model_in_output(path))))
     }
 
     /// What messages call it.
@@ -124,8 +124,7 @@ impl ModelFolder {
         Ok(Self { source, config, tokenizer, max_length })
     }
 
-    /// Open a fine-tuned model, in its own folder or in the output folder of `finetune`. Without a `max_length` it is the
-    /// one that the model was fine-tuned with.
+    /// Open a fine-tuned model. Without a `max_length` it is the one that the model was fine-tuned with.
     ///
     /// # Errors
     /// As [`open`](Self::open), and a model that has not RTE's two labels.
@@ -136,7 +135,6 @@ impl ModelFolder {
                     .into(),
             ));
         };
-        let path = model_in_output(&path);
         let config = AlbertConfig::from_folder(&path)?;
         if config.num_labels() != LABELS.len() {
             return Err(ProgramError::Mismatch(format!(
