@@ -5,9 +5,10 @@ use std::io::Write;
 use clap::Args;
 
 use crate::ProgramError;
-use crate::hub::repo::{Kind, Repo};
+use crate::hub::repo::{Kind, Repo, with_owner};
 use crate::hub::{self, Freshness};
 use crate::recipe::RecipeName;
+use crate::source::DATA_FOLDERS;
 
 /// The flags of `fetch`.
 #[derive(Args, Debug)]
@@ -34,12 +35,13 @@ pub fn fetch(args: &FetchArgs) -> Result<(), ProgramError> {
     let of_recipe = args.recipe.map(RecipeName::model_and_data).unzip();
     let model = args.model.as_deref().or(of_recipe.0);
     let data = args.data.as_deref().or(of_recipe.1);
-    for (name, kind) in [(model, Kind::Model), (data, Kind::Data)] {
+    let data_kind = Kind::Data { folders: DATA_FOLDERS };
+    for (name, kind) in [(model, Kind::Model), (data, data_kind)] {
         let Some(name) = name else { continue };
         let repo = Repo::parse(name, kind).ok_or_else(|| {
-            ProgramError::Usage(format!(
-                "{name} is no name on a hub, such as albert/albert-large-v2"
-            ))
+            let full = with_owner(name, kind);
+            let full = full.as_deref().unwrap_or("OWNER/NAME");
+            ProgramError::Usage(format!("{name} is no name on a hub: give its owner, too, {full}"))
         })?;
         let folder = hub::snapshot(&repo, Freshness::Latest)?;
         writeln!(std::io::stdout(), "{}", folder.display()).map_err(ProgramError::stdout)?;

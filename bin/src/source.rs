@@ -12,6 +12,9 @@ use crate::hub::{self, Freshness};
 /// The name of what the program carries. (A folder of this name is `./embedded`.)
 pub const EMBEDDED: &str = "embedded";
 
+/// Where a collection of tasks on the hub has RTE.
+pub const DATA_FOLDERS: &[&str] = &["rte", "RTE"];
+
 /// What errors call the embedded model and task.
 const EMBEDDED_MODEL: &str = "the embedded model";
 const EMBEDDED_TASK: &str = "the embedded task";
@@ -115,7 +118,7 @@ impl ModelSource {
 /// # Errors
 /// As [`hub::data`].
 pub fn find_data(path: &Path) -> Result<PathBuf, ProgramError> {
-    Ok(hub::data(path, Freshness::Cached)?.unwrap_or_else(|| path.to_path_buf()))
+    Ok(hub::data(path, DATA_FOLDERS, Freshness::Cached)?.unwrap_or_else(|| path.to_path_buf()))
 }
 
 /// A split of what a `--data` means: of the embedded task, of a folder, or a file.
