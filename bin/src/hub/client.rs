@@ -88,16 +88,16 @@ impl Client {
     /// # Errors
     /// An endpoint that is no address of HTTP or HTTPS.
     pub fn new(endpoint: &str, token: Option<String>, pace: Pace) -> Result<Self, HubError> {
-        let is_http = endpoint.parse::<Uri>().is_ok_and(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none()
-        });
-        if !is_http {
-            return Err(HubError::Endpoint(endpoint.to_owned()));
-        }
+        let uri = endpoint.parse::<Uri>().ok().filter(|uri| uri.query().is_none());
+        let is_https = match uri.as_ref().and_then(Uri::scheme_str) {
+            Some(scheme) if scheme.eq_ignore_ascii_case("https") => true,
+            Some(scheme) if scheme.eq_ignore_ascii_case("http") => false,
+            _ => return Err(HubError::Endpoint(endpoint.to_owned())),
+        };
         let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
         let config = Agent::config_builder()
             .http_status_as_error(false)
-            .https_only(endpoint.starts_with("https://"))
+            .https_only(is_https)
             .max_redirects(REDIRECTS)
             .redirect_auth_headers(RedirectAuthHeaders::SameHost)
             // A compressed answer could be neither resumed nor compared with the file's size.
@@ -263,8 +263,11 @@ mod tests {
 
     #[test]
     fn an_encrypted_hub_is_never_left_for_plain_http() {
-        for (endpoint, encrypted) in [("https://hub.example", true), ("http://hub.example", false)]
-        {
+        for (endpoint, encrypted) in [
+            ("https://hub.example", true),
+            ("HTTPS://hub.example", true),
+            ("http://hub.example", false),
+        ] {
             let client = client(endpoint).expect("an address");
             assert_eq!(client.agent.config().https_only(), encrypted);
         }
