@@ -39,9 +39,10 @@ pub fn fetch(args: &FetchArgs) -> Result<(), ProgramError> {
     for (name, kind) in [(model, Kind::Model), (data, data_kind)] {
         let Some(name) = name else { continue };
         let repo = Repo::parse(name, kind).ok_or_else(|| {
-            let full = with_owner(name, kind);
-            let full = full.as_deref().unwrap_or("OWNER/NAME");
-            ProgramError::Usage(format!("{name} is no name on a hub: give its owner, too, {full}"))
+            let full = with_owner(name, kind).unwrap_or_else(|| "albert/albert-large-v2".into());
+            ProgramError::Usage(format!(
+                "{name} is no name on a hub: the owner is missing, as in {full}"
+            ))
         })?;
         let folder = hub::snapshot(&repo, Freshness::Latest)?;
         writeln!(std::io::stdout(), "{}", folder.display()).map_err(ProgramError::stdout)?;

@@ -32,8 +32,8 @@ const REDIRECTS: u32 = 5;
 /// The largest listing, in bytes.
 const LARGEST_LISTING: u64 = 32 << 20;
 
-/// The slowest transfer that is waited for: fewer than `bytes` in `period` are a failure, like a cut connection. It
-/// bounds what [`TIMEOUT`] alone does not, a hub that sends one byte every few seconds.
+/// The slowest transfer that is waited for: fewer than `bytes` in `period` are a failure, like a cut connection. A limit
+/// on the time between two reads alone would wait for ever for a hub that sends a byte every few seconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     /// Bytes of a file in each period. Less than that is no progress.
