@@ -8,8 +8,10 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use tests::hub::{COMMIT, Fault, Hub};
 use tests::world::{Run, World};
 
@@ -41,15 +43,19 @@ impl Online {
         Self { hub: Hub::serve(&root), world }
     }
 
-    /// Run the program with the hub as its hub, an own cache, and more variables.
-    fn run_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Run {
+    /// The program with the hub as its hub, an own cache, and more variables.
+    fn command(&self, args: &[&str], variables: &[(&str, &str)]) -> Command {
         let mut command = self.world.command(args);
         for name in ["HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE", "HF_HUB_OFFLINE"] {
             command.env_remove(name);
         }
         command.env("HF_ENDPOINT", self.hub.endpoint()).env("HF_HOME", self.world.path("cache"));
-        command.env("NO_PROXY", "127.0.0.1").envs(variables.iter().copied());
-        Run::new(command.output().expect("run"))
+        command.env("NO_PROXY", "127.0.0.1,localhost").envs(variables.iter().copied());
+        command
+    }
+
+    fn run_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Run {
+        Run::new(self.command(args, variables).output().expect("run"))
     }
 
     fn run(&self, args: &[&str]) -> Run {
@@ -275,16 +281,11 @@ fn a_file_that_is_not_what_it_should_be_is_thrown_away() {
     // More than the hub says that there is, and less.
     let bytes = fs::read(online.world.path("model/model.safetensors")).expect("read");
     let wrong = |size: usize| {
-        let location = "/moved/models/someone/small/model.safetensors".to_owned();
-        let size = size.to_string();
-        vec![("Location", location), ("X-Linked-Etag", sha256(&bytes)), ("X-Linked-Size", size)]
+        Fault::Says(WEIGHTS, json!({ "lfs": { "sha256": sha256(&bytes), "size": size } }))
     };
-    let resolve = format!("resolve/{COMMIT}/{WEIGHTS}");
-    online.hub.fail(&resolve, Fault::Status(302, wrong(bytes.len() - 1)));
+    online.hub.fail("api/models", wrong(bytes.len() - 1));
     online.fetch().fails(1, &[WEIGHTS, "larger than"]);
-    for _ in 0..2 {
-        online.hub.fail(&resolve, Fault::Status(302, wrong(bytes.len() + 1)));
-    }
+    online.hub.fail("api/models", wrong(bytes.len() + 1));
     online.fetch().fails(1, &[WEIGHTS, &format!("it ends after {} of", bytes.len())]);
     online.hub.fail("storage", Fault::Longer);
     online.fetch().fails(1, &[WEIGHTS, "larger than"]);
@@ -294,7 +295,7 @@ fn a_file_that_is_not_what_it_should_be_is_thrown_away() {
 
 fn sha256(bytes: &[u8]) -> String {
     use sha2::Digest;
-    format!("\"{:x}\"", sha2::Sha256::digest(bytes))
+    format!("{:x}", sha2::Sha256::digest(bytes))
 }
 
 #[test]
@@ -304,9 +305,15 @@ fn a_redirect_to_another_path_is_followed() {
     online.hub.fail("config.json", Fault::Status(307, vec![("Location", location)]));
     online.fetch().succeeds();
     online.assert_weights_fetched();
-    for location in ["file:///etc/passwd", "//elsewhere/x", ""] {
-        online.hub.fail("config.json", Fault::Status(302, vec![("Location", location.into())]));
+    // What is in the cache is not asked for again.
+    fs::remove_dir_all(online.world.path("cache")).expect("removed");
+    // A host that is not found may be found later, and is tried as often as the hub itself.
+    for (location, times) in [("file:///etc/passwd", 1), ("//elsewhere.invalid/x", 5), ("", 1)] {
+        for _ in 0..times {
+            online.hub.fail("config.json", Fault::Status(302, vec![("Location", location.into())]));
+        }
         online.fetch().fails(1, &["redirects to"]);
+        assert!(online.hub.has_failed(), "{location}");
     }
     for _ in 0..6 {
         let location = format!("/someone/small/resolve/{COMMIT}/config.json");
@@ -332,4 +339,135 @@ fn pickled_weights_are_refused() {
     fs::rename(folder.join(WEIGHTS), folder.join("pytorch_model.bin")).expect("renamed");
     online.fetch().fails(1, &["pytorch_model.bin", "safe_serialization=True"]);
     assert_eq!(online.blobs().len(), 0);
+}
+
+#[test]
+fn a_hash_that_is_none_is_refused() {
+    let online = Online::new();
+    let long = "0".repeat(64);
+    let of_weights =
+        |hash: &str| Fault::Says(WEIGHTS, json!({ "lfs": { "sha256": hash, "size": 9 } }));
+    let of_config = |hash: Value| Fault::Says("config.json", json!({ "blobId": hash }));
+    for hash in ["../../../../evil", "", &long[1..]] {
+        online.hub.fail("api/models", of_weights(hash));
+        online.fetch().fails(1, &[WEIGHTS, "not 64 hexadecimal digits"]);
+        online.hub.fail("api/models", of_config(hash.into()));
+        online.fetch().fails(1, &["config.json", "not 40 hexadecimal digits"]);
+    }
+    online.hub.fail("api/models", of_config(Value::Null));
+    online.fetch().fails(1, &["the size or the hash of config.json is missing"]);
+    assert_eq!(online.blobs().len(), 0);
+}
+
+#[test]
+fn the_token_follows_a_redirect_within_the_hub_but_not_to_another_host() {
+    let online = Online::new();
+    let fetch_with_token = || {
+        let fetch = ["fetch", "--model", "someone/small"];
+        online.run_with(&fetch, &[("HF_TOKEN", "secret")]).succeeds();
+        let requests = online.hub.requests();
+        let moved = requests.into_iter().find(|request| request.path.starts_with("/moved"));
+        fs::remove_dir_all(online.world.path("cache")).expect("removed");
+        moved.expect("redirected")
+    };
+    let location = "/moved/models/someone/small/config.json".to_owned();
+    let redirect = |location| Fault::Status(302, vec![("Location", location)]);
+    online.hub.fail("config.json", redirect(location.clone()));
+    assert_eq!(fetch_with_token().authorization.as_deref(), Some("Bearer secret"));
+    for scheme in ["http:", ""] {
+        let elsewhere = online.hub.storage().trim_start_matches("http:");
+        online.hub.fail("config.json", redirect(format!("{scheme}{elsewhere}{location}")));
+        let request = fetch_with_token();
+        assert!(request.storage);
+        assert_eq!(request.authorization, None, "{request:?}");
+    }
+}
+
+#[test]
+fn eight_processes_share_a_cold_cache_and_fetch_each_file_once() {
+    let online = Online::new();
+    for round in 0..5 {
+        let cache = online.world.path(&format!("round-{round}"));
+        let variables = [("HF_HOME", cache.to_str().expect("UTF-8"))];
+        let children: Vec<_> = (0..8)
+            .map(|_| {
+                let mut command =
+                    online.command(&["fetch", "--model", "someone/small"], &variables);
+                command.spawn().expect("started")
+            })
+            .collect();
+        for child in children {
+            Run::new(child.wait_with_output().expect("finished")).succeeds();
+        }
+        let requests = online.hub.requests();
+        for file in ["config.json", "tokenizer.json", WEIGHTS] {
+            let resolve = format!("resolve/{COMMIT}/{file}");
+            let count = requests.iter().filter(|request| request.path.ends_with(&resolve)).count();
+            assert_eq!(count, 1, "round {round}, {file}: {requests:?}");
+        }
+        let repository = cache.join("hub/models--someone--small");
+        let snapshot = repository.join("snapshots").join(COMMIT);
+        let weights = fs::read(snapshot.join(WEIGHTS)).expect("read");
+        assert!(weights == fs::read(online.world.path("model/model.safetensors")).expect("read"));
+        let count = |folder| fs::read_dir(folder).expect("a folder").count();
+        assert_eq!(count(snapshot), 3, "no temporary link is left");
+        assert_eq!(count(repository.join("blobs")), 3, "no unfinished file is left");
+        assert_eq!(count(cache.join("hub/.locks/models--someone--small")), 3, "a lock per blob");
+    }
+}
+
+#[test]
+fn a_cache_that_a_process_left_while_linking_is_completed() {
+    let online = Online::new();
+    online.fetch().succeeds();
+    let snapshot = online.world.path("cache/hub/models--someone--small/snapshots").join(COMMIT);
+    fs::remove_file(snapshot.join("config.json")).expect("removed");
+    fs::remove_file(snapshot.join("tokenizer.json")).expect("removed");
+    fs::write(snapshot.join("tokenizer.json"), "a file in the link's place").expect("written");
+    online.hub.requests();
+    online.fetch().succeeds();
+    assert_eq!(online.hub.requests().len(), 1, "the listing alone");
+    for file in ["config.json", "tokenizer.json"] {
+        let expected = fs::read(online.world.path("model").join(file)).expect("read");
+        assert!(fs::read(snapshot.join(file)).expect("read") == expected, "{file}");
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_no_address_is_refused_at_once() {
+    let online = Online::new();
+    for endpoint in ["huggingface.co", "ftp://127.0.0.1", "http://", "/hub"] {
+        let variables = [("HF_ENDPOINT", endpoint)];
+        let run = online.run_with(&["fetch", "--model", "someone/small"], &variables);
+        let run = run.fails(1, &["HF_ENDPOINT", endpoint, "https://huggingface.co"]);
+        assert!(!run.stderr.contains("next attempt"), "{}", run.stderr);
+    }
+    assert_eq!(online.hub.requests().len(), 0);
+}
+
+#[test]
+fn a_name_without_its_owner_is_completed_in_the_message() {
+    let online = Online::new();
+    let suggestion = "albert/albert-base-v2";
+    online
+        .run(&finetune("albert-base-v2", "data", "out"))
+        .fails(1, &["albert-base-v2", suggestion]);
+    online.run(&["fetch", "--model", "albert-base-v2"]).fails(2, &[suggestion]);
+    online.run(&finetune("model", "glue", "out")).fails(1, &["nyu-mll/glue"]);
+    assert_eq!(online.hub.requests().len(), 0);
+}
+
+#[test]
+fn a_mistyped_path_is_told_from_a_name_that_the_hub_does_not_have() {
+    let online = Online::new();
+    let both = |run: Run, reason| {
+        run.fails(1, &["models/smal", "nor a folder of that name here", reason]);
+    };
+    both(online.run(&finetune("models/smal", "data", "out")), "no such repository");
+    // The real hub answers so to whoever has no token.
+    online.hub.fail("models/smal", Fault::Status(401, vec![]));
+    both(online.run(&finetune("models/smal", "data", "out")), "refuses access");
+    let offline = [("HF_HUB_OFFLINE", "1")];
+    let run = online.run_with(&finetune("models/smal", "data", "out"), &offline);
+    run.fails(1, &["models/smal", "no folder of that name here", "HF_HUB_OFFLINE"]);
 }

@@ -18,6 +18,9 @@ use crate::settings::DEFAULT_MAX_LENGTH;
 /// The name of the bundled model and of the bundled task. (A folder of this name is `./embedded`.)
 pub(crate) const EMBEDDED: &str = "embedded";
 
+/// The folders in which a collection of tasks on the hub may have RTE.
+pub(crate) const DATA_FOLDERS: &[&str] = &["rte", "RTE"];
+
 /// What messages call them.
 const EMBEDDED_MODEL: &str = "the bundled model";
 const EMBEDDED_TASK: &str = "the bundled task";
@@ -254,7 +257,7 @@ fn written_max_length(folder: &Path) -> Option<usize> {
 /// # Errors
 /// As [`hub::data`].
 pub(crate) fn find_data(path: &Path) -> Result<PathBuf, ProgramError> {
-    Ok(hub::data(path, Freshness::Cached)?.unwrap_or_else(|| path.to_owned()))
+    Ok(hub::data(path, DATA_FOLDERS, Freshness::Cached)?.unwrap_or_else(|| path.to_owned()))
 }
 
 /// Open a split of the bundled task, of a folder, or a file.

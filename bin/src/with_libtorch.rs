@@ -7,6 +7,7 @@
 use std::env;
 use std::error::Error;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -58,7 +59,7 @@ pub(crate) fn main() -> ExitCode {
     match program_main() {
         Ok(main) => main().into(),
         Err(error) => {
-            eprintln!("error: {error}");
+            writeln!(std::io::stderr(), "error: {error}").ok();
             ExitCode::FAILURE
         }
     }

@@ -1,7 +1,7 @@
 //! A hub on the loopback address: the paths and headers of the real one, served from a folder, with faults on demand.
 //!
 //! `FOLDER/models/OWNER/NAME` and `FOLDER/datasets/OWNER/NAME` are repositories; every revision is the same commit.
-//! Weights and parquet files lie in a storage of their own, on another port, to which the hub redirects; other files
+//! Weights and parquet files lie in a storage of their own, on another host, to which the hub redirects; other files
 //! are sent at once. Both know ranges.
 
 use std::collections::VecDeque;
@@ -10,8 +10,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
@@ -25,12 +26,16 @@ pub enum Fault {
     Status(u16, Vec<(&'static str, String)>),
     /// The connection ends after so many bytes of the body.
     Cut(usize),
+    /// The body comes byte by byte, with this pause after each, until the client hangs up.
+    Slow(Duration),
     /// A byte is another one.
     Flip,
     /// One more byte than was announced.
     Longer,
     /// The listing names one more file.
     Lists(&'static str),
+    /// The listing says something else about a file: its name, and what is other.
+    Says(&'static str, Value),
 }
 
 /// A request that was made.
@@ -64,13 +69,12 @@ impl Hub {
     pub fn serve(folder: &Path) -> Self {
         let listen = || TcpListener::bind("127.0.0.1:0").expect("a port");
         let (hub, storage) = (listen(), listen());
-        let address = |listener: &TcpListener| {
-            format!("http://{}", listener.local_addr().expect("an address"))
-        };
+        let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
         let shared = Arc::new(Shared {
             folder: folder.to_path_buf(),
-            hub: address(&hub),
-            storage: address(&storage),
+            hub: format!("http://127.0.0.1:{}", port(&hub)),
+            // To a client, another name is another host.
+            storage: format!("http://localhost:{}", port(&storage)),
             faults: Mutex::default(),
             requests: Mutex::default(),
         });
@@ -91,6 +95,11 @@ impl Hub {
     /// Its address, for `HF_ENDPOINT`.
     pub fn endpoint(&self) -> &str {
         &self.shared.hub
+    }
+
+    /// Where it redirects to for large files: another host, at another port.
+    pub fn storage(&self) -> &str {
+        &self.shared.storage
     }
 
     /// Let the next request whose path contains `part` go wrong; each call is for one more request.
@@ -134,7 +143,8 @@ impl Shared {
         if let Some(Fault::Status(status, headers)) = fault {
             return send(stream, status, &headers, b"", None);
         }
-        let path = request.path.trim_start_matches('/').to_owned();
+        let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+        let path = path.trim_start_matches('/').to_owned();
         match path.split('/').collect::<Vec<_>>()[..] {
             ["api", kind, owner, name, "revision", _] if !storage => {
                 let repo = self.folder.join(kind).join(owner).join(name);
@@ -147,14 +157,31 @@ impl Shared {
                         None,
                     );
                 }
-                let mut names = files(&repo, "");
-                if let Some(Fault::Lists(name)) = fault {
-                    names.push(name.to_owned());
+                let mut siblings: Vec<Value> = files(&repo, "")
+                    .iter()
+                    .map(|name| describe(name, &fs::read(repo.join(name)).expect("read")))
+                    .collect();
+                match fault {
+                    Some(Fault::Lists(name)) => siblings.push(describe(name, b"")),
+                    Some(Fault::Says(name, ref other)) => {
+                        let sibling = siblings.iter_mut().find(|it| it["rfilename"] == *name);
+                        let sibling = sibling.expect("a file of the repository");
+                        for (key, value) in other.as_object().expect("an object") {
+                            sibling[key] = value.clone();
+                        }
+                    }
+                    _ => {}
                 }
-                let siblings: Vec<_> =
-                    names.iter().map(|name| json!({ "rfilename": name })).collect();
+                if query != "blobs=true" {
+                    for sibling in &mut siblings {
+                        *sibling = json!({ "rfilename": sibling["rfilename"] });
+                    }
+                }
                 let body = json!({ "id": name, "sha": COMMIT, "siblings": siblings }).to_string();
-                send(stream, 200, &[], body.as_bytes(), None)
+                match fault {
+                    Some(Fault::Slow(pause)) => trickle(stream, 200, &[], body.as_bytes(), pause),
+                    _ => send(stream, 200, &[], body.as_bytes(), None),
+                }
             }
             ["storage", .., file] if storage => {
                 let body = fs::read(self.folder.join(path.trim_start_matches("storage/")))?;
@@ -183,7 +210,7 @@ impl Shared {
                         None,
                     );
                 };
-                if file.ends_with(".safetensors") || file.ends_with(".parquet") {
+                if is_large(file) {
                     let headers = [
                         ("Location", format!("{}/storage/{place}", self.storage)),
                         ("X-Linked-Etag", format!("\"{:x}\"", Sha256::digest(&body))),
@@ -229,12 +256,45 @@ impl Shared {
             Some(Fault::Longer) => body.push(0),
             _ => {}
         }
-        let cut = match fault {
-            Some(Fault::Cut(after)) => Some(after),
-            _ => None,
-        };
-        send(stream, status, &headers, &body, cut)
+        match fault {
+            Some(Fault::Cut(after)) => send(stream, status, &headers, &body, Some(after)),
+            Some(Fault::Slow(pause)) => trickle(stream, status, &headers, &body, pause),
+            _ => send(stream, status, &headers, &body, None),
+        }
     }
+}
+
+/// What the listing says about a file: of a large one the SHA-256, and the blob of the pointer to it.
+fn describe(name: &str, bytes: &[u8]) -> Value {
+    let size = bytes.len();
+    if is_large(name) {
+        let sha256 = format!("{:x}", Sha256::digest(bytes));
+        let lfs = json!({ "sha256": sha256, "size": size, "pointerSize": 134 });
+        return json!({ "rfilename": name, "size": size, "blobId": git_hash(b"pointer"), "lfs": lfs });
+    }
+    json!({ "rfilename": name, "size": size, "blobId": git_hash(bytes) })
+}
+
+/// Whether a file lies in the storage.
+fn is_large(name: &str) -> bool {
+    name.ends_with(".safetensors") || name.ends_with(".parquet")
+}
+
+/// One answer, byte by byte; a client that has hung up ends it with an error.
+fn trickle(
+    mut stream: TcpStream,
+    status: u16,
+    headers: &[(&'static str, String)],
+    body: &[u8],
+    pause: Duration,
+) -> std::io::Result<()> {
+    stream.write_all(head(status, headers, body.len()).as_bytes())?;
+    for byte in body {
+        stream.write_all(&[*byte])?;
+        stream.flush()?;
+        std::thread::sleep(pause);
+    }
+    Ok(())
 }
 
 /// One answer, the whole of it or its first bytes; then the connection is closed.
@@ -245,15 +305,18 @@ fn send(
     body: &[u8],
     cut: Option<usize>,
 ) -> std::io::Result<()> {
-    let length = body.len();
+    stream.write_all(head(status, headers, body.len()).as_bytes())?;
+    stream.write_all(&body[..cut.unwrap_or(body.len()).min(body.len())])?;
+    stream.flush()
+}
+
+fn head(status: u16, headers: &[(&'static str, String)], length: usize) -> String {
     let mut head =
         format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\nConnection: close\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    stream.write_all(format!("{head}\r\n").as_bytes())?;
-    stream.write_all(&body[..cut.unwrap_or(length).min(length)])?;
-    stream.flush()
+    head + "\r\n"
 }
 
 /// Git's name of a file.

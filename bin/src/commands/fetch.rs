@@ -5,8 +5,9 @@ use std::io::Write;
 use clap::Args;
 
 use crate::ProgramError;
-use crate::hub::repo::{Kind, Repo};
+use crate::hub::repo::{Kind, Repo, with_owner};
 use crate::hub::{self, Freshness};
+use crate::model_folder::DATA_FOLDERS;
 use crate::settings::RecipeName;
 
 /// The flags of `fetch`.
@@ -34,11 +35,13 @@ pub(super) fn fetch(args: &FetchArgs) -> Result<(), ProgramError> {
     let of_recipe = args.recipe.map(RecipeName::model_and_data).unzip();
     let model = args.model.as_deref().or(of_recipe.0);
     let data = args.data.as_deref().or(of_recipe.1);
-    for (name, kind) in [(model, Kind::Model), (data, Kind::Data)] {
+    let data_kind = Kind::Data { folders: DATA_FOLDERS };
+    for (name, kind) in [(model, Kind::Model), (data, data_kind)] {
         let Some(name) = name else { continue };
         let repo = Repo::parse(name, kind).ok_or_else(|| {
+            let full = with_owner(name, kind).unwrap_or_else(|| "albert/albert-large-v2".into());
             ProgramError::Usage(format!(
-                "{name} is not a name on the hub, such as albert/albert-large-v2"
+                "{name} is not a name on the hub: the owner is missing, as in {full}"
             ))
         })?;
         let folder = hub::snapshot(&repo, Freshness::Latest)?;

@@ -1,56 +1,58 @@
-//! The cache on the disk, as Hugging Face's libraries lay it out:
+//! The cache on the disk, with the layout and the locks of Hugging Face's libraries:
 //!
 //! ```text
-//! models--OWNER--NAME/refs/REVISION            the commit that a revision stood for
+//! models--OWNER--NAME/refs/REVISION            the commit of a branch or tag
 //! models--OWNER--NAME/blobs/HASH               a file
 //! models--OWNER--NAME/snapshots/COMMIT/FILE    a link to it
+//! .locks/models--OWNER--NAME/HASH.lock         locked while it is downloaded
 //! ```
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use super::HubError;
+use super::listing::RemoteFile;
 use super::repo::{Repo, is_commit};
 use crate::ProgramError;
 use crate::resume::file;
+use crate::terminal::notice;
 
-/// A cache.
+/// The folder that holds all repositories, and the names in it.
 #[derive(Debug)]
-pub struct Cache {
-    folder: PathBuf,
-}
+pub struct Cache(hf_hub::Cache);
 
 impl Cache {
     /// In `HF_HUB_CACHE`, or `HF_HOME/hub`, or `~/.cache/huggingface/hub`.
     pub fn from_env() -> Self {
-        let folder = match std::env::var_os("HF_HUB_CACHE") {
-            Some(folder) => folder.into(),
-            None => home().join("hub"),
-        };
-        Self { folder }
+        let folder = std::env::var_os("HF_HUB_CACHE").map(PathBuf::from);
+        Self::new(folder.unwrap_or_else(|| home().join("hub")))
     }
 
-    /// Where it is.
+    /// In a given folder.
+    pub fn new(folder: PathBuf) -> Self {
+        Self(hf_hub::Cache::new(folder))
+    }
+
+    /// The folder itself.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.0.path()
     }
 
-    /// Where the files of a repository are.
-    pub fn blobs(&self, repo: &Repo) -> PathBuf {
-        self.folder.join(repo.folder()).join("blobs")
+    /// Where a file is, or will be.
+    pub fn blob(&self, repo: &Repo, file: &RemoteFile) -> PathBuf {
+        self.0.repo(repo.to_hub()).blob_path(&file.hash)
     }
 
-    /// The files of a commit, under their names.
+    /// The folder with the files of a commit under their own names.
     pub fn snapshot(&self, repo: &Repo, commit: &str) -> PathBuf {
-        self.folder.join(repo.folder()).join("snapshots").join(commit)
+        self.0.repo(repo.to_hub()).pointer_path(commit)
     }
 
     fn reference(&self, repo: &Repo) -> PathBuf {
-        self.folder.join(repo.folder()).join("refs").join(repo.revision())
+        self.folder().join(repo.to_hub().folder_name()).join("refs").join(repo.revision())
     }
 
-    /// The wanted files of a repository, if all of them are there.
+    /// The snapshot of a repository, if it has all the files that are needed.
     pub fn find(&self, repo: &Repo) -> Option<PathBuf> {
         let commit = match is_commit(repo.revision()) {
             true => repo.revision().to_owned(),
@@ -60,31 +62,55 @@ impl Cache {
         repo.is_in(&folder).then_some(folder)
     }
 
-    /// Give a file its name in a commit.
-    pub(super) fn link(
-        &self,
-        repo: &Repo,
-        commit: &str,
-        name: &str,
-        blob: &Path,
-    ) -> Result<(), HubError> {
+    /// Keep other processes from downloading the same file for as long as the lock's file is open. Waits for them.
+    ///
+    /// # Errors
+    /// A lock that cannot be created or taken.
+    pub fn lock(&self, repo: &Repo, file: &RemoteFile) -> Result<File, HubError> {
+        let folder = self.folder().join(".locks").join(repo.to_hub().folder_name());
+        fs::create_dir_all(&folder).map_err(HubError::io("create", &folder))?;
+        let path = folder.join(format!("{}.lock", file.hash));
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false);
+        let lock = options.open(&path).map_err(HubError::io("create", &path))?;
+        let locked = match lock.try_lock() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => {
+                notice(format_args!("{}: another process is downloading it, waiting", file.name));
+                lock.lock()
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+        };
+        locked.map(|()| lock).map_err(HubError::io("lock", &path))
+    }
+
+    /// Give a file its name in a commit. The link is made under another name and renamed: whichever of several
+    /// processes comes last replaces the same link.
+    ///
+    /// # Errors
+    /// A folder that cannot be written to.
+    pub fn link(&self, repo: &Repo, commit: &str, name: &str, blob: &Path) -> Result<(), HubError> {
         let path = self.snapshot(repo, commit).join(name);
         let folder = path.parent().unwrap_or(&path);
         fs::create_dir_all(folder).map_err(HubError::io("create", folder))?;
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(HubError::io("replace", &path)(error));
-            }
-            _ => {}
-        }
         let up = "../".repeat(2 + name.matches('/').count());
-        let hash = blob.file_name().unwrap_or_default();
-        link(&Path::new(&up).join("blobs").join(hash), blob, &path)
-            .map_err(HubError::io("write", &path))
+        let target = Path::new(&up).join("blobs").join(blob.file_name().unwrap_or_default());
+        if fs::read_link(&path).is_ok_and(|existing| existing == target) {
+            return Ok(());
+        }
+        tempfile::Builder::new()
+            .prefix(".link-")
+            .make_in(folder, |temporary| link(&target, blob, temporary))
+            .and_then(|link| Ok(link.persist(&path)?))
+            .map_err(HubError::io("write", &path))?;
+        Ok(())
     }
 
-    /// Note the commit that a revision stands for.
-    pub(super) fn remember(&self, repo: &Repo, commit: &str) -> Result<(), HubError> {
+    /// Note the commit of a branch or tag.
+    ///
+    /// # Errors
+    /// A folder that cannot be written to.
+    pub fn remember(&self, repo: &Repo, commit: &str) -> Result<(), HubError> {
         if is_commit(repo.revision()) {
             return Ok(());
         }
@@ -98,7 +124,7 @@ impl Cache {
     }
 }
 
-/// A link relative to its folder, so that the cache can be moved; where there are no links, a copy.
+/// A link relative to its folder, so that the cache can be moved; a copy where links need privileges.
 fn link(relative: &Path, blob: &Path, path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     {
@@ -112,7 +138,8 @@ fn link(relative: &Path, blob: &Path, path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// `HF_HOME`, or `huggingface` among the user's caches.
+/// `HF_HOME`, or `huggingface` among the user's caches. (`hf_hub::Cache::from_env` knows neither `HF_HUB_CACHE` nor
+/// `XDG_CACHE_HOME`, and panics where there is no home folder.)
 pub fn home() -> PathBuf {
     if let Some(home) = std::env::var_os("HF_HOME") {
         return home.into();

@@ -1,159 +1,220 @@
-//! Requests to the hub: patience with its failures, its redirects followed, its token kept to it.
+//! HTTP requests to the hub: which hub, with which token, and when to try again.
 
-use std::fs;
-use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
+use hf_hub::api::sync::{Api, ApiBuilder};
+use ureq::config::RedirectAuthHeaders;
 use ureq::http::{HeaderMap, Response, Uri};
-use ureq::{Agent, Body};
+use ureq::typestate::WithoutBody;
+use ureq::{Agent, Body, RequestBuilder, ResponseExt};
 
 use super::HubError;
 use super::cache::home;
+use super::listing::Listing;
+use super::repo::{Repo, encoded};
+use crate::terminal::notice;
 
-/// Attempts without any progress before giving up.
-pub const ATTEMPTS: u32 = 5;
+/// Attempts without progress before giving up.
+const ATTEMPTS: u32 = 5;
 
-/// Before the second attempt; twice as long before each further one.
+/// The pause before the second attempt; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The longest pause that the hub may ask for.
+/// The longest `Retry-After` that is waited for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// To connect, to begin to answer, and between two pieces of an answer.
+/// To connect, until the headers of an answer are complete, and between two reads.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The most redirects to follow.
-const REDIRECTS: usize = 5;
+/// The most redirects that are followed.
+const REDIRECTS: u32 = 5;
 
-/// The largest list of files.
-const LARGEST_JSON: u64 = 32 << 20;
+/// The largest listing, in bytes.
+const LARGEST_LISTING: u64 = 32 << 20;
 
-/// Sends requests.
-pub struct Client {
-    agent: Agent,
-    endpoint: String,
-    token: Option<String>,
+/// The slowest transfer that is waited for: fewer than `bytes` in `period` are a failure, like a cut connection. A limit
+/// on the time between two reads alone would wait for ever for a hub that sends a byte every few seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Bytes of a file in each period. Less than that is no progress.
+    pub bytes: u64,
+    /// How long a period is. A listing has to be complete within one.
+    pub period: Duration,
 }
 
-/// An answer with a body, and what the redirects to it said.
-pub struct Answer {
-    /// The last one.
-    pub response: Response<Body>,
-    /// Of all of them, the first one's first.
-    pub headers: Vec<HeaderMap>,
-}
-
-impl Answer {
-    /// A header of the first answer that has it.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find_map(|headers| headers.get(name)?.to_str().ok())
+impl Default for Pace {
+    /// 64 KiB a minute.
+    fn default() -> Self {
+        Self { bytes: 64 << 10, period: Duration::from_secs(60) }
     }
 }
 
-/// Why a request failed, and when to try again.
+/// A hub and how to ask it.
+pub struct Client {
+    api: Api,
+    agent: Agent,
+    token: Option<String>,
+    /// The slowest transfer that is waited for.
+    pub pace: Pace,
+}
+
+/// Why a request failed, and whether to try again.
+#[derive(Debug)]
 pub enum Failure {
-    /// Never.
+    /// Never again.
     Final(HubError),
-    /// After a pause, which the hub may have said the length of.
+    /// After a pause, which the hub may have set.
     Passing(HubError, Option<Duration>),
 }
 
 impl Client {
-    /// For the hub at `HF_ENDPOINT`, with the token of `HF_TOKEN` or of the file that `HF_TOKEN_PATH` names.
-    pub fn from_env() -> Self {
-        let endpoint =
-            std::env::var("HF_ENDPOINT").unwrap_or_else(|_| "https://huggingface.co".into());
-        let file = std::env::var_os("HF_TOKEN_PATH").map(PathBuf::from);
-        let file = file.unwrap_or_else(|| home().join("token"));
-        let token = std::env::var("HF_TOKEN").or_else(|_| fs::read_to_string(file)).ok();
+    /// For the hub at `HF_ENDPOINT`, with the token in `HF_TOKEN` or in the file that `HF_TOKEN_PATH` names.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn from_env() -> Result<Self, HubError> {
+        let endpoint = std::env::var("HF_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
+        let endpoint = endpoint.as_deref().unwrap_or("https://huggingface.co");
+        let token =
+            std::env::var("HF_TOKEN").ok().or_else(|| match std::env::var_os("HF_TOKEN_PATH") {
+                Some(path) => std::fs::read_to_string(path).ok(),
+                None => hf_hub::Cache::new(home().join("hub")).token(),
+            });
+        Self::new(endpoint, token, Pace::default())
+    }
+
+    /// For the hub at `endpoint`.
+    ///
+    /// # Errors
+    /// An endpoint that is no address of HTTP or HTTPS.
+    pub fn new(endpoint: &str, token: Option<String>, pace: Pace) -> Result<Self, HubError> {
+        let uri = endpoint.parse::<Uri>().ok().filter(|uri| uri.query().is_none());
+        let is_https = match uri.as_ref().and_then(Uri::scheme_str) {
+            Some(scheme) if scheme.eq_ignore_ascii_case("https") => true,
+            Some(scheme) if scheme.eq_ignore_ascii_case("http") => false,
+            _ => return Err(HubError::Endpoint(endpoint.to_owned())),
+        };
         let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
         let config = Agent::config_builder()
             .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
+            .https_only(is_https)
+            .max_redirects(REDIRECTS)
+            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+            // A compressed answer could be neither resumed nor compared with the file's size.
+            .accept_encoding("identity")
             .timeout_connect(Some(TIMEOUT))
             .timeout_recv_response(Some(TIMEOUT))
             .timeout_per_read(Some(TIMEOUT))
-            .user_agent(concat!("adamw-l2sp/", env!("CARGO_PKG_VERSION")))
+            .user_agent(concat!("l2sp/", env!("CARGO_PKG_VERSION")))
             .build();
-        Self { agent: config.into(), endpoint: endpoint.trim_end_matches('/').to_owned(), token }
+        let api = ApiBuilder::from_cache(hf_hub::Cache::new(home().join("hub")))
+            .with_endpoint(endpoint.trim_end_matches('/').to_owned())
+            .with_token(token.clone())
+            .with_user_agent("l2sp", env!("CARGO_PKG_VERSION"))
+            .build()
+            .map_err(|error| HubError::Transport {
+                url: endpoint.to_owned(),
+                reason: error.to_string(),
+            })?;
+        Ok(Self { api, agent: config.into(), token, pace })
     }
 
-    /// The hub's address, without a slash at its end.
-    pub fn endpoint(&self) -> &str {
-        &self.endpoint
-    }
-
-    /// Fetch a JSON document.
+    /// What a repository's revision holds.
     ///
     /// # Errors
-    /// As of all requests, or a document that is not what it should be.
-    pub fn json<T: DeserializeOwned>(&self, url: &str) -> Result<T, HubError> {
+    /// No answer, or one that is no listing.
+    pub fn listing(&self, repo: &Repo) -> Result<Listing, HubError> {
+        let api = self.api.repo(repo.to_hub());
         let mut attempt = 0;
         loop {
-            let text = self.get(url, 0).and_then(|mut answer| {
-                let body = answer.response.body_mut().with_config().limit(LARGEST_JSON);
-                body.read_to_string().map_err(|error| passing(url, &error.to_string()))
+            let request = api.info_request().query("blobs", "true");
+            let url = request.uri_ref().map(|uri| format!("{uri}?blobs=true")).unwrap_or_default();
+            // hf-hub's agent cannot be configured, its requests can.
+            let request = request
+                .config()
+                .http_status_as_error(false)
+                .https_only(self.agent.config().https_only())
+                .timeout_global(Some(self.pace.period))
+                .build();
+            let text = answer(&url, request).and_then(|mut response| {
+                let body = response.body_mut().with_config().limit(LARGEST_LISTING);
+                body.read_to_string().map_err(|error| {
+                    let seconds = self.pace.period.as_secs_f64();
+                    passing(&url, &format!("no complete listing within {seconds} s: {error}"))
+                })
             });
             match text {
                 Ok(text) => {
-                    return serde_json::from_str(&text).map_err(|error| HubError::Nonsense {
-                        url: url.to_owned(),
-                        reason: error.to_string(),
-                    });
+                    return Listing::parse(&text)
+                        .map_err(|reason| HubError::Nonsense { url, reason });
                 }
                 Err(failure) => wait(failure, &mut attempt)?,
             }
         }
     }
 
-    /// One attempt at `url` from byte `from` on, through its redirects.
+    /// The address of a file in a commit.
+    pub fn url(&self, repo: &Repo, commit: &str, name: &str) -> String {
+        self.api.repo(repo.at_commit(commit)).url(&encoded(name))
+    }
+
+    /// One attempt at `url` from byte `from` on.
     ///
     /// # Errors
     /// No answer, or one that is neither 200 nor 206.
-    pub fn get(&self, url: &str, from: u64) -> Result<Answer, Failure> {
-        let mut headers = Vec::new();
-        let mut place = url.to_owned();
-        for _ in 0..=REDIRECTS {
-            let mut request = self.agent.get(&place);
-            if let Some(token) = self.token.as_ref().filter(|_| self.is_ours(&place)) {
-                request = request.header("authorization", format!("Bearer {token}"));
-            }
-            if from > 0 {
-                request = request.header("range", format!("bytes={from}-"));
-            }
-            let response = request.call().map_err(|error| passing(url, &error.to_string()))?;
-            let status = response.status().as_u16();
-            headers.push(response.headers().clone());
-            match status {
-                200 | 206 => return Ok(Answer { response, headers }),
-                301 | 302 | 303 | 307 | 308 => {
-                    let location = response.headers().get("location");
-                    let location = location.and_then(|location| location.to_str().ok());
-                    place = redirected(&place, location.unwrap_or_default()).ok_or_else(|| {
-                        let reason = format!("it redirects to {:?}", location.unwrap_or_default());
-                        Failure::Final(HubError::Nonsense { url: url.to_owned(), reason })
-                    })?;
-                }
-                status => return Err(failure(url, status, response.headers())),
-            }
+    pub fn get(&self, url: &str, from: u64) -> Result<Response<Body>, Failure> {
+        let mut request = self.agent.get(url);
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
         }
-        let reason = "it redirects in a circle".to_owned();
-        Err(Failure::Final(HubError::Nonsense { url: url.to_owned(), reason }))
-    }
-
-    /// Whether a place is the hub itself, which may see the token.
-    fn is_ours(&self, place: &str) -> bool {
-        place.strip_prefix(&self.endpoint).is_some_and(|path| path.starts_with('/'))
+        if from > 0 {
+            request = request.header("range", format!("bytes={from}-"));
+        }
+        answer(url, request)
     }
 }
 
-/// Wait until the next attempt; the error if there is to be none.
+/// The answer to a request, if it is 200 or 206. ureq follows redirects, and leaves the token out where they lead to
+/// another host or from HTTPS to HTTP.
+fn answer(url: &str, request: RequestBuilder<WithoutBody>) -> Result<Response<Body>, Failure> {
+    let response = request.call().map_err(|error| match error {
+        ureq::Error::TooManyRedirects => nonsense(url, "it redirects in a circle".into()),
+        ureq::Error::RequireHttpsOnly(place) => {
+            nonsense(url, format!("it redirects to {place}, which is not encrypted"))
+        }
+        // ureq does not tell which of the two it was.
+        error => passing(url, &format!("no answer from there, or where it redirects to: {error}")),
+    })?;
+    let status = response.status().as_u16();
+    if [200, 206].contains(&status) {
+        return Ok(response);
+    }
+    let mut message = header(response.headers(), "x-error-message").unwrap_or_default().to_owned();
+    let reached = response.get_uri();
+    if reached != url {
+        // Without the query, which may hold a signature.
+        let host = reached.host().unwrap_or_default();
+        message = format!("it redirects to {host}{}; {message}", reached.path());
+    }
+    let pause = header(response.headers(), "retry-after");
+    let pause = pause.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
+    let error = HubError::Status { url: url.to_owned(), status, message };
+    Err(match status {
+        408 | 429 | 500..=599 => Failure::Passing(error, pause),
+        _ => Failure::Final(error),
+    })
+}
+
+/// A header's value, if it is text.
+pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Pause before the next attempt.
 ///
 /// # Errors
-/// A final failure, or one attempt too many.
+/// The failure itself, if it is final or the last attempt's.
 pub fn wait(failure: Failure, attempt: &mut u32) -> Result<(), HubError> {
     *attempt += 1;
     match failure {
@@ -162,7 +223,7 @@ pub fn wait(failure: Failure, attempt: &mut u32) -> Result<(), HubError> {
         Failure::Passing(error, Some(pause)) if pause > LONGEST_PAUSE => Err(error),
         Failure::Passing(error, pause) => {
             let pause = pause.unwrap_or(FIRST_PAUSE * 2u32.pow(*attempt - 1));
-            eprintln!("{error}; next attempt in {:.1} s", pause.as_secs_f64());
+            notice(format_args!("{error}; next attempt in {:.1} s", pause.as_secs_f64()));
             sleep(pause);
             Ok(())
         }
@@ -175,64 +236,49 @@ pub fn passing(url: &str, reason: &str) -> Failure {
     Failure::Passing(error, None)
 }
 
-/// What a status other than success means.
-fn failure(url: &str, status: u16, headers: &HeaderMap) -> Failure {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let url = url.to_owned();
-    let message = header("x-error-message").unwrap_or_default().to_owned();
-    match status {
-        401 | 403 => Failure::Final(HubError::Refused { url, status, message }),
-        404 => Failure::Final(HubError::NotFound { url, message }),
-        408 | 429 | 500..=599 => {
-            let pause = header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
-            let error = HubError::Status { url, status, message };
-            Failure::Passing(error, pause.map(Duration::from_secs))
-        }
-        _ => Failure::Final(HubError::Status { url, status, message }),
-    }
-}
-
-/// Where a redirect leads: to another address, or to another path of the same; never from HTTPS to plain HTTP.
-fn redirected(from: &str, location: &str) -> Option<String> {
-    if location.starts_with("https://")
-        || (location.starts_with("http://") && from.starts_with("http://"))
-    {
-        return Some(location.to_owned());
-    }
-    let base: Uri = from.parse().ok()?;
-    let is_path = location.starts_with('/') && !location.starts_with("//");
-    is_path.then_some(format!("{}://{}{location}", base.scheme_str()?, base.authority()?))
+/// An answer that makes no sense.
+pub fn nonsense(url: &str, reason: String) -> Failure {
+    Failure::Final(HubError::Nonsense { url: url.to_owned(), reason })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn redirects_stay_encrypted() {
-        let from = "https://hub.example:8443/a/b";
-        assert_eq!(redirected(from, "/c?d").as_deref(), Some("https://hub.example:8443/c?d"));
-        assert_eq!(
-            redirected(from, "https://cdn.example/e").as_deref(),
-            Some("https://cdn.example/e")
-        );
-        for location in ["http://cdn.example/e", "//cdn.example/e", "file:///etc/passwd", "e", ""] {
-            assert_eq!(redirected(from, location), None, "{location}");
-        }
-        assert!(redirected("http://127.0.0.1:1/a", "http://127.0.0.1:2/b").is_some());
+    fn client(endpoint: &str) -> Result<Client, HubError> {
+        Client::new(endpoint, None, Pace::default())
     }
 
     #[test]
-    fn the_token_is_for_the_hub_alone() {
-        let client = Client {
-            agent: Agent::new_with_defaults(),
-            endpoint: "https://hub.example".into(),
-            token: Some("secret".into()),
-        };
-        assert!(client.is_ours("https://hub.example/a"));
-        for place in ["https://hub.example.evil/a", "https://cdn.example/a", "http://hub.example/a"]
+    fn an_endpoint_is_an_address_of_http() {
+        for endpoint in ["https://hub.example", "http://127.0.0.1:8080/", "https://a.example/hub/"]
         {
-            assert!(!client.is_ours(place), "{place}");
+            client(endpoint).expect("an address");
         }
+        for endpoint in ["huggingface.co", "ftp://a.example", "file:///a", "https://", "/a", "a b"]
+        {
+            let Err(error) = client(endpoint) else { panic!("{endpoint} is accepted") };
+            assert!(error.to_string().contains("HF_ENDPOINT"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_encrypted_hub_is_never_left_for_plain_http() {
+        for (endpoint, encrypted) in [
+            ("https://hub.example", true),
+            ("HTTPS://hub.example", true),
+            ("http://hub.example", false),
+        ] {
+            let client = client(endpoint).expect("an address");
+            assert_eq!(client.agent.config().https_only(), encrypted);
+        }
+    }
+
+    #[test]
+    fn a_file_has_one_address_for_ever() {
+        let repo = Repo::parse("a/b@refs/pr/1", crate::hub::repo::Kind::Model).expect("a name");
+        let client = client("https://hub.example/").expect("an address");
+        let url = client.url(&repo, "0123", "x/y z.json");
+        assert_eq!(url, "https://hub.example/a/b/resolve/0123/x/y%20z.json");
     }
 }

@@ -1,4 +1,4 @@
-//! A file of the hub: written beside, resumed where it was cut off, checked, and only then named.
+//! One file of the hub: locked, resumed where it was cut off, verified, and only then given its name.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -10,178 +10,208 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::HubError;
-use super::client::{Answer, Client, Failure, passing, wait};
+use super::cache::Cache;
+use super::client::{Client, Failure, header, nonsense, passing, wait};
+use super::listing::RemoteFile;
+use super::repo::Repo;
+use crate::terminal::notice;
 
-/// What the hub says that a file is.
-struct Description {
-    /// A file's name in the cache: its SHA-256, or git's SHA-1 of small files.
-    hash: String,
-    /// Bytes.
-    size: u64,
-}
-
-/// The file at `url` in the folder `blobs`, fetched if it is not there yet.
+/// The path of `file` among the blobs of the cache, downloaded from `url` if it is not there yet.
 ///
 /// # Errors
-/// No connection, also after retries; a file that is not what the hub says it is; a folder that cannot be written to.
-pub fn blob(client: &Client, blobs: &Path, url: &str, name: &str) -> Result<PathBuf, HubError> {
-    fs::create_dir_all(blobs).map_err(HubError::io("create", blobs))?;
-    let mut attempt = 0;
-    // Until the hub has answered, the hash and so the name of the unfinished file are not known.
-    let (description, mut answer) = loop {
-        match client.get(url, 0).and_then(|answer| Ok((describe(url, &answer)?, answer))) {
-            Ok((description, answer)) => break (description, Some(answer)),
-            Err(failure) => wait(failure, &mut attempt)?,
-        }
-    };
-    let path = blobs.join(&description.hash);
-    if path.is_file() {
+/// No connection, or too slow a one, also after retries; a file that differs from the hub's description; a folder
+/// that cannot be written to.
+pub fn blob(
+    client: &Client,
+    cache: &Cache,
+    repo: &Repo,
+    url: &str,
+    file: &RemoteFile,
+) -> Result<PathBuf, HubError> {
+    let path = cache.blob(repo, file);
+    let is_there = || fs::metadata(&path).is_ok_and(|it| it.is_file() && it.len() == file.size);
+    if is_there() {
         return Ok(path);
     }
+    let _lock = cache.lock(repo, file)?;
+    // The process that held the lock before may have downloaded it.
+    if is_there() {
+        return Ok(path);
+    }
+    let folder = path.parent().unwrap_or(&path);
+    fs::create_dir_all(folder).map_err(HubError::io("create", folder))?;
+    let begun = Instant::now();
     let unfinished = path.with_added_extension("incomplete");
-    let mut file = open(&unfinished)?;
-    if path.is_file() {
-        // Somebody else was fetching it; we have waited for their lock.
-        return Ok(path);
+    let mut download = Download::open(client, url, file, &unfinished)?;
+    if let Err(error) = download.transfer().and_then(|()| download.verify()) {
+        // Anything else is resumed by a later run.
+        if matches!(error, HubError::Damaged { .. }) || download.length()? == 0 {
+            fs::remove_file(&unfinished).map_err(HubError::io("remove", &unfinished))?;
+        }
+        return Err(error);
     }
-    let progress = Progress::new(name, description.size);
-    loop {
-        let before = size_of(&file, &unfinished)?;
-        if before > description.size {
-            file.set_len(0).map_err(HubError::io("write", &unfinished))?;
-            continue;
-        }
-        if before == description.size {
-            break;
-        }
-        let received = match answer.take().filter(|_| before == 0) {
-            Some(answer) => Ok(answer),
-            None => client.get(url, before),
+    download.disk.sync_all().map_err(HubError::io("write", &unfinished))?;
+    fs::rename(&unfinished, &path).map_err(HubError::io("write", &path))?;
+    download.bar.finish_and_clear();
+    let rate = file.size as f64 / begun.elapsed().as_secs_f64().max(1e-3);
+    notice(format_args!(
+        "{}: {}, {}/s",
+        file.name,
+        BinaryBytes(file.size),
+        BinaryBytes(rate as u64)
+    ));
+    Ok(path)
+}
+
+/// A download that is under way, or left unfinished by an earlier run.
+struct Download<'a> {
+    client: &'a Client,
+    url: &'a str,
+    file: &'a RemoteFile,
+    path: &'a Path,
+    disk: File,
+    bar: ProgressBar,
+}
+
+impl<'a> Download<'a> {
+    fn open(
+        client: &'a Client,
+        url: &'a str,
+        file: &'a RemoteFile,
+        path: &'a Path,
+    ) -> Result<Self, HubError> {
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        let disk = options.open(path).map_err(HubError::io("create", path))?;
+        let template =
+            "{msg} {bar:30} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  ETA {eta}";
+        let bar = ProgressBar::new(file.size).with_message(file.name.clone());
+        let bar = match ProgressStyle::with_template(template) {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
         };
-        let received = received.and_then(|answer| {
-            receive(url, answer, &mut file, &unfinished, description.size, &progress)
-        });
-        if let Err(failure) = received {
-            if matches!(&failure, Failure::Final(HubError::Status { status: 416, .. })) {
-                fs::remove_file(&unfinished).map_err(HubError::io("remove", &unfinished))?;
-                let reason = format!("it ends after {before} of {} bytes", description.size);
-                return Err(HubError::Damaged { url: url.to_owned(), reason });
+        Ok(Self { client, url, file, path, disk, bar })
+    }
+
+    /// Fetch what is missing, in as many attempts as it takes while each of them brings something.
+    fn transfer(&mut self) -> Result<(), HubError> {
+        let mut attempt = 0;
+        loop {
+            let before = self.length()?;
+            if before == self.file.size {
+                return Ok(());
             }
-            // As long as there is progress, there is hope.
-            if size_of(&file, &unfinished)? > before {
+            if before > self.file.size {
+                self.truncate(0)?;
+                continue;
+            }
+            let Err(failure) = self.receive(before) else { continue };
+            if matches!(&failure, Failure::Final(HubError::Status { status: 416, .. })) {
+                return Err(
+                    self.damaged(format!("it ends after {before} of {} bytes", self.file.size))
+                );
+            }
+            if self.length()?.saturating_sub(before) >= self.client.pace.bytes {
                 attempt = 0;
             }
             wait(failure, &mut attempt)?;
         }
     }
-    if let Err(reason) =
-        check(&mut file, &description).map_err(HubError::io("read", &unfinished))?
-    {
-        fs::remove_file(&unfinished).map_err(HubError::io("remove", &unfinished))?;
-        return Err(HubError::Damaged { url: url.to_owned(), reason });
-    }
-    file.sync_all().map_err(HubError::io("write", &unfinished))?;
-    fs::rename(&unfinished, &path).map_err(HubError::io("write", &path))?;
-    progress.finish();
-    Ok(path)
-}
 
-/// The unfinished file, as long as nobody else is at it.
-fn open(path: &Path) -> Result<File, HubError> {
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false);
-    let file = options.open(path).map_err(HubError::io("create", path))?;
-    file.lock().map_err(HubError::io("lock", path))?;
-    Ok(file)
-}
-
-fn size_of(file: &File, path: &Path) -> Result<u64, HubError> {
-    Ok(file.metadata().map_err(HubError::io("read", path))?.len())
-}
-
-fn describe(url: &str, answer: &Answer) -> Result<Description, Failure> {
-    let nonsense =
-        |reason: String| Failure::Final(HubError::Nonsense { url: url.to_owned(), reason });
-    // Of large files, the storage's own headers come last and mean something else.
-    let hash = answer.header("x-linked-etag").or_else(|| answer.header("etag")).unwrap_or_default();
-    let hash = hash.trim_start_matches("W/").trim_matches('"').to_owned();
-    let is_hash = [40, 64].contains(&hash.len()) && hash.bytes().all(|b| b.is_ascii_hexdigit());
-    if !is_hash {
-        return Err(nonsense(format!("its etag is {hash:?}, not the hash of a file")));
-    }
-    let last = answer.response.headers().get("content-length");
-    let last = last.and_then(|length| length.to_str().ok());
-    let size = answer.header("x-linked-size").or(last).and_then(|size| size.parse().ok());
-    let size = size.ok_or_else(|| nonsense("it does not say how large the file is".into()))?;
-    Ok(Description { hash, size })
-}
-
-/// Append an answer to the file, or begin it anew if the hub does.
-fn receive(
-    url: &str,
-    answer: Answer,
-    file: &mut File,
-    path: &Path,
-    size: u64,
-    progress: &Progress,
-) -> Result<(), Failure> {
-    let write = |result: std::io::Result<u64>| {
-        result.map_err(|error| Failure::Final(HubError::io("write", path)(error)))
-    };
-    let from = match answer.response.status().as_u16() {
-        206 => first_byte(&answer),
-        _ => Some(0),
-    };
-    let there = size_of(file, path).map_err(Failure::Final)?;
-    let Some(from) = from.filter(|&from| from == 0 || from == there) else {
-        let reason = "it sends another part than was asked for".to_owned();
-        return Err(Failure::Final(HubError::Nonsense { url: url.to_owned(), reason }));
-    };
-    write(file.set_len(from).and_then(|()| file.seek(SeekFrom::Start(from))))?;
-    let mut at = from;
-    progress.bar.set_position(at);
-    let mut reader = answer.response.into_body().into_reader();
-    let mut buffer = [0; 1 << 16];
-    loop {
-        let count = reader
-            .read(&mut buffer)
-            .map_err(|error| passing(url, &format!("{error}, after {at} of {size} bytes")))?;
-        if count == 0 {
-            break;
+    /// One attempt to append the bytes from `from` on; all of them if the hub starts again.
+    fn receive(&mut self, from: u64) -> Result<(), Failure> {
+        let (url, size, pace) = (self.url, self.file.size, self.client.pace);
+        let response = self.client.get(url, from)?;
+        let first = match response.status().as_u16() {
+            206 => header(response.headers(), "content-range").and_then(first_byte),
+            _ => Some(0),
+        };
+        let Some(first) = first.filter(|&first| first == 0 || first == from) else {
+            return Err(nonsense(url, "it sends another part than was asked for".into()));
+        };
+        self.truncate(first).map_err(Failure::Final)?;
+        let mut at = first;
+        let mut reader = response.into_body().into_reader();
+        let mut buffer = [0; 1 << 16];
+        let (mut period, mut at_begin) = (Instant::now(), at);
+        loop {
+            let count = reader
+                .read(&mut buffer)
+                .map_err(|error| passing(url, &format!("{error}, after {at} of {size} bytes")))?;
+            if count == 0 {
+                break;
+            }
+            at += count as u64;
+            if at > size {
+                let reason = format!("it is larger than the {size} bytes that the hub says it has");
+                return Err(Failure::Final(self.damaged(reason)));
+            }
+            let written = self.disk.write_all(&buffer[..count]);
+            written.map_err(HubError::io("write", self.path)).map_err(Failure::Final)?;
+            self.bar.set_position(at);
+            if period.elapsed() >= pace.period {
+                if at - at_begin < pace.bytes {
+                    let (bytes, seconds) = (pace.bytes, pace.period.as_secs_f64());
+                    let reason = format!(
+                        "fewer than {bytes} bytes in {seconds} s, after {at} of {size} bytes"
+                    );
+                    return Err(passing(url, &reason));
+                }
+                (period, at_begin) = (Instant::now(), at);
+            }
         }
-        at += count as u64;
-        if at > size {
-            let reason = format!("it is larger than the {size} bytes that the hub says it has");
-            write(file.set_len(0).map(|()| 0))?;
-            return Err(Failure::Final(HubError::Damaged { url: url.to_owned(), reason }));
+        match at == size {
+            true => Ok(()),
+            false => Err(passing(url, &format!("the connection ended after {at} of {size} bytes"))),
         }
-        write(file.write_all(&buffer[..count]).map(|()| at))?;
-        progress.bar.set_position(at);
     }
-    match at == size {
-        true => Ok(()),
-        false => Err(passing(url, &format!("the connection ended after {at} of {size} bytes"))),
+
+    /// Compare the file's hash with the hub's.
+    fn verify(&mut self) -> Result<(), HubError> {
+        let hash = self.hash().map_err(HubError::io("read", self.path))?;
+        let expected = &self.file.hash;
+        match &hash == expected {
+            true => Ok(()),
+            false => {
+                Err(self.damaged(format!("its checksum is {hash}, not {expected} as the hub says")))
+            }
+        }
+    }
+
+    fn hash(&mut self) -> std::io::Result<String> {
+        self.disk.seek(SeekFrom::Start(0))?;
+        match self.file.hash.len() {
+            64 => hash(&mut self.disk, Sha256::new()),
+            // What git hashes begins with the size.
+            _ => {
+                let head = format!("blob {}\0", self.file.size);
+                hash(&mut self.disk, Sha1::new().chain_update(head))
+            }
+        }
+    }
+
+    fn damaged(&self, reason: String) -> HubError {
+        HubError::Damaged { url: self.url.to_owned(), reason }
+    }
+
+    fn length(&self) -> Result<u64, HubError> {
+        Ok(self.disk.metadata().map_err(HubError::io("read", self.path))?.len())
+    }
+
+    /// Keep the first `length` bytes, and write after them.
+    fn truncate(&mut self, length: u64) -> Result<(), HubError> {
+        self.bar.set_position(length);
+        let truncated = self.disk.set_len(length);
+        truncated
+            .and_then(|()| self.disk.seek(SeekFrom::Start(length)))
+            .map_err(HubError::io("write", self.path))?;
+        Ok(())
     }
 }
 
-/// Where a partial answer begins: `Content-Range: bytes FIRST-LAST/SIZE`.
-fn first_byte(answer: &Answer) -> Option<u64> {
-    let range = answer.response.headers().get("content-range")?.to_str().ok()?;
+/// Where a partial answer begins, from `Content-Range: bytes FIRST-LAST/SIZE`.
+fn first_byte(range: &str) -> Option<u64> {
     range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
-}
-
-/// Whether the file is what the hub says; a reason if not.
-fn check(file: &mut File, description: &Description) -> std::io::Result<Result<(), String>> {
-    file.seek(SeekFrom::Start(0))?;
-    let hash = match description.hash.len() {
-        64 => hash(file, Sha256::new())?,
-        // A git blob's name covers its size.
-        _ => hash(file, Sha1::new().chain_update(format!("blob {}\0", description.size)))?,
-    };
-    let same = hash.eq_ignore_ascii_case(&description.hash);
-    Ok(same
-        .then_some(())
-        .ok_or_else(|| format!("its checksum is {hash}, not {} as the hub says", description.hash)))
 }
 
 fn hash<D: Digest + Write>(file: &mut File, mut hasher: D) -> std::io::Result<String> {
@@ -189,29 +219,63 @@ fn hash<D: Digest + Write>(file: &mut File, mut hasher: D) -> std::io::Result<St
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// A bar with size and rate on a terminal, and a line when the file is there.
-struct Progress {
-    bar: ProgressBar,
-    name: String,
-    size: u64,
-    begun: Instant,
-}
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
 
-impl Progress {
-    fn new(name: &str, size: u64) -> Self {
-        let template =
-            "{msg} {bar:30} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  ETA {eta}";
-        let bar = ProgressBar::new(size).with_message(name.to_owned());
-        let bar = match ProgressStyle::with_template(template) {
-            Ok(style) => bar.with_style(style),
-            Err(_) => bar,
-        };
-        Self { bar, name: name.to_owned(), size, begun: Instant::now() }
+    use ::tests::hub::{Fault, Hub};
+
+    use super::*;
+    use crate::hub::client::Pace;
+    use crate::hub::repo::Kind;
+
+    /// A hub with one model, and a client that waits for no transfer slower than 100 bytes in 200 ms.
+    fn hub_and_client(folder: &Path) -> (Hub, Client) {
+        let model = folder.join("hub/models/someone/small");
+        fs::create_dir_all(&model).expect("made");
+        for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+            fs::write(model.join(name), name.repeat(200)).expect("written");
+        }
+        let hub = Hub::serve(&folder.join("hub"));
+        let pace = Pace { bytes: 100, period: Duration::from_millis(200) };
+        let client = Client::new(hub.endpoint(), None, pace).expect("a client");
+        (hub, client)
     }
 
-    fn finish(&self) {
-        self.bar.finish_and_clear();
-        let rate = self.size as f64 / self.begun.elapsed().as_secs_f64().max(1e-3);
-        eprintln!("{}: {}, {}/s", self.name, BinaryBytes(self.size), BinaryBytes(rate as u64));
+    #[test]
+    fn a_transfer_that_never_ends_is_given_up_and_resumed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (hub, client) = hub_and_client(folder.path());
+        let cache = Cache::new(folder.path().join("cache"));
+        let repo = Repo::parse("someone/small", Kind::Model).expect("a name");
+        let listing = client.listing(&repo).expect("listed");
+        let mut files = listing.wanted(&repo).expect("complete");
+        let file = files.find(|file| file.name == "config.json").expect("wanted");
+        let url = client.url(&repo, &listing.commit, &file.name);
+        let fetch = || blob(&client, &cache, &repo, &url, file);
+        // At this rate the file would take 22 s, and no two bytes are further apart than 10 ms.
+        for _ in 0..5 {
+            hub.fail("resolve", Fault::Slow(Duration::from_millis(10)));
+        }
+        let error = fetch().expect_err("too slow").to_string();
+        assert!(error.contains("fewer than 100 bytes in 0.2 s"), "{error}");
+        assert!(hub.has_failed(), "each attempt is given up for being slow");
+        hub.requests();
+        let path = fetch().expect("the hub is fast again");
+        assert!(hub.requests()[0].range.is_some(), "what came slowly is kept");
+        assert_eq!(fs::read_to_string(path).expect("read"), "config.json".repeat(200));
+    }
+
+    #[test]
+    fn a_listing_that_never_ends_is_given_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (hub, client) = hub_and_client(folder.path());
+        for _ in 0..5 {
+            hub.fail("api/models", Fault::Slow(Duration::from_millis(10)));
+        }
+        let repo = Repo::parse("someone/small", Kind::Model).expect("a name");
+        let error = client.listing(&repo).expect_err("too slow").to_string();
+        assert!(error.contains("no complete listing within 0.2 s"), "{error}");
+        assert!(hub.has_failed(), "each attempt is given up for being slow");
     }
 }

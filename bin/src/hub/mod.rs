@@ -1,138 +1,143 @@
-//! Models and data sets by name, from a hub that speaks the Hugging Face hub's HTTP interface.
+//! Models and data sets by name, from the Hugging Face hub or one that speaks its HTTP interface.
 //!
-//! | part | what it is |
+//! | module | what it is |
 //! |---|---|
-//! | [`repo`] | `OWNER/NAME[@REVISION]`, and which of its files are wanted |
+//! | [`repo`] | `OWNER/NAME[@REVISION]`, and which files of a repository are needed |
+//! | [`listing`] | the commit of a revision, with the name, size and hash of each file |
 //! | [`cache`] | the standard cache on the disk, shared with Hugging Face's own libraries |
-//! | [`client`] | requests: retries, redirects, the token |
-//! | [`download`] | a file, resumed, checked and only then named |
+//! | [`client`] | HTTP requests: the endpoint, the token, retries |
+//! | [`download`] | one file: locked, resumed, verified and only then named |
 //!
-//! Environment variables as everywhere: `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`,
-//! `HF_HUB_OFFLINE`; and the proxies' `HTTPS_PROXY` and `NO_PROXY`.
+//! Environment variables as in Hugging Face's own libraries: `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN`,
+//! `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`; and `HTTPS_PROXY` and `NO_PROXY`.
 //!
-//! # Why not the crate `hf-hub`
+//! # What the crate `hf-hub` does here, and what it does not
 //!
-//! It names a file before its caller could check it, so what it lacks cannot be put around it:
-//!
-//! | needed | 0.5.0, with `ureq` | 1.0.0, over HTTP |
-//! |---|---|---|
-//! | the `HF_` variables above | `HF_HOME` and `HF_ENDPOINT` | all but `HF_HUB_OFFLINE` |
-//! | 429 and 5xx tried again | a file's bytes, if asked to; its description never | 429, 500, 502 to 504 |
-//! | after the pause of `Retry-After` | no | no; the last answer's is told to the caller |
-//! | a cut download resumed | yes; a whole answer is appended, too | no |
-//! | size, SHA-256 or git's hash checked | no | no |
-//! | names that leave the folder refused | no, written to | no |
-//! | the token for the hub alone | no, a description's redirect takes it along | yes |
-//! | progress | yes | yes |
-//! | no asynchronous runtime | yes | no: tokio, reqwest and Xet's client, over 100 crates more |
-//!
-//! Without its features 0.5.0 is small, but does only what takes a line here: it names the folder of a repository and
-//! of a commit. It has no path of blobs or references, overwrites references in place, looks for the token beside the
-//! cache instead of in `HF_HOME`, and 1.0.0 has none of these types any more.
+//! [`hf_hub`] knows the hub's addresses, the layout of its cache and the token file, and asks for a repository's
+//! listing. Its `download` and `get` are never called. In version 0.5.0 they verify neither size nor hash, send the
+//! token to the storage host that the hub redirects to, and use the `ETag` header as a file name without looking at
+//! it, so that a hostile one (`../../..`) writes outside the cache, as it does in 1.0.0. Hence the transfer is done in
+//! [`download`], against sizes and hashes that are known before the first byte arrives.
 
 pub mod cache;
 pub mod client;
 pub mod download;
+pub mod listing;
 pub mod repo;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cache::Cache;
 use client::Client;
 use repo::{Kind, Repo};
-use serde::Deserialize;
 
-/// Why something cannot be had from the hub.
+use crate::terminal::notice;
+
+/// Why something cannot be loaded from the hub.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
-    /// The hub knows no such repository, revision or file, or does not tell.
-    #[error("{url}: there is no such repository, revision or file, nor a folder of that name here{}", detail(.message))]
-    NotFound {
-        /// What was asked for.
-        url: String,
-        /// What the hub says.
-        message: String,
-    },
-    /// The hub wants to know who asks, or does not let them.
+    /// An `HF_ENDPOINT` without scheme or host.
     #[error(
-        "{url}: the hub refuses access ({status}){}; is the name right? If the repository is private or gated, set HF_TOKEN to \
-         a token that may read it", detail(.message)
+        "HF_ENDPOINT is {0:?}; an address with https:// or http:// is needed, such as https://huggingface.co"
     )]
-    Refused {
-        /// What was asked for.
-        url: String,
-        /// 401 or 403.
-        status: u16,
-        /// What the hub says.
-        message: String,
+    Endpoint(String),
+    /// The name of a well-known repository without its owner.
+    #[error("there is no {name} here; on the hub it is called {suggestion}")]
+    NoOwner {
+        /// The name as given.
+        name: String,
+        /// The full name.
+        suggestion: String,
     },
-    /// Another answer than was asked for, also after retries.
-    #[error("{url}: the hub answers {status}{}", detail(.message))]
+    /// The hub's listing of a repository cannot be had. The name may have been meant as a path.
+    #[error("{repo} is neither available on the hub nor a folder of that name here: {source}")]
+    Unavailable {
+        /// The repository's name.
+        repo: String,
+        /// Why there is no listing.
+        source: Box<HubError>,
+    },
+    /// An HTTP status other than success, after retries where they make sense.
+    #[error("{url}: {}{}", meaning(*.status), detail(.message))]
     Status {
-        /// What was asked for.
+        /// The address requested.
         url: String,
         /// The HTTP status.
         status: u16,
-        /// What the hub says.
+        /// The hub's own message.
         message: String,
     },
-    /// No answer, or not all of it, also after retries.
+    /// No answer, an incomplete one or one that is too slow, after retries.
     #[error(
         "{url}: {reason}; nothing incomplete is used, and a next attempt goes on where this one ended"
     )]
     Transport {
-        /// What was asked for.
+        /// The address requested.
         url: String,
         /// What went wrong.
         reason: String,
     },
-    /// An answer that makes no sense.
-    #[error("{url}: {reason}; this is no hub, or a damaged one")]
+    /// An answer that violates the hub's interface.
+    #[error("{url}: {reason}; this is not a Hugging Face hub, or a broken one")]
     Nonsense {
-        /// What was asked for.
+        /// The address requested.
         url: String,
         /// What is wrong.
         reason: String,
     },
-    /// A file that is not what the hub says it is.
+    /// A file that differs from the hub's description of it.
     #[error("{url}: {reason}; the file was thrown away")]
     Damaged {
-        /// What was asked for.
+        /// The address requested.
         url: String,
-        /// What is wrong.
+        /// What differs.
         reason: String,
     },
-    /// A repository without the files that are needed.
-    #[error("{repo} has not what is needed: {reason}")]
+    /// A repository that lacks required files.
+    #[error("{repo} cannot be used: {reason}")]
     Unsuitable {
-        /// Its name.
+        /// The repository's name.
         repo: String,
         /// What it lacks.
         reason: String,
     },
     /// Nothing in the cache, and no network wanted.
-    #[error("{repo} is not in the cache {}, and HF_HUB_OFFLINE forbids to fetch it", .cache.display())]
+    #[error(
+        "{repo} is not in the cache {}, and HF_HUB_OFFLINE forbids downloading it; there is no folder of that name here either",
+        .cache.display()
+    )]
     NotCached {
-        /// Its name.
+        /// The repository's name.
         repo: String,
         /// The cache's folder.
         cache: PathBuf,
     },
-    /// A file of the cache.
+    /// A file of the cache that cannot be read or written.
     #[error("cannot {action} {}: {source}", .path.display())]
     Io {
         /// What was attempted.
         action: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }
 
 impl HubError {
-    fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_path_buf(), source }
+    }
+}
+
+fn meaning(status: u16) -> String {
+    match status {
+        404 => "there is no such repository, revision or file".into(),
+        401 | 403 => format!(
+            "the hub refuses access ({status}); is the name right? If the repository is private or gated, set HF_TOKEN to a \
+             token that may read it"
+        ),
+        _ => format!("the hub answers {status}"),
     }
 }
 
@@ -140,41 +145,56 @@ fn detail(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(": {message}") }
 }
 
-/// When a repository that is in the cache is looked up on the hub all the same.
+/// Whether to ask the hub about a repository that is in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// Never.
+    /// No: what is in the cache is used.
     Cached,
-    /// Always, unless `HF_HUB_OFFLINE` forbids it.
+    /// Yes, unless `HF_HUB_OFFLINE` forbids it.
     Latest,
 }
 
-/// What the hub says of a revision.
-#[derive(Deserialize)]
-struct Revision {
-    /// The commit.
-    sha: String,
-    siblings: Vec<Sibling>,
-}
-
-#[derive(Deserialize)]
-struct Sibling {
-    #[serde(rename = "rfilename")]
-    name: String,
-}
-
-/// The folder with a repository's wanted files, fetched if need be. Says on standard error where they come from.
+/// The folder of the model called `name` on the hub; `None` if `name` exists on the disk or cannot be a hub name.
 ///
 /// # Errors
-/// All of [`HubError`].
+/// As [`snapshot`], and a well-known name without its owner.
+pub fn model(name: &Path, freshness: Freshness) -> Result<Option<PathBuf>, HubError> {
+    named(name, Kind::Model, freshness)
+}
+
+/// The folder of the data set called `name` on the hub, in the same way. A repository that collects several tasks has
+/// this task in one of `folders`, best first: `["mrpc", "MRPC"]`.
+///
+/// # Errors
+/// As [`model`].
+pub fn data(
+    name: &Path,
+    folders: &'static [&'static str],
+    freshness: Freshness,
+) -> Result<Option<PathBuf>, HubError> {
+    named(name, Kind::Data { folders }, freshness)
+}
+
+fn named(name: &Path, kind: Kind, freshness: Freshness) -> Result<Option<PathBuf>, HubError> {
+    let Some(text) = name.to_str().filter(|_| !name.exists()) else { return Ok(None) };
+    if let Some(suggestion) = repo::with_owner(text, kind) {
+        return Err(HubError::NoOwner { name: text.to_owned(), suggestion });
+    }
+    Repo::parse(text, kind).map(|repo| snapshot(&repo, freshness)).transpose()
+}
+
+/// The folder with a repository's needed files, downloaded first if they are not in the cache. Reports on standard
+/// error which of the two it was.
+///
+/// # Errors
+/// Any [`HubError`].
 pub fn snapshot(repo: &Repo, freshness: Freshness) -> Result<PathBuf, HubError> {
     let cache = Cache::from_env();
-    let cached = cache.find(repo);
     let offline = std::env::var("HF_HUB_OFFLINE")
         .is_ok_and(|value| ["1", "true", "yes", "on"].contains(&value.to_lowercase().as_str()));
-    match cached {
+    match cache.find(repo) {
         Some(folder) if offline || freshness == Freshness::Cached => {
-            eprintln!("{repo}: from the cache, {}", folder.display());
+            notice(format_args!("{repo}: from the cache, {}", folder.display()));
             return Ok(folder);
         }
         None if offline => {
@@ -185,61 +205,19 @@ pub fn snapshot(repo: &Repo, freshness: Freshness) -> Result<PathBuf, HubError> 
         }
         _ => {}
     }
-    let client = Client::from_env();
-    let url = format!(
-        "{}/api/{}/revision/{}",
-        client.endpoint(),
-        repo.api_path(),
-        repo.revision_in_url()
-    );
-    let revision: Revision = client.json(&url)?;
-    if !repo::is_commit(&revision.sha) {
-        let reason = format!("the commit is called {:?}", revision.sha);
-        return Err(HubError::Nonsense { url, reason });
+    let client = Client::from_env()?;
+    let listing = client.listing(repo).map_err(|source| HubError::Unavailable {
+        repo: repo.to_string(),
+        source: Box::new(source),
+    })?;
+    for file in listing.wanted(repo)? {
+        let url = client.url(repo, &listing.commit, &file.name);
+        let blob = download::blob(&client, &cache, repo, &url, file)?;
+        cache.link(repo, &listing.commit, &file.name, &blob)?;
     }
-    let names: Vec<String> = revision.siblings.into_iter().map(|sibling| sibling.name).collect();
-    if let Some(name) = names.iter().find(|name| !repo::is_safe(name)) {
-        let reason = format!("a file is called {name:?}, which lies outside the repository");
-        return Err(HubError::Nonsense { url, reason });
-    }
-    for name in repo.wanted(&names)? {
-        let file = repo::name_in_url(&name);
-        let url =
-            format!("{}/{}/resolve/{}/{file}", client.endpoint(), repo.url_path(), revision.sha);
-        let blob = download::blob(&client, &cache.blobs(repo), &url, &name)?;
-        cache.link(repo, &revision.sha, &name, &blob)?;
-    }
-    // Last, so that a revision that can be found is whole.
-    cache.remember(repo, &revision.sha)?;
-    let folder = cache.snapshot(repo, &revision.sha);
-    eprintln!("{repo}: fetched, {}", folder.display());
+    // Last, so that a revision found in the cache is complete.
+    cache.remember(repo, &listing.commit)?;
+    let folder = cache.snapshot(repo, &listing.commit);
+    notice(format_args!("{repo}: fetched, {}", folder.display()));
     Ok(folder)
-}
-
-/// The folder of a model, if `name` is that of one on the hub and of nothing on the disk.
-///
-/// # Errors
-/// As [`snapshot`].
-pub fn model(name: &std::path::Path, freshness: Freshness) -> Result<Option<PathBuf>, HubError> {
-    named(name, Kind::Model, freshness)
-}
-
-/// The folder of a data set, in the same way.
-///
-/// # Errors
-/// As [`snapshot`].
-pub fn data(name: &std::path::Path, freshness: Freshness) -> Result<Option<PathBuf>, HubError> {
-    named(name, Kind::Data, freshness)
-}
-
-fn named(
-    name: &std::path::Path,
-    kind: Kind,
-    freshness: Freshness,
-) -> Result<Option<PathBuf>, HubError> {
-    let repo = name.to_str().and_then(|name| Repo::parse(name, kind));
-    match repo {
-        Some(repo) if !name.exists() => snapshot(&repo, freshness).map(Some),
-        _ => Ok(None),
-    }
 }

@@ -1,7 +1,10 @@
-//! Repositories by name, and which of their files are wanted.
+//! Repositories by name, and which of their files are needed.
 
 use std::fmt;
 use std::path::Path;
+
+use hf_hub::RepoType;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::HubError;
 
@@ -10,44 +13,53 @@ use super::HubError;
 pub enum Kind {
     /// A model in Hugging Face's format.
     Model,
-    /// RTE, alone or as the `rte` of a collection such as GLUE.
-    Data,
+    /// A data set, alone or as one task of a collection such as GLUE.
+    Data {
+        /// The folders that a collection may have the task in, best first.
+        folders: &'static [&'static str],
+    },
 }
 
 /// `OWNER/NAME[@REVISION]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repo {
     kind: Kind,
-    owner: String,
-    name: String,
+    /// `OWNER/NAME`.
+    id: String,
     /// A branch, a tag or a commit.
     revision: String,
 }
 
-/// The files of a model; the last may be missing.
-const MODEL_FILES: [&str; 4] =
-    ["config.json", "tokenizer.json", "model.safetensors", "tokenizer_config.json"];
+/// Required of a model, besides its weights.
+const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
 
-/// Where a data set may have its files, best first.
-const DATA_FOLDERS: [&str; 4] = ["rte", "RTE", "data", ""];
+/// Of use with a model that has them.
+const OPTIONAL: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
+
+/// A model's weights, in one file or in shards `model-00001-of-00002.safetensors` with an index.
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// Where any data set may have its files, if not in a folder of the task's own.
+const COMMON_FOLDERS: [&str; 2] = ["data", ""];
+
+/// How well-known models and data sets begin that are often named without their owner.
+const MODEL_OWNERS: [(&str, &str); 5] = [
+    ("albert-", "albert"),
+    ("bert-", "google-bert"),
+    ("distilbert-", "distilbert"),
+    ("roberta-", "FacebookAI"),
+    ("xlm-roberta-", "FacebookAI"),
+];
+const DATA_OWNERS: [(&str, &str); 2] = [("glue", "nyu-mll"), ("super_glue", "aps")];
 
 impl Repo {
-    /// Read `OWNER/NAME[@REVISION]`; nothing if `text` is no such thing.
+    /// Read `OWNER/NAME[@REVISION]`; `None` if `text` does not have that form.
     pub fn parse(text: &str, kind: Kind) -> Option<Self> {
         let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
         let (owner, name) = id.split_once('/')?;
-        let well_formed = |part: &str| {
-            let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-            !part.is_empty() && !part.starts_with('.') && part.chars().all(allowed)
-        };
-        let fits = well_formed(owner) && well_formed(name) && is_safe(revision);
-        let [owner, name, revision] = [owner, name, revision].map(str::to_owned);
-        fits.then_some(Self { kind, owner, name, revision })
-    }
-
-    /// Of a model or of data.
-    pub fn kind(&self) -> Kind {
-        self.kind
+        let fits = is_part(owner) && is_part(name) && is_safe(revision);
+        fits.then(|| Self { kind, id: id.to_owned(), revision: revision.to_owned() })
     }
 
     /// A branch, a tag or a commit.
@@ -55,112 +67,122 @@ impl Repo {
         &self.revision
     }
 
-    /// The revision as a part of a URL's path.
-    pub fn revision_in_url(&self) -> String {
-        encoded(&self.revision)
+    /// For hf-hub, which builds addresses and paths of it. It escapes no character of a revision but `/`.
+    pub fn to_hub(&self) -> hf_hub::Repo {
+        self.at_commit(&encoded(&self.revision))
     }
 
-    /// Its folder in the cache.
-    pub fn folder(&self) -> String {
-        let Self { owner, name, .. } = self;
-        match self.kind {
-            Kind::Model => format!("models--{owner}--{name}"),
-            Kind::Data => format!("datasets--{owner}--{name}"),
-        }
-    }
-
-    /// `models/OWNER/NAME`.
-    pub fn api_path(&self) -> String {
-        let Self { owner, name, .. } = self;
-        match self.kind {
-            Kind::Model => format!("models/{owner}/{name}"),
-            Kind::Data => format!("datasets/{owner}/{name}"),
-        }
-    }
-
-    /// `OWNER/NAME`, and for data sets `datasets/OWNER/NAME`.
-    pub fn url_path(&self) -> String {
-        let Self { owner, name, .. } = self;
-        match self.kind {
-            Kind::Model => format!("{owner}/{name}"),
-            Kind::Data => format!("datasets/{owner}/{name}"),
-        }
+    /// The same at a commit.
+    pub fn at_commit(&self, commit: &str) -> hf_hub::Repo {
+        let kind = match self.kind {
+            Kind::Model => RepoType::Model,
+            Kind::Data { .. } => RepoType::Dataset,
+        };
+        hf_hub::Repo::with_revision(self.id.clone(), kind, commit.to_owned())
     }
 
     /// Which of a repository's files are needed.
     ///
     /// # Errors
-    /// Some of them are missing.
+    /// Required files are missing.
     pub fn wanted(&self, names: &[String]) -> Result<Vec<String>, HubError> {
-        let has = |name: &str| names.iter().any(|other| other == name);
-        let unsuitable = |reason: String| HubError::Unsuitable { repo: self.to_string(), reason };
-        match self.kind {
-            Kind::Model => {
-                let [required @ .., _] = MODEL_FILES;
-                let missing: Vec<&str> = required.into_iter().filter(|name| !has(name)).collect();
-                if missing == ["model.safetensors"] && has("pytorch_model.bin") {
-                    return Err(unsuitable(
-                        "its weights are a pickled pytorch_model.bin, which could run any code when read; convert it in \
-                         Python, AlbertModel.from_pretrained(NAME).save_pretrained(FOLDER, safe_serialization=True), and use \
-                         --model FOLDER"
-                            .into(),
-                    ));
-                }
-                if !missing.is_empty() {
-                    return Err(unsuitable(format!("there is no {}", missing.join(", no "))));
-                }
-                Ok(MODEL_FILES.into_iter().filter(|name| has(name)).map(str::to_owned).collect())
-            }
-            Kind::Data => {
-                let in_folder = |folder: &str| -> Vec<String> {
-                    names.iter().filter(|name| is_split(name, folder)).cloned().collect()
-                };
-                let files = DATA_FOLDERS.into_iter().map(in_folder).find(|files| is_whole(files));
-                files.ok_or_else(|| {
-                    unsuitable("no train and validation split in rte/, data/ or at its top".into())
-                })
-            }
-        }
+        let wanted = match self.kind {
+            Kind::Model => model_files(names),
+            Kind::Data { folders } => data_files(names, folders),
+        };
+        wanted.map_err(|reason| HubError::Unsuitable { repo: self.to_string(), reason })
     }
 
-    /// Whether a snapshot's folder holds what is wanted.
+    /// Whether a snapshot's folder has all files that are needed.
     pub fn is_in(&self, folder: &Path) -> bool {
-        match self.kind {
-            Kind::Model => {
-                let [required @ .., _] = MODEL_FILES;
-                required.into_iter().all(|name| folder.join(name).is_file())
-            }
-            Kind::Data => DATA_FOLDERS.into_iter().any(|subfolder| {
-                let entries = std::fs::read_dir(folder.join(subfolder)).into_iter().flatten();
-                // A link whose file is gone is none.
-                let whole = entries.flatten().filter(|entry| entry.path().is_file());
-                let names = whole.filter_map(|entry| entry.file_name().into_string().ok());
-                is_whole(&names.filter(|name| is_split(name, "")).collect::<Vec<_>>())
-            }),
-        }
+        let mut names = Vec::new();
+        collect_files(folder, "", &mut names);
+        self.wanted(&names).is_ok()
     }
 }
 
 impl fmt::Display for Repo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.owner, self.name)?;
+        f.write_str(&self.id)?;
         if self.revision == "main" { Ok(()) } else { write!(f, "@{}", self.revision) }
     }
 }
 
-/// Text as one part of a URL's path.
-fn encoded(text: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        byte => format!("%{byte:02X}"),
+/// The full name of a well-known repository that is named without its owner: `albert/albert-base-v2` for
+/// `albert-base-v2`.
+pub fn with_owner(name: &str, kind: Kind) -> Option<String> {
+    let id = name.split_once('@').map_or(name, |(id, _)| id);
+    let owner = match kind {
+        Kind::Model => MODEL_OWNERS.iter().find(|(prefix, _)| id.starts_with(prefix)),
+        Kind::Data { .. } => DATA_OWNERS.iter().find(|(name, _)| id == *name),
     };
-    text.bytes().map(encode).collect()
+    owner.filter(|_| is_part(id)).map(|(_, owner)| format!("{owner}/{name}"))
 }
 
-/// A file's name in a URL, its folders apart.
-pub fn name_in_url(name: &str) -> String {
-    name.split('/').map(encoded).collect::<Vec<_>>().join("/")
+/// A model's files. What is required comes last: a snapshot that has it was downloaded completely.
+fn model_files(names: &[String]) -> Result<Vec<String>, String> {
+    let has = |name: &str| names.iter().any(|other| other == name);
+    let shards: Vec<&String> = names.iter().filter(|name| shard_count(name).is_some()).collect();
+    let count = shards.first().and_then(|name| shard_count(name));
+    let mut weights = Vec::new();
+    if has(WEIGHTS) {
+        weights.push(WEIGHTS);
+    } else if has(INDEX) && count == Some(shards.len()) {
+        weights.push(INDEX);
+        weights.extend(shards.into_iter().map(String::as_str));
+    } else if has("pytorch_model.bin") {
+        return Err("its weights are a pickled pytorch_model.bin, which could run any code when read; convert it in \
+                    Python, AutoModel.from_pretrained(NAME).save_pretrained(FOLDER, safe_serialization=True), and use \
+                    --model FOLDER"
+            .into());
+    }
+    let mut missing: Vec<_> = REQUIRED.into_iter().filter(|name| !has(name)).collect();
+    missing.extend(weights.is_empty().then_some(WEIGHTS));
+    if !missing.is_empty() {
+        return Err(format!("there is no {}", missing.join(", no ")));
+    }
+    let optional = OPTIONAL.into_iter().filter(|name| has(name));
+    Ok(optional.chain(REQUIRED).chain(weights).map(str::to_owned).collect())
+}
+
+/// The number of shards, if `name` is that of one of them.
+fn shard_count(name: &str) -> Option<usize> {
+    let numbers = name.strip_prefix("model-")?.strip_suffix(".safetensors")?;
+    let (index, count) = numbers.split_once("-of-")?;
+    index.parse::<usize>().ok()?;
+    count.parse().ok()
+}
+
+/// The files of the splits in the best folder that has them to train and to evaluate on.
+fn data_files(names: &[String], folders: &[&str]) -> Result<Vec<String>, String> {
+    let in_folder = |folder: &&str| -> Vec<String> {
+        names.iter().filter(|name| is_split(name, folder)).cloned().collect()
+    };
+    let mut files = folders.iter().chain(&COMMON_FOLDERS).map(in_folder);
+    files.find(|files| is_whole(files)).ok_or_else(|| {
+        let folders: Vec<_> = folders.iter().map(|folder| format!("{folder}/, ")).collect();
+        format!("no train and validation split in {}data/ or at its top", folders.concat())
+    })
+}
+
+/// The paths of the files below a folder. A link whose file is gone is none.
+fn collect_files(folder: &Path, prefix: &str, names: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let name = format!("{prefix}{name}");
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            collect_files(&entry.path(), &format!("{name}/"), names);
+        } else if entry.path().is_file() {
+            names.push(name);
+        }
+    }
+}
+
+/// Text as a part of a URL's path; slashes stay.
+pub fn encoded(text: &str) -> String {
+    const ESCAPED: AsciiSet =
+        NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+    utf8_percent_encode(text, &ESCAPED).to_string()
 }
 
 /// Whether `name` is a split's file directly in `folder`.
@@ -174,7 +196,7 @@ fn is_split(name: &str, folder: &str) -> bool {
             .any(|split| file.strip_prefix(split).is_some_and(|rest| rest.starts_with(['.', '-'])))
 }
 
-/// Whether there are splits to train and to evaluate on among some files of one folder.
+/// Whether the files of one folder include splits to train and to evaluate on.
 fn is_whole(files: &[String]) -> bool {
     let is_there = |splits: &[&str]| {
         let file = |name: &String| name.rsplit('/').next().unwrap_or_default().to_owned();
@@ -183,10 +205,17 @@ fn is_whole(files: &[String]) -> bool {
     is_there(&["train"]) && is_there(&["val", "dev"])
 }
 
-/// Whether a relative path stays where it starts, on every system.
+/// Whether a relative path stays below where it starts, on every system, and can be printed.
 pub fn is_safe(path: &str) -> bool {
     let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
-    !path.contains(['\\', ':', '\0']) && path.split('/').all(plain)
+    let odd = |c: char| c.is_control() || c == '\\' || c == ':';
+    !path.contains(odd) && path.split('/').all(plain)
+}
+
+/// Whether a part of a name is one that the hub allows. (`--` is what the cache puts in the place of `/`.)
+fn is_part(part: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    !part.is_empty() && !part.starts_with('.') && !part.contains("--") && part.chars().all(allowed)
 }
 
 /// Whether a revision is a commit's full name, which always means the same files.
@@ -198,22 +227,36 @@ pub fn is_commit(revision: &str) -> bool {
 mod tests {
     use super::*;
 
+    const RTE: Kind = Kind::Data { folders: &["rte", "RTE"] };
+
     #[test]
     fn names_are_told_from_paths() {
         let parse = |text| Repo::parse(text, Kind::Model).map(|repo| repo.to_string());
         assert_eq!(parse("albert/albert-large-v2").as_deref(), Some("albert/albert-large-v2"));
         assert_eq!(parse("a/b@refs/pr/1").as_deref(), Some("a/b@refs/pr/1"));
-        for path in
-            ["model", "/a/b", "./a", "../a", "a/b/c", "a/", "a/..", "a b/c", "a/b@", "a/b@../x"]
-        {
+        for path in [
+            "model", "/a/b", "./a", "../a", "a/b/c", "a/", "a/..", "a b/c", "a/b@", "a/b@../x",
+            "a--b/c",
+        ] {
             assert_eq!(parse(path), None, "{path}");
         }
     }
 
     #[test]
     fn names_that_lead_elsewhere_are_unsafe() {
-        for name in ["../x", "/x", "a/../../x", "a//x", "C:x", "a\\..\\x", "", ".", "a/./b", "x\0"]
-        {
+        for name in [
+            "../x",
+            "/x",
+            "a/../../x",
+            "a//x",
+            "C:x",
+            "a\\..\\x",
+            "",
+            ".",
+            "a/./b",
+            "x\0",
+            "x\x1b[2J",
+        ] {
             assert!(!is_safe(name), "{name}");
         }
         for name in ["x", "a/x.json", ".gitattributes", "a..b"] {
@@ -224,8 +267,8 @@ mod tests {
     #[test]
     fn urls_hold_no_other_letters() {
         let repo = Repo::parse("a/b@refs/pr/1 ?#%", Kind::Model).expect("a name");
-        assert_eq!(repo.revision_in_url(), "refs%2Fpr%2F1%20%3F%23%25");
-        assert_eq!(name_in_url("rte/a b-ä.tsv"), "rte/a%20b-%C3%A4.tsv");
+        assert_eq!(repo.to_hub().url_revision(), "refs%2Fpr%2F1%20%3F%23%25");
+        assert_eq!(encoded("rte/a b-ä.tsv"), "rte/a%20b-%C3%A4.tsv");
     }
 
     #[test]
@@ -249,9 +292,62 @@ mod tests {
         let glue =
             ["README.md", "cola/train-00000-of-00001.parquet", "rte/test-00000-of-00001.parquet"];
         let rte = ["rte/train-00000-of-00001.parquet", "rte/validation-00000-of-00001.parquet"];
-        let files = wanted(Kind::Data, &[&glue[..], &rte].concat()).expect("whole");
+        let files = wanted(RTE, &[&glue[..], &rte].concat()).expect("whole");
         assert_eq!(files, [&glue[2..], &rte].concat());
-        assert_eq!(wanted(Kind::Data, &["train.tsv", "dev.tsv", "x.tsv"]).expect("whole").len(), 2);
-        wanted(Kind::Data, &glue).expect_err("no train split in rte/");
+        assert_eq!(wanted(RTE, &["train.tsv", "dev.tsv", "x.tsv"]).expect("whole").len(), 2);
+        wanted(RTE, &glue).expect_err("no train split in rte/");
+    }
+
+    #[test]
+    fn sharded_weights_are_wanted_where_there_is_no_single_file_and_only_if_complete() {
+        let repo = Repo::parse("owner/name", Kind::Model).expect("a name");
+        let wanted = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            repo.wanted(&names).map_err(|error| error.to_string())
+        };
+        let small = ["special_tokens_map.json", "config.json", "tokenizer.json"];
+        let shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+        let sharded = [&small[..], &[INDEX], &shards].concat();
+        assert_eq!(wanted(&sharded).expect("complete"), sharded);
+        let single = [&sharded[..], &[WEIGHTS, "training_args.bin"]].concat();
+        assert_eq!(wanted(&single).expect("complete"), [&small[..], &[WEIGHTS]].concat());
+        for lacking in [&sharded[..5], &[&small[..], &shards].concat(), &sharded[..4]] {
+            let error = wanted(lacking).expect_err("a part is missing");
+            assert!(error.contains("no model.safetensors"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_is_complete_only_for_the_task_whose_files_it_has() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("mrpc")).expect("made");
+        let is_in = |folders| {
+            let repo = Repo::parse("nyu-mll/glue", Kind::Data { folders }).expect("a name");
+            repo.is_in(folder.path())
+        };
+        for split in ["train", "validation"] {
+            assert!(!is_in(&["mrpc"]), "before {split}");
+            let name = format!("mrpc/{split}-00000-of-00001.parquet");
+            std::fs::write(folder.path().join(name), "").expect("written");
+        }
+        assert!(is_in(&["mrpc", "MRPC"]));
+        assert!(!is_in(&["rte", "RTE"]));
+    }
+
+    #[test]
+    fn well_known_names_without_an_owner_get_one() {
+        let data = Kind::Data { folders: &[] };
+        for (name, kind, full) in [
+            ("albert-base-v2", Kind::Model, Some("albert/albert-base-v2")),
+            ("bert-base-uncased@main", Kind::Model, Some("google-bert/bert-base-uncased@main")),
+            ("roberta-large", Kind::Model, Some("FacebookAI/roberta-large")),
+            ("glue", data, Some("nyu-mll/glue")),
+            ("output", Kind::Model, None),
+            ("albert-base-v2/model", Kind::Model, None),
+            ("albert/albert-base-v2", Kind::Model, None),
+            ("glue-copy", data, None),
+        ] {
+            assert_eq!(with_owner(name, kind).as_deref(), full, "{name}");
+        }
     }
 }
