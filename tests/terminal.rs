@@ -21,6 +21,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_l2sp");
 /// The program on a terminal of its own.
 struct Terminal {
     master: Box<dyn MasterPty + Send>,
+    keyboard: Box<dyn Write + Send>,
     child: Box<dyn Child + Send + Sync>,
     screen: Arc<Mutex<Vec<u8>>>,
 }
@@ -43,11 +44,12 @@ impl Terminal {
                 written.lock().unwrap().extend_from_slice(&buffer[..count]);
             }
         });
-        Self { master: pair.master, child, screen }
+        let keyboard = pair.master.take_writer().expect("a writer");
+        Self { master: pair.master, keyboard, child, screen }
     }
 
-    fn type_text(&self, text: &str) {
-        self.master.take_writer().expect("a writer").write_all(text.as_bytes()).expect("typed");
+    fn type_text(&mut self, text: &str) {
+        self.keyboard.write_all(text.as_bytes()).expect("typed");
     }
 
     fn has_shown(&self, text: &str) -> bool {

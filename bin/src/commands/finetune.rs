@@ -30,8 +30,8 @@ pub(super) struct FinetuneArgs {
 
     /// Resume the run in this output folder, however it was interrupted, with the settings in its config.toml and as if it
     /// had never stopped; without a folder the latest in runs/
-    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["config", "output", "overwrite"], help_heading = "Run")]
-    resume: Option<PathBuf>,
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["config", "output", "overwrite"], help_heading = "Run")]
+    resume: Option<Option<PathBuf>>,
 }
 
 /// Fine-tune, or resume fine-tuning. `flags` tells which settings were given on the command line.
@@ -41,10 +41,8 @@ pub(super) struct FinetuneArgs {
 pub(super) fn finetune(args: &FinetuneArgs, flags: &ArgMatches) -> Result<(), ProgramError> {
     let given = given(flags);
     match &args.resume {
-        Some(folder) if folder.as_os_str().is_empty() => {
-            resume(&Output::latest()?, &args.settings, &given)
-        }
-        Some(folder) => resume(folder, &args.settings, &given),
+        Some(None) => resume(&Output::latest()?, &args.settings, &given),
+        Some(Some(folder)) => resume(folder, &args.settings, &given),
         None => {
             let settings = Settings::resolve(&args.settings, &given, args.config.as_deref())?;
             let inputs = [settings.model.as_path(), &settings.data];
