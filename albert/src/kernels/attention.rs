@@ -41,6 +41,7 @@ pub fn attention<B: Backend>(
     definition(query, key_value, queries, keys, options)
 }
 
+#[expect(clippy::disallowed_methods, reason = "every view is only read: by a product or by a copy")]
 pub(super) fn definition<B: Backend>(
     query: Tensor<B, 2>,
     key_value: Tensor<B, 2>,

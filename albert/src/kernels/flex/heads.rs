@@ -77,6 +77,7 @@ mod tests {
         let flex = primitive(matrix.clone());
         let [left, right] = [0, 6].map(|from| split_heads(&layout, &flex, from, 3, 2));
         let expected = layout.unpack(matrix.clone()).narrow(1, 6, 6);
+        #[expect(clippy::disallowed_methods, reason = "the view is only read")]
         let expected = expected.reshape([4, 4, 3, 2]).swap_dims(1, 2);
         assert_eq!(right.storage::<f32>(), values(expected));
         let joined = join_heads(&layout, &[left, right], 3, 2);
