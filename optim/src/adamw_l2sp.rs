@@ -193,8 +193,8 @@ fn step<B: Backend, const D: usize>(
     coefficients.update(theta, grad, anchor, moments)
 }
 
-#[cfg(test)]
 #[cfg(feature = "flex")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use burn::backend::Flex;

@@ -122,8 +122,8 @@ impl TokenLayout {
     }
 }
 
-#[cfg(test)]
 #[cfg(feature = "flex")]
+#[cfg(test)]
 mod tests {
     use burn::backend::Flex;
 
