@@ -7,12 +7,12 @@
 //!
 //! | operation | formula |
 //! |---|---|
-//! | [`linear`] | x·W + b |
-//! | [`attention`] | softmax(Q·Kᵀ/√d + bias)·V per head |
-//! | [`add_layer_norm`] | layer normalisation of a sum |
-//! | [`activate`] | ReLU and GELU |
+//! | `linear` | x·W + b |
+//! | `attention` | softmax(Q·Kᵀ/√d + bias)·V per head |
+//! | `add_layer_norm` | layer normalisation of a sum |
+//! | `activate` | ReLU and GELU |
 //!
-//! [`TokenLayout`] says which positions of a padded batch are computed at all.
+//! `TokenLayout` says which positions of a padded batch are computed at all.
 
 mod activation;
 mod attention;
