@@ -1,10 +1,11 @@
-//! Each fused operation, forward alone and with its backward pass, at the sizes of ALBERT-base (16 × 128 tokens) and of
-//! a small model (32 × 32).
+//! Each kernel, forward alone and with its backward pass, at the sizes of ALBERT-base (16 × 128 tokens) and of a small
+//! model (32 × 32).
 #![allow(missing_docs, clippy::expect_used)]
 
 use std::hint::black_box;
 
-use albert::kernels::{self, AttentionOptions, Places};
+use albert::HiddenAct;
+use albert::kernels::{self, AttentionOptions, TokenLayout};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Distribution, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -18,7 +19,7 @@ fn draw<const D: usize>(shape: [usize; D]) -> Tensor<Train, D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Default::default())
 }
 
-/// `f` of tensors without gradients, then with the gradients of all of them.
+/// Measures `f` on inputs without gradients, then with the gradients of all of them.
 fn measure<const N: usize>(
     c: &mut Criterion,
     name: &str,
@@ -39,9 +40,13 @@ fn operations(c: &mut Criterion) {
         let rows = batch * length;
         let vector = |width| draw::<1>([width]);
         let wide = || draw([rows, 4 * width]);
-        measure(c, &format!("{size}: relu"), [wide()], |[x]| kernels::relu(x));
-        measure(c, &format!("{size}: gelu"), [wide()], |[x]| kernels::gelu(x));
-        measure(c, &format!("{size}: gelu_tanh"), [wide()], |[x]| kernels::gelu_tanh(x));
+        for (name, act) in [
+            ("relu", HiddenAct::Relu),
+            ("gelu", HiddenAct::Gelu),
+            ("gelu_tanh", HiddenAct::GeluNew),
+        ] {
+            measure(c, &format!("{size}: {name}"), [wide()], |[x]| kernels::activate(act, x));
+        }
         let (gamma, beta) = (vector(width), vector(width));
         measure(
             c,
@@ -56,7 +61,7 @@ fn operations(c: &mut Criterion) {
             [draw([rows, width]), draw([width, 4 * width])],
             |[x, w]| kernels::linear(x, w, bias.clone()),
         );
-        let places = Places::all(batch, length);
+        let layout = TokenLayout::padded(batch, length);
         let mask = Tensor::zeros([batch, length], &Default::default());
         measure(
             c,
@@ -64,7 +69,7 @@ fn operations(c: &mut Criterion) {
             [draw([rows, width]), draw([rows, 2 * width])],
             |[q, kv]| {
                 let options = AttentionOptions { heads, bias: mask.clone(), dropout: None };
-                kernels::attention(q, kv, &places, &places, options)
+                kernels::attention(q, kv, &layout, &layout, options)
             },
         );
     }

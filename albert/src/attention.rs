@@ -76,10 +76,10 @@ impl<B: Backend> AlbertAttention<B> {
         outputs: Outputs,
     ) -> Tensor<B, 2> {
         let device = hidden.device();
-        let keys = &sequences.places;
+        let keys = &sequences.layout;
         let (input, queries) = match outputs {
             Outputs::All => (hidden.clone(), keys.clone()),
-            Outputs::First => (sequences.first(hidden.clone()), keys.first()),
+            Outputs::First => (sequences.first(hidden.clone()), keys.first_tokens()),
         };
         let query = linear(&self.query, input.clone());
         let key_value = affine(hidden, key_value.weight.clone(), key_value.bias.clone());

@@ -1,6 +1,6 @@
 //! From token ids to vectors.
 
-use crate::kernels::Places;
+use crate::kernels::TokenLayout;
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig};
 use burn::tensor::backend::Backend;
@@ -43,20 +43,21 @@ impl<B: Backend> AlbertEmbeddings<B> {
     }
 
     /// The embedding of every token that has a row, `[rows, embedding_size]`.
-    pub(crate) fn forward(&self, input: &AlbertInput<B>, places: &Places) -> Tensor<B, 2> {
+    pub(crate) fn forward(&self, input: &AlbertInput<B>, layout: &TokenLayout) -> Tensor<B, 2> {
         let device = input.input_ids.device();
         let row = |ids: &Tensor<B, 2, Int>| -> Tensor<B, 2, Int> {
             let ids = ids.clone().flatten::<1>(0, 1);
-            match places.indices(&device) {
+            match layout.indices(&device) {
                 Some(indices) => ids.select(0, indices).unsqueeze(),
                 None => ids.unsqueeze(),
             }
         };
-        let columns: Vec<i64> = places.columns().into_iter().map(|column| column as i64).collect();
-        let columns = Tensor::<B, 1, Int>::from_data(columns.as_slice(), &device).unsqueeze();
+        let positions: Vec<i64> =
+            layout.positions().into_iter().map(|position| position as i64).collect();
+        let positions = Tensor::<B, 1, Int>::from_data(positions.as_slice(), &device).unsqueeze();
         let words = self.embed_words(row(&input.input_ids));
         let segments = self.token_type_embeddings.forward(row(&input.token_type_ids));
-        let positions = self.position_embeddings.forward(columns);
+        let positions = self.position_embeddings.forward(positions);
         let normal =
             add_layer_norm(&self.layer_norm, self.layer_norm_eps, words + segments, positions);
         self.dropout.forward(normal.squeeze_dim(0))

@@ -51,6 +51,8 @@ mod embeddings;
 mod encoder;
 mod init;
 mod input;
+// Public for `benches/operations.rs` alone.
+#[doc(hidden)]
 pub mod kernels;
 mod layer;
 mod model;

@@ -91,7 +91,7 @@ impl<B: Backend> AlbertModel<B> {
         let sequences = Sequences::of_tokens(&input.attention_mask);
         let hidden = self.encode(input, &sequences, Outputs::All);
         let pooled = self.pool(sequences.first(hidden.clone()));
-        (sequences.places.spread(hidden), pooled)
+        (sequences.layout.unpack(hidden), pooled)
     }
 
     fn encode(
@@ -100,7 +100,7 @@ impl<B: Backend> AlbertModel<B> {
         sequences: &Sequences<B>,
         outputs: Outputs,
     ) -> Tensor<B, 2> {
-        let embeddings = self.embeddings.forward(input, &sequences.places);
+        let embeddings = self.embeddings.forward(input, &sequences.layout);
         self.encoder.forward(embeddings, sequences, outputs)
     }
 
@@ -195,7 +195,7 @@ mod tests {
         let input = batch(&[SHORT], SHORT.len(), 0);
         let sequences = Sequences::all(&input.attention_mask);
         let encoder = &model.encoder;
-        let embeddings = model.embeddings.forward(&input, &sequences.places);
+        let embeddings = model.embeddings.forward(&input, &sequences.layout);
         let mut hidden = linear(&encoder.embedding_hidden_mapping_in, embeddings);
         // Three layers over two groups: ⌊0 / 1.5⌋, ⌊1 / 1.5⌋, ⌊2 / 1.5⌋.
         for group in [0, 0, 1] {

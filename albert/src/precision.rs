@@ -5,26 +5,26 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// The numbers that linear layers and attention are computed in. All the rest is float32 in any case: the parameters and
-/// what the optimizer knows of them, sums along the residual path, layer norms, softmax, the loss.
+/// The precision of linear layers and attention. Everything else is float32 in any case: the parameters and the
+/// optimizer's state, sums along the residual path, layer norms, softmax and the loss.
 ///
-/// Micikevicius et al., [arXiv 1710.03740](https://arxiv.org/abs/1710.03740).
+/// Source: Micikevicius et al., [arXiv 1710.03740](https://arxiv.org/abs/1710.03740).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Precision {
-    /// 24 bits of mantissa.
+    /// 24 significant bits.
     #[default]
     #[serde(rename = "fp32")]
     Float32,
-    /// 8 bits of mantissa, and float32's range.
+    /// 8 significant bits, with float32's range.
     #[serde(rename = "bf16")]
     BFloat16,
-    /// 11 bits of mantissa, down to 6e-8 only: the loss must be scaled up, lest its gradients vanish.
+    /// 11 significant bits, nothing smaller than 6e-8: the loss must be scaled up, or small gradients vanish.
     #[serde(rename = "fp16")]
     Float16,
 }
 
 impl Precision {
-    /// As `bf16`.
+    /// The name in settings and files: `fp32`, `bf16` or `fp16`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Float32 => "fp32",
@@ -33,7 +33,7 @@ impl Precision {
         }
     }
 
-    /// Burn's name.
+    /// The data type of the tensors.
     pub fn dtype(self) -> DType {
         match self {
             Self::Float32 => DType::F32,
@@ -53,7 +53,7 @@ impl Precision {
 
 struct Lower {
     dtype: FloatDType,
-    /// Of the way to a parameter, which parts are fields of a linear layer.
+    /// For each module on the path to a parameter, whether it is a field of a linear layer.
     in_linear: Vec<bool>,
 }
 

@@ -627,6 +627,7 @@ mod tests {
         let (dtype, shape, data) = &tensors[name];
         assert_eq!((*dtype, shape.as_slice()), (Dtype::F32, [20, 12].as_slice()));
         let weight = &model.albert.encoder.albert_layer_groups[1].albert_layers[0].ffn.weight;
+        #[expect(clippy::disallowed_methods, reason = "the view is only read")]
         let bytes: Vec<u8> =
             values(weight.val().transpose()).iter().flat_map(|x| x.to_le_bytes()).collect();
         assert_eq!(*data, bytes);

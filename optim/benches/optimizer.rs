@@ -1,4 +1,4 @@
-//! The optimizer's step and clipping by the number of parameters.
+//! Time of the optimizer's step and of clipping, by the number of parameters.
 #![allow(missing_docs, clippy::expect_used)]
 
 use adamw_l2sp::{AdamWL2SPConfig, Groups, clip_grad_norm};
@@ -29,7 +29,7 @@ fn optimizer(c: &mut Criterion) {
         let id = model.weight.id;
         let grads = || {
             let mut grads = GradientsParams::new();
-            // A copy: what is shared, clipping has to copy.
+            // A copy of its own: clipping would have to copy a shared tensor.
             grads.register(id, gradient.clone().mul_scalar(1.0));
             grads
         };
@@ -40,7 +40,7 @@ fn optimizer(c: &mut Criterion) {
                 BatchSize::PerIteration,
             );
         });
-        // Given away and taken back: a clone would have its numbers copied.
+        // Moved in and out: the step would have to copy a clone's tensors.
         let mut model = Some(model);
         group.bench_function(BenchmarkId::new("step", side * side), |b| {
             b.iter_batched(

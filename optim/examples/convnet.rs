@@ -5,8 +5,8 @@
 //! cargo run --release -p adamw-l2sp --example convnet
 //! ```
 //!
-//! The source task tells apart strokes of four directions in noisy pictures: 1024 of them. The
-//! target task tells `+` from `×`, and has 16 pictures.
+//! The source task is to classify strokes by their direction, four classes, in 1024 noisy pictures.
+//! The target task is to tell `+` from `×`, with 16 pictures.
 
 #![expect(clippy::print_stdout, reason = "an example talks to its reader")]
 
@@ -36,7 +36,7 @@ const SIZE: usize = 12;
 const BATCH: usize = 32;
 const STEPS: usize = 60;
 
-/// A figure is made of strokes, a stroke of its (down, right) direction through the centre.
+/// Figures: strokes through the centre, each given by its (down, right) direction.
 const STROKES: [&[[i32; 2]]; 4] = [&[[0, 1]], &[[1, 0]], &[[1, 1]], &[[1, -1]]];
 const CROSSES: [&[[i32; 2]]; 2] = [&[[0, 1], [1, 0]], &[[1, 1], [1, -1]]];
 
@@ -46,8 +46,8 @@ fn main() -> Result<()> {
     let pretrained = folder.path().join("pretrained.safetensors");
     let checkpoint = folder.path().join("checkpoint");
 
-    // Pretrain with plain AdamW and publish the body without its head: `valid()` of it, for that
-    // brings the running statistics up to date.
+    // Pretrain with plain AdamW and publish the body without its head; `valid()` brings its running
+    // statistics up to date.
     let source = Task::new(1, 1024, &STROKES)?;
     B::seed(&device, 2);
     let run = Run::new(Net::new(4, &device), Groups::new(), 0.0, 160)?.train(&source, 0..160);
@@ -55,8 +55,8 @@ fn main() -> Result<()> {
     run.model.valid().save_into(&mut body)?;
     println!("source task: accuracy {:.3}", run.accuracy(&source));
 
-    // The model to fine-tune: the pretrained body under a new head. Made anew for each run, since
-    // the clones of a `BatchNorm` share their running statistics.
+    // The model to fine-tune: the pretrained body under a new head. Built separately for each run,
+    // because clones of a `BatchNorm` share their running statistics.
     let (train, test) = (Task::new(3, 16, &CROSSES)?, Task::new(4, 512, &CROSSES)?);
     let model = || -> Result<Net<B>> {
         B::seed(&device, 5);
@@ -76,7 +76,7 @@ fn main() -> Result<()> {
     let free = free.train(&train, 0..STEPS);
     let halfway = Run::new(model()?, anchored(), 10.0, STEPS)?.train(&train, 0..STEPS / 2);
 
-    // Save this run halfway: one record of full precision for model, optimizer and schedule.
+    // Save this run halfway: one full-precision record of model, optimizer and schedule.
     let recorder = BinFileRecorder::<FullPrecisionSettings>::default();
     let optimizer = Optimizer::<Net<B>, B>::to_record(&halfway.optimizer);
     let schedule = halfway.schedule.to_record::<B>();
@@ -96,7 +96,7 @@ fn main() -> Result<()> {
         return Err("source decay did not keep the weights near the source".into());
     }
 
-    // Resume: everything made anew, then loaded. The pretrained file is no longer needed, its
+    // Resume: build everything afresh, then load it. The pretrained file is no longer needed: its
     // values are in the optimizer's record.
     std::fs::remove_file(&pretrained)?;
     let fresh = Run::new(Net::new(2, &device), groups(), 10.0, STEPS)?;
@@ -154,7 +154,7 @@ impl<B: Backend> Net<B> {
     }
 }
 
-/// A model in training: all that a checkpoint must hold.
+/// A training run: everything that a checkpoint must hold.
 struct Run {
     model: Net<B>,
     optimizer: AdamWL2SPOptimizer<B>,
@@ -231,7 +231,7 @@ impl Task {
         })
     }
 
-    /// The batch of a step depends on the step alone, so that a resumed run sees the same ones.
+    /// The batch of a step depends on the step alone, so that a resumed run sees the same batches.
     fn batch(&self, step: usize) -> (Tensor<B, 4>, Tensor<B, 1, Int>) {
         let n = self.labels.dims()[0];
         let size = BATCH.min(n);

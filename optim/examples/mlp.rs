@@ -6,7 +6,7 @@
 //!
 //! Two directions are hidden in the input space. The source task asks on which side of either an
 //! input lies: four classes, 2048 examples. The target task asks whether both sides are the same,
-//! and has 48 examples: too few to find the directions, enough for who knows them.
+//! and has 48 examples: too few to find the directions, but enough once they are known.
 
 #![expect(clippy::print_stdout, reason = "an example talks to its reader")]
 
@@ -70,14 +70,14 @@ fn main() -> Result<()> {
         return Err("source decay did not keep the weights near the source".into());
     }
 
-    // Save the run halfway: the weights as safetensors, the rest as a record of full precision.
+    // Save the run halfway: the weights as safetensors, the rest as a full-precision record.
     halfway.model.save_into(&mut SafetensorsStore::from_file(&checkpoint))?;
     let optimizer = Optimizer::<Mlp<B>, B>::to_record(&halfway.optimizer);
     let recorder = BinBytesRecorder::<FullPrecisionSettings>::default();
     let state = (optimizer, halfway.schedule.to_record::<B>());
     let bytes = Recorder::<B>::record(&recorder, state, ())?;
 
-    // Resume: everything made anew, then loaded. The anchors come with the optimizer's record.
+    // Resume: build everything afresh, then load it. The anchors come with the optimizer's record.
     let mut model = Mlp::new(2, &device);
     model.load_from(&mut SafetensorsStore::from_file(&checkpoint))?;
     let fresh = Run::new(model, groups(), 10.0, STEPS)?;
@@ -126,7 +126,7 @@ impl<B: Backend> Mlp<B> {
     }
 }
 
-/// A model in training: all that a checkpoint must hold.
+/// A training run: everything that a checkpoint must hold.
 #[derive(Clone)]
 struct Run {
     model: Mlp<B>,

@@ -1,13 +1,13 @@
-//! Fine-tune Burn's `TransformerEncoder` with AdamWL2SP: source is what the pretrained model has,
-//! too, pulled back to the values that it has there.
+//! Fine-tune Burn's `TransformerEncoder` with AdamWL2SP: every parameter that the pretrained model
+//! also has is source, pulled back to its pretrained value.
 //!
 //! ```text
 //! cargo run --release -p adamw-l2sp --example transformer
 //! ```
 //!
-//! Every token has a hidden valence, a sentence the sum of its tokens', and token 0 anywhere turns
-//! it round. The source task asks for the sum's sign: 4096 sentences. The target task tells
-//! negative, neutral and positive sentences apart, and has 96.
+//! Every token has a hidden valence; a sentence has the sum of its tokens', and token 0 anywhere
+//! flips its sign. The source task asks for the sign, with 4096 sentences. The target task is to tell
+//! negative, neutral and positive sentences apart, with 96.
 
 #![expect(clippy::print_stdout, reason = "an example talks to its reader")]
 
@@ -78,7 +78,7 @@ fn main() -> Result<()> {
         return Err("source decay did not keep the weights near the source".into());
     }
 
-    // Save the run halfway, as Burn's own checkpoints do: a file of full precision for each part.
+    // Save the run halfway, as Burn's own checkpoints do: a full-precision file for each part.
     let recorder = NamedMpkFileRecorder::<FullPrecisionSettings>::default();
     let optimizer = Optimizer::<Classifier<B>, B>::to_record(&halfway.optimizer);
     let schedule = halfway.schedule.to_record::<B>();
@@ -86,8 +86,8 @@ fn main() -> Result<()> {
     Recorder::<B>::record(&recorder, optimizer, file("optimizer"))?;
     Recorder::<B>::record(&recorder, schedule, file("schedule"))?;
 
-    // Resume: everything made anew, then loaded. Of the module that says what is source only the
-    // names count, for the anchors come with the optimizer's record.
+    // Resume: build everything afresh, then load it. Of the module that says what is source only the
+    // names count: the anchors come with the optimizer's record.
     let names = Pretrained::<Flex>::new(&device);
     let groups = Groups::source_in(&names).biases_and_norms_undecayed();
     let fresh = Run::new(Classifier::new(&device), groups, 10.0, STEPS)?;
@@ -114,7 +114,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What both models have, under the same name.
+/// The part that both models have, under the same name.
 #[derive(Module, Debug)]
 struct Body<B: Backend> {
     embedding: Embedding<B>,
@@ -178,7 +178,7 @@ impl<B: Backend> Logits<B> for Classifier<B> {
     }
 }
 
-/// A model in training: all that a checkpoint must hold.
+/// A training run: everything that a checkpoint must hold.
 #[derive(Clone)]
 struct Run<M> {
     model: M,
@@ -254,7 +254,7 @@ fn sentences(seed: u64, n: usize) -> (Tensor<B, 2, Int>, Tensor<B, 1, Int>) {
     B::seed(&device, seed);
     let uniform = Distribution::Uniform(0.0, VOCABULARY as f64);
     let tokens = Tensor::<B, 2>::random([n, LENGTH], uniform, &device).int();
-    // -2 to 2, in no order that the token's number shows.
+    // -2 to 2, in an order that the token id does not reveal.
     let valences = (tokens.clone() * 7).remainder_scalar(5) - 2;
     let turned = tokens.clone().equal_elem(0).any_dim(1).int();
     let sums = valences.sum_dim(1) * (turned * -2 + 1);

@@ -20,7 +20,8 @@ use crate::rule::{Coefficients, Moments};
 /// θ ← θ − η/(1 − β₁ᵗ) · m / ( √v̂ / √(1 − β₂ᵗ) + ε )
 /// ```
 ///
-/// An undecayed parameter skips the second and third line. The anchor θ⁰ of a source parameter is
+/// An undecayed parameter skips the second and third line; without
+/// [`bias_correction`](AdamWL2SPConfig::bias_correction) both 1 − βᵗ are 1. The anchor θ⁰ of a source parameter is
 /// its value before its first step, or whatever its [state](AdamWL2SPState::anchored) already
 /// holds; it stays in the state, and so in every record of the optimizer.
 ///
@@ -51,16 +52,17 @@ pub struct AdamWL2SP {
     novel_decay: f64,
     amsgrad: bool,
     maximize: bool,
+    bias_correction: bool,
     /// Whether θ⁰ is kept.
     source: bool,
     /// λ₁ or λ₂; zero for undecayed parameters.
     decay: f64,
 }
 
-/// What [`AdamWL2SP`] remembers of one parameter.
+/// The state of [`AdamWL2SP`] for one parameter.
 #[derive(Record, Clone, Debug)]
 pub struct AdamWL2SPState<B: Backend, const D: usize> {
-    /// t, the steps taken.
+    /// t, the number of steps taken.
     pub time: usize,
     /// m, the running mean of the gradient.
     pub moment_1: Tensor<B, D>,
@@ -73,13 +75,13 @@ pub struct AdamWL2SPState<B: Backend, const D: usize> {
 }
 
 impl<B: Backend, const D: usize> AdamWL2SPState<B, D> {
-    /// The state before the first step of a parameter that is pulled to `anchor`, whatever its
-    /// present value.
+    /// The state before the first step of a parameter that is pulled to `anchor`, whatever its own
+    /// value.
     pub fn anchored(anchor: Tensor<B, D>) -> Self {
         Self { anchor: Some(anchor.clone()), ..Self::zeros_like(&anchor) }
     }
 
-    /// No steps taken, nothing to be pulled to.
+    /// No steps taken, no anchor.
     fn zeros_like(theta: &Tensor<B, D>) -> Self {
         Self {
             time: 0,
@@ -100,12 +102,13 @@ impl AdamWL2SP {
             novel_decay: config.novel_decay,
             amsgrad: config.amsgrad,
             maximize: config.maximize,
+            bias_correction: config.bias_correction,
             source: true,
             decay: config.source_decay,
         }
     }
 
-    /// The same rule for novel parameters: no anchor, decay to zero.
+    /// The same rule for novel parameters: no anchor, decay to zero by `novel_decay`.
     pub fn novel(mut self) -> Self {
         self.source = false;
         self.decay = self.novel_decay;
@@ -162,19 +165,20 @@ impl AdamWL2SP {
     /// In f64: f32 loses digits in 1 − βᵗ.
     fn coefficients(&self, lr: LearningRate, time: usize) -> Coefficients {
         let t = time as f64;
+        let correction = |beta: f64| if self.bias_correction { 1.0 - beta.powf(t) } else { 1.0 };
         Coefficients {
             maximize: self.maximize,
             decay: lr * self.decay,
             beta_1: self.beta_1,
             beta_2: self.beta_2,
-            step_size: lr / (1.0 - self.beta_1.powf(t)),
-            correction_2: (1.0 - self.beta_2.powf(t)).sqrt(),
+            step_size: lr / correction(self.beta_1),
+            correction_2: correction(self.beta_2).sqrt(),
             epsilon: self.epsilon,
         }
     }
 }
 
-/// The formula over whole tensors, or in one pass where flex has them.
+/// The update over whole tensors, or in one pass on the flex backend.
 fn step<B: Backend, const D: usize>(
     coefficients: &Coefficients,
     theta: Tensor<B, D>,
@@ -189,8 +193,8 @@ fn step<B: Backend, const D: usize>(
     coefficients.update(theta, grad, anchor, moments)
 }
 
-#[cfg(test)]
 #[cfg(feature = "flex")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use burn::backend::Flex;
@@ -206,13 +210,13 @@ mod tests {
         tensor.into_data().to_vec().unwrap()
     }
 
-    /// One number after the other or all at once: the same formula, the same bits.
     #[test]
     fn one_pass_gives_the_bits_of_whole_tensors() {
         let rules = [
             AdamWL2SPConfig::new().with_source_decay(0.5),
             AdamWL2SPConfig::new().with_source_decay(0.5).with_amsgrad(true).with_epsilon(1e-6),
             AdamWL2SPConfig::new().with_maximize(true),
+            AdamWL2SPConfig::new().with_bias_correction(false),
         ];
         let rules = rules.map(|config| config.build().unwrap());
         for rule in rules.iter().flat_map(|r| [r.clone(), r.clone().novel(), r.clone().undecayed()])
@@ -242,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_leaves_what_others_hold_alone() {
+    fn a_step_changes_no_tensor_that_is_held_elsewhere() {
         let rule = AdamWL2SPConfig::new().with_source_decay(0.5).build().unwrap();
         let (theta, grad) = (draw([5, 9]), draw([5, 9]));
         let before = (data(theta.clone()), data(grad.clone()));

@@ -14,8 +14,9 @@ use crate::parameters::{Parameter, PathStack};
 
 /// The values θ⁰ that source parameters are pulled back to, by parameter path.
 ///
-/// Taken from a module, a safetensors file or any store of `burn-store`. Cloning and taking copies
-/// no tensor: memory is used only once a parameter has moved away from its anchor.
+/// They come from a module, a safetensors file or any store of `burn-store`. Neither cloning them nor
+/// taking them from a module copies a tensor: memory is used only once a parameter has moved away
+/// from its anchor.
 ///
 /// ```
 /// use adamw_l2sp::Anchors;
@@ -45,17 +46,17 @@ impl<B: Backend> Anchors<B> {
         Self { values: BTreeMap::new() }
     }
 
-    /// The present values of all float parameters of `module`.
+    /// The current values of all float parameters of `module`, of a tied one under each of its paths.
     pub fn from_module<M: Module<B>>(module: &M) -> Self {
-        let mut take = Take { path: PathStack::default(), seen: Vec::new(), anchors: Self::none() };
+        let mut take = Take { path: PathStack::default(), anchors: Self::none() };
         module.visit(&mut take);
         take.anchors
     }
 
     /// The values that a safetensors file holds under the paths and in the shapes of `model`'s own
-    /// parameters, as `burn-store` writes them. For a file of another layout (PyTorch's transposed
-    /// linear layers, other names) or with more in it than the model (a pretraining head) give
-    /// [`from_store`](Self::from_store) a store with adapters or a filter.
+    /// parameters, as `burn-store` writes them. For a file in another layout (PyTorch's transposed
+    /// linear layers, other names) or with tensors that the model lacks (a pretraining head) pass a
+    /// store with adapters or a filter to [`from_store`](Self::from_store).
     ///
     /// # Errors
     /// As [`from_store`](Self::from_store).
@@ -70,7 +71,7 @@ impl<B: Backend> Anchors<B> {
 
     /// The values that `store` would load into `model`: filters, name remapping and adapters of
     /// the store apply. Give it `allow_partial(true)` and `validate(false)`, so that parameters
-    /// which only the model has are no error and misshapen ones are reported together.
+    /// which only the model has are no error and all shape mismatches are reported together.
     ///
     /// # Errors
     /// An unreadable store, tensors of another shape than `model`'s, and tensors that match none
@@ -132,7 +133,7 @@ impl<B: Backend> Anchors<B> {
         self.values.keys().map(String::as_str)
     }
 
-    /// Only the anchors whose path `keep` says yes to.
+    /// The anchors for whose path `keep` is true.
     pub fn filter(mut self, keep: impl Fn(&str) -> bool) -> Self {
         self.values.retain(|path, _| keep(path));
         self
@@ -149,8 +150,8 @@ impl<B: Backend> Anchors<B> {
         self.values.insert(path, anchor);
     }
 
-    /// ‖θ − θ⁰‖² over the anchored parameters of `model` that are trained, a tensor of one element on the model's
-    /// device: nothing waits for the host.
+    /// ‖θ − θ⁰‖² over the anchored parameters of `model` that require a gradient, a tensor of one
+    /// element on the model's device: the host does not wait for it.
     pub fn squared_distance<AB, M>(&self, model: &M) -> Tensor<B, 1>
     where
         AB: AutodiffBackend<InnerBackend = B>,
@@ -162,29 +163,30 @@ impl<B: Backend> Anchors<B> {
         distance.sum.unwrap_or_else(|| Tensor::zeros([1], &Default::default()))
     }
 
-    /// The anchors of the parameters that `is_source`, after checking that they fit. Where
-    /// `partial`, neither anchors without a source parameter nor the reverse are errors.
+    /// The anchors of the parameters that are `pulled`, each under its parameter's first path, after
+    /// checking that they fit. Where `partial`, neither anchors without such a parameter nor the
+    /// reverse are errors.
     pub(crate) fn fitting(
         mut self,
         parameters: &[Parameter],
-        is_source: impl Fn(&str) -> bool,
+        pulled: impl Fn(&Parameter) -> bool,
         partial: bool,
     ) -> Result<Self, OptimizerError> {
-        if partial {
-            self.values.retain(|path, _| is_source(path));
-        }
-        let shapes: BTreeMap<&str, &Shape> = parameters
+        let by_path: BTreeMap<&str, &Parameter> = parameters
             .iter()
-            .map(|parameter| (parameter.path.as_str(), &parameter.shape))
+            .flat_map(|it| it.places.iter().map(move |place| (place.path.as_str(), it)))
             .collect();
+        if partial {
+            self.values.retain(|path, _| by_path.get(path.as_str()).is_some_and(|it| pulled(it)));
+        }
         let mut mismatches = Vec::new();
         let mut unmatched = Vec::new();
         for (path, anchor) in &self.values {
-            match shapes.get(path.as_str()) {
-                Some(shape) if **shape != anchor.shape => mismatches.push(format!(
+            match by_path.get(path.as_str()) {
+                Some(parameter) if parameter.shape != anchor.shape => mismatches.push(format!(
                     "{path}: anchor {:?}, parameter {:?}",
                     anchor.shape.as_slice(),
-                    shape.as_slice()
+                    parameter.shape.as_slice()
                 )),
                 Some(_) => {}
                 None => unmatched.push(path.clone()),
@@ -193,22 +195,24 @@ impl<B: Backend> Anchors<B> {
         if !mismatches.is_empty() {
             return Err(OptimizerError::AnchorShape { mismatches });
         }
-        if !partial {
-            if !unmatched.is_empty() {
-                return Err(OptimizerError::UnmatchedAnchors { names: unmatched });
-            }
-            let names: Vec<String> = parameters
-                .iter()
-                .filter(|parameter| is_source(&parameter.path))
-                .filter(|parameter| !self.values.contains_key(&parameter.path))
-                .map(|parameter| parameter.path.clone())
-                .collect();
-            if !names.is_empty() {
-                return Err(OptimizerError::MissingAnchors { names });
+        if !partial && !unmatched.is_empty() {
+            return Err(OptimizerError::UnmatchedAnchors { names: unmatched });
+        }
+        let mut fitting = Self::none();
+        let mut names = Vec::new();
+        for parameter in parameters.iter().filter(|parameter| pulled(parameter)) {
+            let path = parameter.path().to_string();
+            match parameter.places.iter().find_map(|place| self.values.remove(&place.path)) {
+                Some(anchor) => {
+                    fitting.values.insert(path, anchor);
+                }
+                None => names.push(path),
             }
         }
-        self.values.retain(|path, _| is_source(path));
-        Ok(self)
+        if !partial && !names.is_empty() {
+            return Err(OptimizerError::MissingAnchors { names });
+        }
+        Ok(fitting)
     }
 
     /// Every anchor equals the parameter of its name, element for element.
@@ -222,7 +226,6 @@ impl<B: Backend> Anchors<B> {
 
 struct Take<B: Backend> {
     path: PathStack,
-    seen: Vec<ParamId>,
     anchors: Anchors<B>,
 }
 
@@ -236,9 +239,7 @@ impl<B: Backend> ModuleVisitor<B> for Take<B> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        // Tied weights have one anchor, at the first of their places.
-        if !self.seen.contains(&param.id) {
-            self.seen.push(param.id);
+        if !self.path.is_running_statistic() {
             self.anchors.insert(self.path.path(), param.val());
         }
     }
@@ -287,7 +288,6 @@ impl<AB: AutodiffBackend> ModuleVisitor<AB> for Distance<'_, AB::InnerBackend> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<AB, D>>) {
         let Some(anchor) = self.anchors.get::<D>(&self.path.path()) else { return };
-        // A batch norm's running statistics are float parameters to a visitor, but not to us.
         if self.seen.contains(&param.id) || !param.is_require_grad() {
             return;
         }
@@ -308,7 +308,7 @@ fn squared_distance<B: Backend, const D: usize>(
 ) -> Tensor<B, 1> {
     #[cfg(feature = "flex")]
     if crate::flex::is_flex(&theta) && crate::flex::is_flex(&anchor) {
-        return crate::flex::number(crate::flex::sum_of_squares(theta, Some(anchor)));
+        return crate::flex::scalar(crate::flex::sum_of_squares(theta, Some(anchor)));
     }
     let moved = theta - anchor;
     (moved.clone() * moved).sum()

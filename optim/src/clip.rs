@@ -10,16 +10,19 @@ use crate::flex;
 #[cfg(feature = "flex")]
 use burn::tensor::ElementConversion;
 
-/// Scale all gradients of `model` so that their common L2 norm is at most `max_norm`, and return
+/// Scales all gradients of `model` so that their common L2 norm is at most `max_norm`, and returns
 /// the norm they had before.
 ///
 /// ```text
 /// norm = √ Σ ‖g‖²,   g ← g · min(1, max_norm / (norm + 1e-6))
 /// ```
 ///
-/// One norm over all parameters, as `torch.nn.utils.clip_grad_norm_`; Burn's own
+/// One norm over all parameters, as in `torch.nn.utils.clip_grad_norm_`; Burn's own
 /// `GradientClipping::Norm` clips each tensor by itself. The norm is a tensor of one element that
-/// stays on the device: nothing waits for the host unless it is read.
+/// stays on the device: the host waits only if it is read.
+///
+/// Of [frozen](crate::Groups::frozen) parameters the gradients count, too, unless
+/// [`freeze`](crate::AdamWL2SPOptimizer::freeze) has switched them off.
 ///
 /// See the [crate's example](crate).
 pub fn clip_grad_norm<B: AutodiffBackend, M: AutodiffModule<B>>(
@@ -33,9 +36,9 @@ pub fn clip_grad_norm<B: AutodiffBackend, M: AutodiffModule<B>>(
     norm
 }
 
-/// Multiply all gradients of `model` by `factor`: g ← factor · g.
+/// Multiplies all gradients of `model` by `factor`: g ← factor · g.
 ///
-/// What a loss that was scaled up for the sake of a half-precision backward pass needs afterwards.
+/// Undoes the scaling of a loss that was scaled up for a 16-bit backward pass.
 pub fn scale_grads<B: AutodiffBackend, M: AutodiffModule<B>>(
     grads: &mut GradientsParams,
     model: &M,
@@ -76,7 +79,7 @@ struct SumOfSquares<'a, B: AutodiffBackend> {
 
 impl<B: AutodiffBackend> ModuleVisitor<B> for SumOfSquares<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        // A tied parameter is visited at each of its places, but has one gradient.
+        // A tied parameter is visited at each of its paths, but has one gradient.
         if self.seen.contains(&param.id) {
             return;
         }
@@ -107,7 +110,7 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Scale<B> {
 fn sum_of_squares<B: Backend, const D: usize>(grad: Tensor<B, D>) -> Tensor<B, 1> {
     #[cfg(feature = "flex")]
     if flex::is_flex(&grad) {
-        return flex::number(flex::sum_of_squares(grad, None));
+        return flex::scalar(flex::sum_of_squares(grad, None));
     }
     (grad.clone() * grad).sum()
 }

@@ -38,12 +38,16 @@ pub struct AdamWL2SPConfig {
     /// λ₂, the pull of a novel parameter towards zero; at least 0.
     #[config(default = 1e-2)]
     pub novel_decay: f64,
-    /// Divide by the largest second moment seen so far instead of the present one.
+    /// Divide by the largest second moment so far instead of the current one.
     #[config(default = false)]
     pub amsgrad: bool,
-    /// Ascend instead of descend.
+    /// Maximize the objective instead of minimizing it.
     #[config(default = false)]
     pub maximize: bool,
+    /// Divide the moments by 1 − βᵗ. BERT's original optimizer does not, which makes its first steps
+    /// larger and fine-tuning less stable (Zhang et al., arXiv 2006.05987).
+    #[config(default = true)]
+    pub bias_correction: bool,
 }
 
 impl AdamWL2SPConfig {
@@ -57,11 +61,11 @@ impl AdamWL2SPConfig {
         Ok(AdamWL2SP::new(self))
     }
 
-    /// An optimizer for all of `model`, whose parameters `groups` tells apart.
+    /// An optimizer for all parameters of `model`, each with the role that `groups` gives it.
     ///
     /// # Errors
-    /// A field out of range, a rule of `groups` that matches nothing, or anchors that do not fit
-    /// the model; the error lists the names.
+    /// A value out of range, a rule of `groups` that matches nothing, tied parameters with different
+    /// roles, or anchors that do not fit the model; the error lists the names.
     pub fn init<B: AutodiffBackend, M: AutodiffModule<B>>(
         &self,
         model: &M,
@@ -70,7 +74,7 @@ impl AdamWL2SPConfig {
         AdamWL2SPOptimizer::new(self.build()?, model, groups)
     }
 
-    /// Check that every value is in its range.
+    /// Checks that every value is in its range.
     ///
     /// # Errors
     /// [`OptimizerError::InvalidValue`] names the first field that is not.
@@ -131,6 +135,6 @@ mod tests {
         let config = AdamWL2SPConfig::new();
         assert_eq!((config.beta_1, config.beta_2, config.epsilon), (0.9, 0.999, 1e-8));
         assert_eq!((config.source_decay, config.novel_decay), (0.0, 1e-2));
-        assert!(!config.amsgrad && !config.maximize);
+        assert!(!config.amsgrad && !config.maximize && config.bias_correction);
     }
 }

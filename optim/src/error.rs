@@ -1,9 +1,9 @@
-//! Everything that can be wrong with an optimizer before its first step.
+//! Errors of making an optimizer or a schedule.
 
 /// Why an optimizer or a schedule could not be made.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum OptimizerError {
-    /// A hyper-parameter is out of range or not a finite number.
+    /// A hyper-parameter is out of range or not finite.
     #[error("{field} is {value}, but must be {expected}")]
     InvalidValue {
         /// The configuration field.
@@ -36,6 +36,16 @@ pub enum OptimizerError {
         parameters: Vec<String>,
     },
 
+    /// Rules of [`Groups`](crate::Groups) that give a tied parameter different roles at its paths.
+    #[error(
+        "the rules treat tied parameters differently at their paths: {}; name all paths of each",
+        .names.join(", ")
+    )]
+    TiedRolesDiffer {
+        /// The paths of each such parameter, joined by ` = `.
+        names: Vec<String>,
+    },
+
     /// Anchors whose name no parameter of the model has.
     #[error("anchors that match no parameter of the model: {}", .names.join(", "))]
     UnmatchedAnchors {
@@ -53,19 +63,20 @@ pub enum OptimizerError {
     /// Anchors whose shape is not their parameter's.
     #[error("anchors of another shape than their parameter: {}", .mismatches.join(", "))]
     AnchorShape {
-        /// `path: anchor [shape], parameter [shape]`, one entry an anchor.
+        /// `path: anchor [shape], parameter [shape]`, one entry per anchor.
         mismatches: Vec<String>,
     },
 
-    /// Anchors whose values differ from the model's, where equality was asked for.
-    #[error("anchors that differ from the model's present values: {}", .names.join(", "))]
+    /// Anchors whose values differ from the model's, where
+    /// [`Groups::anchors_must_equal_model`](crate::Groups::anchors_must_equal_model) is set.
+    #[error("anchors that differ from the model's current values: {}", .names.join(", "))]
     AnchorsDiffer {
         /// The parameters' paths.
         names: Vec<String>,
     },
 
     /// A record of another module's optimizer.
-    #[error("the record holds parameters that the model has not: {}", .names.join(", "))]
+    #[error("the record holds parameters that the model does not have: {}", .names.join(", "))]
     ForeignRecord {
         /// The parameters' paths.
         names: Vec<String>,

@@ -1,5 +1,5 @@
-//! The same formula in one pass over flex's memory: each of θ, g, m, v and θ⁰ is read once, θ, m and v written once, on
-//! all cores with the CPU's widest vectors.
+//! The update in one multi-threaded, vectorised pass over flex's memory: each of θ, g, m, v and θ⁰ is read once, θ, m
+//! and v are written once.
 
 use std::any::Any;
 
@@ -10,12 +10,12 @@ use burn::tensor::{DType, Tensor, TensorPrimitive};
 use flex_simd::vectorized;
 use rayon::prelude::*;
 
-use crate::rule::{Coefficients, Moments, Number};
+use crate::rule::{Arithmetic, Coefficients, Moments};
 
-/// A task's share, in numbers.
+/// Elements per task.
 const TASK: usize = 1 << 14;
 
-impl Number for f32 {
+impl Arithmetic for f32 {
     #[inline(always)]
     fn plus(self, term: f64) -> Self {
         self + term as f32
@@ -42,7 +42,7 @@ impl Number for f32 {
     }
 }
 
-/// Whether `tensor` is flex's and of float32.
+/// Whether `tensor` is one of flex's in float32, without autodiff.
 pub(crate) fn is_flex<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> bool {
     flex_simd::is_flex::<B>() && tensor.dtype() == DType::F32
 }
@@ -58,8 +58,8 @@ pub(crate) fn update<B: Backend, const D: usize>(
     anchor: Option<Tensor<B, D>>,
     moments: Moments<Tensor<B, D>>,
 ) -> (Tensor<B, D>, Moments<Tensor<B, D>>) {
-    let (mut theta, grad, anchor) = (unwrap(theta), unwrap(grad), anchor.map(unwrap));
-    let mut moments = moments.map(unwrap);
+    let (mut theta, grad, anchor) = (into_flex(theta), into_flex(grad), anchor.map(into_flex));
+    let mut moments = moments.map(into_flex);
     {
         let [theta, first, second] =
             [&mut theta, &mut moments.first, &mut moments.second].map(FlexTensor::storage_mut);
@@ -79,10 +79,10 @@ pub(crate) fn update<B: Backend, const D: usize>(
             tasks.into_par_iter().for_each(|task| run(task, coefficients));
         }
     }
-    (wrap(theta), moments.map(wrap))
+    (from_flex(theta), moments.map(from_flex))
 }
 
-/// Some of a parameter's numbers; `anchor` and `largest` are empty where there is no such thing.
+/// Some of a parameter's elements; without an anchor or amsgrad the slice of it is empty.
 struct Task<'a> {
     theta: &'a mut [f32],
     grad: &'a [f32],
@@ -94,9 +94,9 @@ struct Task<'a> {
 
 fn tasks<'a>(whole: Task<'a>) -> Vec<Task<'a>> {
     let (mut anchor, mut largest) = (whole.anchor.chunks(TASK), whole.largest.chunks_mut(TASK));
-    let numbers = whole.theta.chunks_mut(TASK).zip(whole.grad.chunks(TASK));
+    let elements = whole.theta.chunks_mut(TASK).zip(whole.grad.chunks(TASK));
     let moments = whole.first.chunks_mut(TASK).zip(whole.second.chunks_mut(TASK));
-    numbers
+    elements
         .zip(moments)
         .map(|((theta, grad), (first, second))| Task {
             theta,
@@ -110,7 +110,7 @@ fn tasks<'a>(whole: Task<'a>) -> Vec<Task<'a>> {
 }
 
 impl Task<'_> {
-    /// The constants say whether there is an anchor and a largest second moment, so that the loop asks nothing.
+    /// The constants say whether there is an anchor and a largest second moment, so that the loop has no branches.
     #[allow(clippy::needless_range_loop, reason = "one index into six slices")]
     fn run<const PULLED: bool, const AMSGRAD: bool>(self, coefficients: &Coefficients) {
         let n = self.theta.len();
@@ -139,22 +139,22 @@ impl Task<'_> {
     }
 }
 
-/// g ← factor · g, in place.
+/// factor · g, in place where nothing else holds g.
 pub(crate) fn scale<B: Backend, const D: usize>(grad: Tensor<B, D>, factor: f32) -> Tensor<B, D> {
-    let mut grad = unwrap(grad);
+    let mut grad = into_flex(grad);
     let scale = |chunk: &mut [f32]| {
         vectorized(
             #[inline(always)]
             || chunk.iter_mut().for_each(|g| *g *= factor),
         );
     };
-    let numbers = grad.storage_mut::<f32>();
-    if numbers.len() <= TASK {
-        scale(numbers)
+    let elements = grad.storage_mut::<f32>();
+    if elements.len() <= TASK {
+        scale(elements)
     } else {
-        numbers.par_chunks_mut(TASK).for_each(scale)
+        elements.par_chunks_mut(TASK).for_each(scale)
     }
-    wrap(grad)
+    from_flex(grad)
 }
 
 /// Σ (aᵢ − bᵢ)², or Σ aᵢ² without b. The order of the additions depends on the length alone.
@@ -162,7 +162,7 @@ pub(crate) fn sum_of_squares<B: Backend, const D: usize>(
     a: Tensor<B, D>,
     b: Option<Tensor<B, D>>,
 ) -> f64 {
-    let (a, b) = (unwrap(a), b.map(unwrap));
+    let (a, b) = (into_flex(a), b.map(into_flex));
     let a = a.storage::<f32>();
     let sum = |index: usize, chunk: &[f32]| -> f64 {
         let b = b.as_ref().map(|b| &b.storage::<f32>()[index * TASK..][..chunk.len()]);
@@ -183,11 +183,11 @@ pub(crate) fn sum_of_squares<B: Backend, const D: usize>(
 }
 
 /// A tensor of one element.
-pub(crate) fn number<B: Backend>(value: f64) -> Tensor<B, 1> {
+pub(crate) fn scalar<B: Backend>(value: f64) -> Tensor<B, 1> {
     Tensor::from_floats([value as f32], &Default::default())
 }
 
-/// Σ f(aᵢ, bᵢ), in sixteen sums side by side.
+/// Σ f(aᵢ, bᵢ), in sixteen partial sums.
 #[inline(always)]
 fn lanes(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
     let mut sums = [0.0f32; 16];
@@ -199,19 +199,22 @@ fn lanes(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
     sums.into_iter().map(f64::from).sum()
 }
 
-/// The numbers of a tensor that [is flex's](is_flex), row by row.
+/// The contiguous flex tensor inside one that [is flex's](is_flex).
+///
+/// # Panics
+/// If it is not.
 #[expect(clippy::expect_used, reason = "the callers ask is_flex first")]
-fn unwrap<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FlexTensor {
+fn into_flex<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FlexTensor {
     let primitive: Box<dyn Any> = Box::new(tensor.into_primitive().tensor());
     let tensor = *primitive.downcast::<FlexTensor>().expect("a tensor of flex's");
-    // The first must be gone before anyone asks whether the second is the only one.
+    // Dropped first, so that the contiguous tensor is its buffer's only owner.
     let contiguous = tensor.to_contiguous();
     drop(tensor);
     contiguous
 }
 
 #[expect(clippy::expect_used, reason = "the callers ask is_flex first")]
-fn wrap<B: Backend, const D: usize>(tensor: FlexTensor) -> Tensor<B, D> {
+fn from_flex<B: Backend, const D: usize>(tensor: FlexTensor) -> Tensor<B, D> {
     let primitive: Box<dyn Any> = Box::new(tensor);
     let primitive = *primitive.downcast::<FloatTensor<B>>().expect("a tensor of flex's");
     Tensor::from_primitive(TensorPrimitive::Float(primitive))

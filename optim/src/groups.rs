@@ -1,4 +1,4 @@
-//! Which parameters are source, novel or undecayed.
+//! Which parameters are source, novel, undecayed or frozen, and their learning rates.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,25 +6,34 @@ use burn::module::Module;
 use burn::tensor::backend::Backend;
 use regex::Regex;
 
-use crate::parameters::{Parameter, parameters};
+use crate::config::check;
+use crate::parameters::{Parameter, Place, parameters};
 use crate::{Anchors, OptimizerError};
 
-/// What a parameter is to the optimizer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the optimizer treats a parameter.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Role {
     /// Pretrained: decays to its anchor, and counts in the distance from the source. Otherwise
     /// novel: decays to zero.
     pub source: bool,
     /// Whether it decays at all.
     pub decayed: bool,
+    /// The factor of the learning rate, and so of the decay.
+    pub learning_rate_scale: f64,
+    /// Never changed; no state is kept for it.
+    pub frozen: bool,
 }
 
-/// Says for every parameter of a model whether it is source, novel or undecayed.
+/// Rules that give every parameter of a model its [`Role`].
 ///
-/// Without a rule a parameter is novel and decayed; of several rules on a parameter the last wins.
-/// A *path* names one parameter (`head.weight`) or a module and all below it (`encoder`); a regex
-/// is searched for anywhere in the parameter's path. A rule that matches nothing is an error when
-/// the optimizer is made.
+/// Without a rule a parameter is novel and decayed, with the learning rate as it is. Where several
+/// rules of a kind match, the last one wins. A *path* names one parameter (`head.weight`) or a module
+/// and everything below it (`encoder`); a regex is searched for anywhere in the parameter's path. A
+/// rule that matches nothing is an error when the optimizer is made.
+///
+/// A tied parameter, one that a module holds at several paths, is stepped once; its role must be the
+/// same at each of them. The running statistics of batch norms are no parameters: nothing matches
+/// them.
 ///
 /// ```
 /// # use adamw_l2sp::{AdamWL2SPConfig, Groups};
@@ -39,14 +48,17 @@ pub struct Role {
 /// # let norm = LayerNormConfig::new(4).init::<B>(&device);
 /// # let pretrained = Pretrained { encoder: linear(4), norm: norm.clone(), lm_head: linear(9) };
 /// # let model = Net { encoder: pretrained.encoder.clone(), norm: norm.clone(), head: linear(2) };
-/// // by path
+/// // By path:
 /// let groups = Groups::new().source("encoder").source("norm").biases_and_norms_undecayed();
 /// # AdamWL2SPConfig::new().init(&model, groups)?;
-/// // by regex
+/// // By regular expression:
 /// let groups = Groups::new().source_matching(r"^(encoder|norm)\.").undecayed_matching("bias$");
 /// # AdamWL2SPConfig::new().init(&model, groups)?;
-/// // whatever this other module also has, pulled back to that module's values
+/// // Whatever a pretrained module also has, pulled back to its values:
 /// let groups = Groups::source_in(&pretrained.valid()).biases_and_norms_undecayed();
+/// # AdamWL2SPConfig::new().init(&model, groups)?;
+/// // A head that learns ten times as fast, above a frozen norm:
+/// let groups = Groups::new().source("encoder").learning_rate_scale("head", 10.0).frozen("norm");
 /// # AdamWL2SPConfig::new().init(&model, groups)?;
 /// # Ok::<(), adamw_l2sp::OptimizerError>(())
 /// ```
@@ -70,6 +82,20 @@ enum Effect {
     Source,
     Novel,
     Undecayed,
+    LearningRateScale(f64),
+    Frozen,
+}
+
+impl Effect {
+    fn apply(self, role: &mut Role) {
+        match self {
+            Self::Source => role.source = true,
+            Self::Novel => role.source = false,
+            Self::Undecayed => role.decayed = false,
+            Self::LearningRateScale(factor) => role.learning_rate_scale = factor,
+            Self::Frozen => role.frozen = true,
+        }
+    }
 }
 
 impl<B: Backend> Default for Groups<B> {
@@ -84,10 +110,10 @@ impl<B: Backend> Groups<B> {
         Self { rules: Vec::new(), anchors: None, anchors_must_equal_model: false }
     }
 
-    /// Source is whatever parameter `module` has under the same path, pulled back to the value it
-    /// has *there*. What only one of the two has is no error: a pretrained model has heads that a
-    /// fine-tuned one lacks, and the other way round. Where both have a head of the same name but
-    /// not of the same size, add [`novel("head")`](Self::novel).
+    /// The parameters that `module` has under the same path are source, pulled back to the value they
+    /// have *there*. A path that only one of the two has is no error: a pretrained model has heads
+    /// that a fine-tuned one lacks, and vice versa. Where both have a head of the same name but of
+    /// different size, add [`novel("head")`](Self::novel).
     pub fn source_in<M: Module<B>>(module: &M) -> Self {
         let anchors = Anchors::from_module(module);
         let mut groups = Self::source_names(anchors.names());
@@ -95,7 +121,7 @@ impl<B: Backend> Groups<B> {
         groups
     }
 
-    /// Source is whatever parameter has one of these paths.
+    /// The parameters with one of these paths are source; at least one path must match.
     pub fn source_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         let names = names.into_iter().map(str::to_string).collect();
         Self::new().rule(Selector::Named(names), Effect::Source)
@@ -131,6 +157,29 @@ impl<B: Backend> Groups<B> {
         self.rule(Selector::Matching(pattern.to_string()), Effect::Undecayed)
     }
 
+    /// The parameters at or below `path` learn with `factor` times the learning rate, at least 0, so
+    /// they decay by η·`factor`·λ. For layer-wise learning-rate decay give each layer its own factor.
+    pub fn learning_rate_scale(self, path: &str, factor: f64) -> Self {
+        self.rule(Selector::Path(path.to_string()), Effect::LearningRateScale(factor))
+    }
+
+    /// The parameters whose path matches the regular expression learn with `factor` times the
+    /// learning rate.
+    pub fn learning_rate_scale_matching(self, pattern: &str, factor: f64) -> Self {
+        self.rule(Selector::Matching(pattern.to_string()), Effect::LearningRateScale(factor))
+    }
+
+    /// The parameters at or below `path` are frozen: never changed, without state. To save their
+    /// gradients, too, see [`freeze`](crate::AdamWL2SPOptimizer::freeze).
+    pub fn frozen(self, path: &str) -> Self {
+        self.rule(Selector::Path(path.to_string()), Effect::Frozen)
+    }
+
+    /// The parameters whose path matches the regular expression are frozen.
+    pub fn frozen_matching(self, pattern: &str) -> Self {
+        self.rule(Selector::Matching(pattern.to_string()), Effect::Frozen)
+    }
+
     /// Parameters with `bias` in their own name and all parameters of normalisation modules do not
     /// decay: the usual choice for transformers.
     pub fn biases_and_norms_undecayed(self) -> Self {
@@ -145,8 +194,8 @@ impl<B: Backend> Groups<B> {
         self
     }
 
-    /// Refuse explicit anchors that differ from the model's present values, as when the model was
-    /// loaded from another checkpoint than the anchors.
+    /// Explicit anchors that differ from the model's current values are an error, as when the model
+    /// was loaded from another checkpoint than the anchors.
     pub fn anchors_must_equal_model(mut self) -> Self {
         self.anchors_must_equal_model = true;
         self
@@ -157,8 +206,8 @@ impl<B: Backend> Groups<B> {
         self
     }
 
-    /// The role of every parameter of `module`, by path, and the explicit anchors of its source
-    /// parameters.
+    /// The role of every parameter of `module` and the explicit anchors of its source parameters, both
+    /// by path; of a tied parameter by its first path.
     pub(crate) fn resolve<M: Module<B>>(self, module: &M) -> Result<Resolved<B>, OptimizerError> {
         let parameters = parameters(module);
         let roles = self.roles(&parameters)?;
@@ -166,8 +215,10 @@ impl<B: Backend> Groups<B> {
             None => Anchors::none(),
             Some(anchors) => {
                 let partial = self.rules.iter().any(|(rule, _)| matches!(rule, Selector::Named(_)));
-                let source = |path: &str| roles.get(path).is_some_and(|role| role.source);
-                anchors.fitting(&parameters, source, partial)?
+                let pulled = |parameter: &Parameter| {
+                    roles.get(parameter.path()).is_some_and(|role| role.source && !role.frozen)
+                };
+                anchors.fitting(&parameters, pulled, partial)?
             }
         };
         if self.anchors_must_equal_model {
@@ -177,51 +228,80 @@ impl<B: Backend> Groups<B> {
     }
 
     fn roles(&self, parameters: &[Parameter]) -> Result<BTreeMap<String, Role>, OptimizerError> {
-        let novel = Role { source: false, decayed: true };
-        let mut roles: BTreeMap<String, Role> =
-            parameters.iter().map(|parameter| (parameter.path.clone(), novel)).collect();
-        let mut idle = Vec::new();
+        let mut rules = Vec::with_capacity(self.rules.len());
         for (selector, effect) in &self.rules {
-            let selects = selector.compile()?;
-            let mut matched = false;
-            for parameter in parameters.iter().filter(|parameter| selects(parameter)) {
-                matched = true;
-                if let Some(role) = roles.get_mut(&parameter.path) {
-                    match effect {
-                        Effect::Source => role.source = true,
-                        Effect::Novel => role.source = false,
-                        Effect::Undecayed => role.decayed = false,
-                    }
+            if let Effect::LearningRateScale(factor) = effect {
+                let expected = "a finite number of at least 0";
+                check("learning_rate_scale", *factor, expected, |factor| factor >= 0.0)?;
+            }
+            rules.push(Rule {
+                selector,
+                selects: selector.compile()?,
+                effect: *effect,
+                used: false,
+            });
+        }
+        let mut role_at = |place: &Place| {
+            let mut role =
+                Role { source: false, decayed: true, learning_rate_scale: 1.0, frozen: false };
+            for rule in &mut rules {
+                if (rule.selects)(place) {
+                    rule.used = true;
+                    rule.effect.apply(&mut role);
                 }
             }
-            // A model without biases and norms is no mistake of the caller's.
-            if !matched && !matches!(selector, Selector::BiasesAndNorms) {
-                idle.push(selector.to_string());
+            role
+        };
+        let mut roles = BTreeMap::new();
+        let mut disagreeing = Vec::new();
+        for parameter in parameters {
+            let at_places: Vec<Role> = parameter.places.iter().map(&mut role_at).collect();
+            if at_places.iter().any(|role| *role != at_places[0]) {
+                let paths: Vec<&str> =
+                    parameter.places.iter().map(|place| place.path.as_str()).collect();
+                disagreeing.push(paths.join(" = "));
             }
+            roles.insert(parameter.path().to_string(), at_places[0]);
         }
-        if idle.is_empty() {
-            Ok(roles)
-        } else {
-            let parameters = parameters.iter().map(|parameter| parameter.path.clone()).collect();
-            Err(OptimizerError::NothingMatches { rules: idle, parameters })
+        // A model without biases and norms is no mistake of the caller.
+        let unused = rules
+            .iter()
+            .filter(|rule| !rule.used && !matches!(rule.selector, Selector::BiasesAndNorms))
+            .map(|rule| rule.selector.to_string())
+            .collect::<Vec<_>>();
+        if !unused.is_empty() {
+            let parameters =
+                parameters.iter().map(|parameter| parameter.path().to_string()).collect();
+            return Err(OptimizerError::NothingMatches { rules: unused, parameters });
         }
+        if !disagreeing.is_empty() {
+            return Err(OptimizerError::TiedRolesDiffer { names: disagreeing });
+        }
+        Ok(roles)
     }
 }
 
-/// What [`Groups`] come to on a given module.
+/// A rule being applied.
+struct Rule<'a> {
+    selector: &'a Selector,
+    selects: Selects<'a>,
+    effect: Effect,
+    used: bool,
+}
+
+/// [`Groups`] applied to a module.
 pub(crate) struct Resolved<B: Backend> {
     pub(crate) roles: BTreeMap<String, Role>,
     pub(crate) anchors: Anchors<B>,
 }
 
-/// Whether a rule is about a parameter.
-type Selects<'a> = Box<dyn Fn(&Parameter) -> bool + 'a>;
+type Selects<'a> = Box<dyn Fn(&Place) -> bool + 'a>;
 
 impl Selector {
     fn compile(&self) -> Result<Selects<'_>, OptimizerError> {
         Ok(match self {
-            Self::Path(path) => Box::new(move |parameter| {
-                parameter
+            Self::Path(path) => Box::new(move |place| {
+                place
                     .path
                     .strip_prefix(path.as_str())
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || path.is_empty())
@@ -231,10 +311,10 @@ impl Selector {
                     pattern: pattern.clone(),
                     reason: error.to_string(),
                 })?;
-                Box::new(move |parameter| regex.is_match(&parameter.path))
+                Box::new(move |place| regex.is_match(&place.path))
             }
-            Self::Named(names) => Box::new(move |parameter| names.contains(&parameter.path)),
-            Self::BiasesAndNorms => Box::new(|parameter| parameter.is_bias_or_norm),
+            Self::Named(names) => Box::new(move |place| names.contains(&place.path)),
+            Self::BiasesAndNorms => Box::new(|place| place.is_bias_or_norm),
         })
     }
 }

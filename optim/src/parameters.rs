@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::prelude::Shape;
 use burn::tensor::{Tensor, backend::Backend};
 
-/// Where a module visitor or mapper stands.
+/// The path from a module's root to where a visitor or mapper is.
 #[derive(Default)]
 pub(crate) struct PathStack {
     names: Vec<String>,
@@ -22,38 +22,57 @@ impl PathStack {
         self.containers.pop();
     }
 
-    /// `encoder.layers.0.norm.gamma`: the path that `burn-store` gives the parameter, too.
+    /// `encoder.layers.0.norm.gamma`, as in `burn-store`.
     pub(crate) fn path(&self) -> String {
         self.names.join(".")
     }
 
-    /// A parameter whose name says bias, or any parameter of a normalisation module (`LayerNorm`,
-    /// `BatchNorm`, `RmsNorm` …).
-    pub(crate) fn is_bias_or_norm(&self) -> bool {
+    /// Whether this is a parameter with `bias` in its own name, or any parameter of a normalisation
+    /// module (`LayerNorm`, `BatchNorm`, `RmsNorm` …).
+    fn is_bias_or_norm(&self) -> bool {
         let bias = self.names.last().is_some_and(|name| name.contains("bias"));
         let norm = self.containers.last().is_some_and(|container| container.ends_with("Norm"));
         bias || norm
+    }
+
+    /// Whether this is a running mean or variance of a batch norm: a float parameter to a visitor, but
+    /// never trained.
+    pub(crate) fn is_running_statistic(&self) -> bool {
+        let running = self.names.last().is_some_and(|name| name.starts_with("running_"));
+        running && self.containers.last().is_some_and(|container| container.ends_with("BatchNorm"))
     }
 }
 
 /// One float parameter of a module.
 pub(crate) struct Parameter {
-    pub(crate) path: String,
+    id: ParamId,
     pub(crate) shape: Shape,
+    /// At least one place; several of a tied parameter, in the module's own order.
+    pub(crate) places: Vec<Place>,
+}
+
+impl Parameter {
+    /// The first path, where an optimizer steps the parameter and keeps its state.
+    pub(crate) fn path(&self) -> &str {
+        &self.places[0].path
+    }
+}
+
+/// Where a parameter is in its module.
+pub(crate) struct Place {
+    pub(crate) path: String,
     pub(crate) is_bias_or_norm: bool,
 }
 
-/// All float parameters of `module`, in the module's own order. A parameter that stands at several
-/// places (tied weights) is listed at the first: that is where an optimizer steps it.
+/// All trainable float parameters of `module`, in the module's own order.
 pub(crate) fn parameters<B: Backend, M: Module<B>>(module: &M) -> Vec<Parameter> {
-    let mut visitor = Collect { path: PathStack::default(), ids: Vec::new(), found: Vec::new() };
+    let mut visitor = Collect { path: PathStack::default(), found: Vec::new() };
     module.visit(&mut visitor);
     visitor.found
 }
 
 struct Collect {
     path: PathStack,
-    ids: Vec<ParamId>,
     found: Vec<Parameter>,
 }
 
@@ -67,14 +86,17 @@ impl<B: Backend> ModuleVisitor<B> for Collect {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if self.ids.contains(&param.id) {
+        if self.path.is_running_statistic() {
             return;
         }
-        self.ids.push(param.id);
-        self.found.push(Parameter {
-            path: self.path.path(),
-            shape: param.lazy_shape(),
-            is_bias_or_norm: self.path.is_bias_or_norm(),
-        });
+        let place = Place { path: self.path.path(), is_bias_or_norm: self.path.is_bias_or_norm() };
+        match self.found.iter_mut().find(|parameter| parameter.id == param.id) {
+            Some(parameter) => parameter.places.push(place),
+            None => self.found.push(Parameter {
+                id: param.id,
+                shape: param.lazy_shape(),
+                places: vec![place],
+            }),
+        }
     }
 }

@@ -1,11 +1,11 @@
-//! The formula, for numbers of any kind: whole tensors on any backend, or one number after the other.
+//! The update formula, for whole tensors on any backend and for single elements.
 
 use std::ops::{Add, Div, Mul, Sub};
 
 use burn::tensor::{Tensor, backend::Backend};
 
-/// What the formula does with its numbers.
-pub(crate) trait Number:
+/// The operations of the formula.
+pub(crate) trait Arithmetic:
     Clone + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
 {
     fn plus(self, term: f64) -> Self;
@@ -15,7 +15,7 @@ pub(crate) trait Number:
     fn larger(self, other: Self) -> Self;
 }
 
-impl<B: Backend, const D: usize> Number for Tensor<B, D> {
+impl<B: Backend, const D: usize> Arithmetic for Tensor<B, D> {
     fn plus(self, term: f64) -> Self {
         self + term
     }
@@ -37,17 +37,17 @@ impl<B: Backend, const D: usize> Number for Tensor<B, D> {
     }
 }
 
-/// What a step has in common for all numbers of a parameter.
+/// The scalars of one step of a parameter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Coefficients {
     pub(crate) maximize: bool,
-    /// ηλ; 0 where nothing decays.
+    /// ηλ; 0 for an undecayed parameter.
     pub(crate) decay: f64,
     pub(crate) beta_1: f64,
     pub(crate) beta_2: f64,
-    /// η/(1 − β₁ᵗ).
+    /// η/(1 − β₁ᵗ); η without bias correction.
     pub(crate) step_size: f64,
-    /// √(1 − β₂ᵗ).
+    /// √(1 − β₂ᵗ); 1 without bias correction.
     pub(crate) correction_2: f64,
     pub(crate) epsilon: f64,
 }
@@ -62,16 +62,16 @@ pub(crate) struct Moments<N> {
 
 #[cfg(feature = "flex")]
 impl<N> Moments<N> {
-    /// The same of another kind of numbers.
+    /// Applies `f` to each moment.
     pub(crate) fn map<M>(self, f: impl Fn(N) -> M) -> Moments<M> {
         Moments { first: f(self.first), second: f(self.second), largest: self.largest.map(f) }
     }
 }
 
 impl Coefficients {
-    /// θ and the moments after a step, from those before it and the gradient; θ is pulled to `anchor`, or else to zero.
+    /// θ and the moments after a step. θ decays to `anchor`, or to zero without one.
     #[inline(always)]
-    pub(crate) fn update<N: Number>(
+    pub(crate) fn update<N: Arithmetic>(
         &self,
         theta: N,
         grad: N,

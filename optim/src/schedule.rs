@@ -17,7 +17,7 @@ pub enum ScheduleKind {
     Linear,
     /// Falls along half a cosine to zero.
     Cosine,
-    /// Stays.
+    /// Stays at the peak.
     Constant,
 }
 
@@ -49,7 +49,7 @@ pub struct ScheduleConfig {
     pub learning_rate: f64,
     /// w, the steps of the warm-up.
     pub warmup_steps: usize,
-    /// T, the steps in all.
+    /// T, the total number of steps.
     pub total_steps: usize,
     /// The form after the warm-up.
     #[config(default = "ScheduleKind::Linear")]
@@ -57,7 +57,7 @@ pub struct ScheduleConfig {
 }
 
 impl ScheduleConfig {
-    /// The warm-up steps that are `ratio` of `total_steps`, rounded up as transformers does.
+    /// `ratio` · `total_steps`, rounded up as in transformers.
     pub fn warmup_steps_for(ratio: f64, total_steps: usize) -> usize {
         (total_steps as f64 * ratio).ceil() as usize
     }
@@ -91,9 +91,39 @@ impl ScheduleConfig {
         };
         self.learning_rate * factor
     }
+
+    /// How strongly the whole schedule pulls a source parameter back to its anchor, with
+    /// λ₁ = `source_decay`; for a group with a learning-rate scale s pass s·λ₁.
+    ///
+    /// ```
+    /// use adamw_l2sp::{ScheduleConfig, ScheduleKind};
+    ///
+    /// let schedule = ScheduleConfig::new(0.1, 0, 2).with_kind(ScheduleKind::Constant);
+    /// let pull = schedule.total_pull(0.5);
+    /// assert!((pull.fraction - (1.0 - 0.95 * 0.95)).abs() < 1e-12);
+    /// assert!((pull.sum - 0.1).abs() < 1e-12);
+    /// ```
+    pub fn total_pull(&self, source_decay: f64) -> TotalPull {
+        let rates = (0..self.total_steps).map(|step| self.learning_rate_at(step) * source_decay);
+        TotalPull {
+            fraction: 1.0 - rates.clone().map(|rate| 1.0 - rate).product::<f64>(),
+            sum: rates.sum(),
+        }
+    }
 }
 
-/// A [`ScheduleConfig`] at some step: Burn's learning-rate scheduler.
+/// What [`ScheduleConfig::total_pull`] gives: how comparable two choices of learning rate, λ₁ and
+/// number of steps are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TotalPull {
+    /// 1 − Π (1 − ηₜλ₁): the fraction of θ − θ⁰ before the first step that the decay alone removes
+    /// by the last one; 0 is no pull, 1 all the way back.
+    pub fraction: f64,
+    /// Σ ηₜλ₁, which `fraction` approaches for a weak pull.
+    pub sum: f64,
+}
+
+/// A [`ScheduleConfig`] at some step; implements Burn's [`LrScheduler`].
 #[derive(Clone, Debug)]
 pub struct Schedule {
     config: ScheduleConfig,
@@ -170,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_holds_the_place() {
+    fn a_record_holds_the_step() {
         let config = ScheduleConfig::new(1.0, 2, 9);
         let mut schedule = config.init().unwrap();
         for _ in 0..4 {
@@ -185,6 +215,27 @@ mod tests {
     fn warm_up_is_rounded_up() {
         assert_eq!(ScheduleConfig::warmup_steps_for(0.1, 468), 47);
         assert_eq!(ScheduleConfig::warmup_steps_for(0.0, 468), 0);
+    }
+
+    /// The pull is what the optimizer does to a parameter without gradient: no step of Adam, decay alone.
+    #[test]
+    fn the_total_pull_is_that_of_the_steps() {
+        for kind in [ScheduleKind::Linear, ScheduleKind::Cosine, ScheduleKind::Constant] {
+            let config = ScheduleConfig::new(0.3, 4, 30).with_kind(kind);
+            let (mut schedule, anchor, mut theta) = (config.init().unwrap(), 3.0, 5.0);
+            for _ in 0..30 {
+                let rate = schedule.step() * 0.5;
+                theta = (1.0 - rate) * theta + rate * anchor;
+            }
+            let pull = config.total_pull(0.5);
+            assert!((pull.fraction - (5.0 - theta) / (5.0 - anchor)).abs() < 1e-12, "{kind:?}");
+        }
+        // The RTE recipe: 468 steps with a mean rate of half the peak.
+        let pull = ScheduleConfig::new(2e-5, 47, 468).total_pull(0.5);
+        assert!((pull.sum - 2e-5 * 0.5 * 468.0 / 2.0).abs() < 1e-9, "{pull:?}");
+        assert!(pull.fraction < pull.sum && pull.fraction > pull.sum - pull.sum.powi(2) / 2.0);
+        let none = ScheduleConfig::new(2e-5, 47, 468).total_pull(0.0);
+        assert_eq!(none, TotalPull { fraction: 0.0, sum: 0.0 });
     }
 
     #[test]

@@ -229,7 +229,7 @@ fn a_record_of_another_model_is_refused() {
     let error = message(optimizer.try_load_record(trained.to_record()));
     assert_eq!(
         error,
-        "the record holds parameters that the model has not: encoder.2.bias, encoder.2.weight"
+        "the record holds parameters that the model does not have: encoder.2.bias, encoder.2.weight"
     );
 }
 
@@ -449,6 +449,199 @@ fn tied_parameters_step_once() {
     let before = weight.val().into_data();
     let model = optimizer.step(0.1, model, grads);
     assert_ne!(model.first.val().into_data(), before);
+    assert_eq!(model.second.val().into_data(), model.first.val().into_data());
+}
+
+/// A decoder whose weight is that of the embedding.
+#[derive(Module, Debug)]
+struct Tied<B: Backend> {
+    embedding: Linear<B>,
+    decoder: Linear<B>,
+}
+
+fn tied() -> Tied<B> {
+    let device = Default::default();
+    let square = || LinearConfig::new(3, 3).with_bias(false).init::<B>(&device);
+    let embedding = square();
+    let weight = embedding.weight.val();
+    let decoder = Linear { weight: Param::initialized(embedding.weight.id, weight), bias: None };
+    Tied { embedding, decoder }
+}
+
+#[test]
+fn tied_parameters_stay_tied_and_have_one_state() {
+    let model = tied();
+    let groups = || Groups::new().source("embedding").source("decoder");
+    let mut optimizer = config().init(&model, groups()).unwrap();
+    // The same computation with one parameter that is used twice.
+    let mut single = model.embedding.clone();
+    let mut expected = config().init(&single, Groups::new().source("weight")).unwrap();
+
+    let mut model = model;
+    for step in 0..4 {
+        let input = Tensor::<B, 2>::full([2, 3], 0.5 + step as f32, &Default::default());
+        let loss = model.decoder.forward(model.embedding.forward(input.clone()).tanh()).sum();
+        let grads = GradientsParams::from_grads(loss.backward(), &model);
+        model = optimizer.step(0.05, model, grads);
+        let loss = single.forward(single.forward(input).tanh()).sum();
+        let grads = GradientsParams::from_grads(loss.backward(), &single);
+        single = expected.step(0.05, single, grads);
+
+        for weight in [&model.embedding.weight, &model.decoder.weight] {
+            assert_eq!(weight.val().into_data(), single.weight.val().into_data(), "step {step}");
+            assert!(weight.is_require_grad());
+        }
+    }
+    let states: Vec<String> = optimizer.to_record().into_iter().map(|(path, _)| path).collect();
+    assert_eq!(states, ["embedding.weight"]);
+}
+
+#[test]
+fn rules_that_treat_the_paths_of_a_tied_parameter_differently_are_an_error() {
+    for groups in [
+        Groups::new().source("embedding"),
+        Groups::new().undecayed("decoder"),
+        Groups::new().learning_rate_scale("decoder", 0.1),
+        Groups::new().frozen("embedding"),
+    ] {
+        let error = message(config().init(&tied(), groups));
+        assert_eq!(
+            error,
+            "the rules treat tied parameters differently at their paths: \
+             embedding.weight = decoder.weight; name all paths of each"
+        );
+    }
+}
+
+#[test]
+fn an_anchor_may_have_any_path_of_a_tied_parameter() {
+    let model = tied();
+    let other = tied();
+    let both = Anchors::from_module(&other.valid());
+    assert_eq!(both.names().collect::<Vec<_>>(), ["decoder.weight", "embedding.weight"]);
+    let groups = || Groups::new().source("embedding").source("decoder");
+    for anchors in [both.clone(), both.clone().filter(|path| path == "decoder.weight")] {
+        let optimizer = config().init(&model, groups().anchored_at(anchors)).unwrap();
+        let anchor = optimizer.anchors(&model).get::<2>("embedding.weight").unwrap();
+        assert_eq!(anchor.into_data(), other.decoder.weight.val().inner().into_data());
+    }
+    config().init(&model, Groups::source_in(&other.valid())).unwrap();
+}
+
+#[test]
+fn a_learning_rate_scale_multiplies_the_learning_rate_and_the_decay() {
+    let start = net();
+    let scales = [("encoder.0", 0.25), ("head", 8.0)];
+    let scaled = scales.iter().fold(groups(), |groups, &(path, scale)| {
+        groups
+            .learning_rate_scale_matching(r"^encoder\.\d+\.", 0.5)
+            .learning_rate_scale(path, scale)
+    });
+    let step = |groups: Groups<Flex>, rate: f64| {
+        let mut optimizer = config().init(&start, groups).unwrap();
+        let mut model = start.clone();
+        // The same gradients in each run: those at the start.
+        for _ in 0..3 {
+            model = optimizer.step(rate, model, start.grads(0.3));
+        }
+        model
+    };
+    let actual = step(scaled, 0.01);
+    let [whole, quarter, half, eightfold] =
+        [1.0, 0.25, 0.5, 8.0].map(|scale| step(groups(), 0.01 * scale));
+    let same = |actual: &Linear<B>, expected: &Linear<B>| {
+        assert_eq!(actual.weight.val().into_data(), expected.weight.val().into_data());
+    };
+    // The last rule wins: the regular expression was given again after `encoder.0`.
+    same(&actual.encoder[0], &half.encoder[0]);
+    same(&actual.encoder[1], &half.encoder[1]);
+    same(&actual.head, &eightfold.head);
+    assert_eq!(actual.norm.gamma.val().into_data(), whole.norm.gamma.val().into_data());
+
+    let layer_wise = groups().learning_rate_scale("encoder.0", 0.25);
+    same(&step(layer_wise, 0.01).encoder[0], &quarter.encoder[0]);
+}
+
+#[test]
+fn a_learning_rate_scale_out_of_range_is_an_error() {
+    for factor in [-0.1, f64::NAN, f64::INFINITY] {
+        let error =
+            message(config().init(&net(), Groups::new().learning_rate_scale("head", factor)));
+        assert!(error.starts_with("learning_rate_scale is "), "{error}");
+    }
+    config().init(&net(), Groups::new().learning_rate_scale("head", 0.0)).unwrap();
+}
+
+#[test]
+fn unused_scales_and_freezes_are_errors() {
+    let groups = Groups::new().learning_rate_scale_matching("layers", 0.5).frozen("embeddings");
+    let error = message(config().init(&net(), groups));
+    assert!(error.contains("the regex `layers`, the path `embeddings`"), "{error}");
+}
+
+#[test]
+fn frozen_parameters_do_not_change_and_have_no_state() {
+    let start = net();
+    let anchors = Anchors::from_module(&start.valid());
+    let groups = groups()
+        .frozen("encoder.0")
+        .frozen_matching("^norm")
+        .anchored_at(anchors.filter(|path| !path.starts_with("head")));
+    let optimizer = config().init(&start, groups).unwrap();
+    assert!(optimizer.roles()["encoder.0.weight"].frozen);
+    let (model, optimizer) = train(start.clone(), optimizer, 0..3);
+    let stepped: Vec<String> = optimizer.to_record().into_iter().map(|(path, _)| path).collect();
+    assert_eq!(stepped, ["encoder.1.bias", "encoder.1.weight", "head.bias", "head.weight"]);
+    let weights = |model: &Net<B>| {
+        [&model.encoder[0], &model.encoder[1], &model.head].map(|l| l.weight.val().into_data())
+    };
+    let (before, after) = (weights(&start), weights(&model));
+    assert_eq!(before[0], after[0]);
+    assert_ne!(before[1], after[1]);
+    assert_ne!(before[2], after[2]);
+    assert_eq!(model.norm.gamma.val().into_data(), start.norm.gamma.val().into_data());
+}
+
+#[test]
+fn freezing_a_model_switches_the_frozen_gradients_off() {
+    let start = net();
+    let optimizer = config().init(&start, groups().frozen("encoder")).unwrap();
+    let model = optimizer.freeze(start.clone());
+    let grads = model.grads(0.3);
+    assert!(grads.get::<Flex, 2>(model.encoder[0].weight.id).is_none());
+    assert!(grads.get::<Flex, 2>(model.head.weight.id).is_some());
+    assert_eq!(grads.len(), 4);
+    assert_eq!(bits(&model), bits(&start));
+
+    // With one frozen path the others of a tied parameter are frozen, too.
+    let tied = tied();
+    let groups = Groups::new().frozen("embedding").frozen("decoder");
+    let tied = config().init(&tied, groups).unwrap().freeze(tied);
+    assert!(!tied.embedding.weight.is_require_grad() && !tied.decoder.weight.is_require_grad());
+}
+
+#[test]
+fn running_statistics_are_no_parameters() {
+    #[derive(Module, Debug)]
+    struct Normed<B: Backend> {
+        norm: BatchNorm<B>,
+        head: Linear<B>,
+    }
+    let norm = BatchNormConfig::new(3).init::<B>(&Default::default());
+    let model = Normed { norm, head: linear(3, 2) };
+    let anchors = Anchors::from_module(&model.valid());
+    assert!(anchors.names().all(|name| !name.contains("running")));
+    for groups in [
+        Groups::new().source("norm"),
+        Groups::source_in(&model.valid()),
+        Groups::new().source("").anchored_at(anchors),
+    ] {
+        let optimizer = config().init(&model, groups).unwrap();
+        let paths: Vec<&str> = optimizer.roles().keys().map(String::as_str).collect();
+        assert_eq!(paths, ["head.bias", "head.weight", "norm.beta", "norm.gamma"]);
+    }
+    let error = message(config().init(&model, Groups::new().source("norm.running_mean")));
+    assert!(error.starts_with("no parameter of the model matches"), "{error}");
 }
 
 #[test]

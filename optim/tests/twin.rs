@@ -12,7 +12,7 @@ use burn::backend::Flex;
 use burn::optim::SimpleOptimizer;
 use burn::tensor::{Tensor, TensorData};
 
-/// One parameter and everything AdamWL2SP knows of it.
+/// One parameter and its state.
 struct Twin {
     config: AdamWL2SPConfig,
     theta: Vec<f64>,
@@ -58,16 +58,21 @@ impl Twin {
             self.v[i] = beta_2 * self.v[i] + (1.0 - beta_2) * g * g;
             self.v_max[i] = self.v_max[i].max(self.v[i]);
             let v = if self.config.amsgrad { self.v_max[i] } else { self.v[i] };
-            let denominator = v.sqrt() / (1.0 - beta_2.powi(self.t)).sqrt() + epsilon;
-            self.theta[i] -= eta / (1.0 - beta_1.powi(self.t)) * self.m[i] / denominator;
+            let (correction_1, correction_2) = if self.config.bias_correction {
+                (1.0 - beta_1.powi(self.t), 1.0 - beta_2.powi(self.t))
+            } else {
+                (1.0, 1.0)
+            };
+            let denominator = v.sqrt() / correction_2.sqrt() + epsilon;
+            self.theta[i] -= eta / correction_1 * self.m[i] / denominator;
         }
     }
 }
 
-/// Numbers without pattern in (−1, 1): a linear congruential generator.
-struct Numbers(u64);
+/// Pseudo-random numbers in (−1, 1): a linear congruential generator.
+struct Random(u64);
 
-impl Numbers {
+impl Random {
     fn next(&mut self) -> f32 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -94,6 +99,8 @@ fn configs() -> Vec<AdamWL2SPConfig> {
         base.clone(),
         base.clone().with_amsgrad(true),
         base.clone().with_maximize(true),
+        base.clone().with_bias_correction(false),
+        base.clone().with_bias_correction(false).with_amsgrad(true),
         base.clone().with_beta_1(0.0),
         base.clone().with_beta_1(0.5).with_beta_2(0.9).with_amsgrad(true).with_maximize(true),
         base.with_source_decay(0.0).with_novel_decay(0.0).with_epsilon(1e-8),
@@ -105,20 +112,20 @@ fn configs() -> Vec<AdamWL2SPConfig> {
 fn follow<const D: usize>(shape: [usize; D]) {
     let device = Default::default();
     let count = shape.iter().product();
-    for (number, config) in configs().iter().enumerate() {
+    for (index, config) in configs().iter().enumerate() {
         for (source, decayed) in [(true, true), (false, true), (true, false), (false, false)] {
             let rule = config.build().unwrap();
             let rule = if source { rule } else { rule.novel() };
             let rule = if decayed { rule } else { rule.undecayed() };
 
-            let mut numbers = Numbers(number as u64 * 7 + D as u64);
-            let initial = numbers.take(count, 2.0);
+            let mut random = Random(index as u64 * 7 + D as u64);
+            let initial = random.take(count, 2.0);
             let mut twin = Twin::new(config, &initial, source, decayed);
             let mut theta = Tensor::<Flex, D>::from_data(TensorData::new(initial, shape), &device);
             let mut state: Option<AdamWL2SPState<Flex, D>> = None;
             for step in 0..60 {
                 let eta = 0.05 * f64::from(step % 10) / 9.0;
-                let grad = numbers.take(count, if step < 30 { 3.0 } else { 0.01 });
+                let grad = random.take(count, if step < 30 { 3.0 } else { 0.01 });
                 twin.step(eta, &grad);
                 let grad = Tensor::from_data(TensorData::new(grad, shape), &device);
                 (theta, state) = rule.step(eta, theta, grad, state);

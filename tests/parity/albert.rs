@@ -22,7 +22,7 @@ const GRADIENT: f64 = 1e-4;
 /// Of the keys' bias, whose gradient is zero in exact arithmetic; absolute.
 const KEY_BIAS: f64 = 1e-5;
 
-fn input<B: Backend>(arrays: &Arrays, device: &B::Device) -> AlbertInput<B> {
+pub(crate) fn input<B: Backend>(arrays: &Arrays, device: &B::Device) -> AlbertInput<B> {
     AlbertInput {
         input_ids: arrays.get("input_ids").int_tensor(device),
         attention_mask: arrays.get("attention_mask").int_tensor(device),

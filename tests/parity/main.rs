@@ -10,3 +10,4 @@
 mod albert;
 mod optim;
 mod trajectory;
+mod unchanged;

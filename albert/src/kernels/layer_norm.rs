@@ -1,35 +1,14 @@
-//! Layer normalisation, of a sum if need be.
+//! Layer normalisation of a residual sum.
 
-use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use crate::kernels::numbers::{
-    add_all, map_chunk_pairs, rows_per_task, sum, sum_pairs, vectorized,
-};
-use crate::kernels::operation::{Operation, is_flex, primitive, run, tensor, width};
+#[cfg(feature = "flex")]
+use crate::kernels::flex;
 
-/// Each row of `x` with mean 0 and variance 1, times γ plus β:
-/// (x − mean x)/√(var x + ε)·γ + β, over the last dimension, with the variance that divides by the width.
+/// (s − mean s)/√(var s + ε)·γ + β with s = x + residual, over the last dimension; the variance divides by the width.
 ///
-/// Ba, Kiros & Hinton, [arXiv 1607.06450](https://arxiv.org/abs/1607.06450).
-pub fn layer_norm<B: Backend, const D: usize>(
-    x: Tensor<B, D>,
-    gamma: Tensor<B, 1>,
-    beta: Tensor<B, 1>,
-    epsilon: f64,
-) -> Tensor<B, D> {
-    if is_flex(&x) {
-        run(LayerNorm { epsilon }, [primitive(x), primitive(gamma), primitive(beta)])
-    } else {
-        plain(x, gamma, beta, epsilon)
-    }
-}
-
-/// [`layer_norm`] of `x + residual`.
-///
-/// With s the standardised sum, r = 1/√(var + ε) and G the gradient of the result, the gradient of both x and the
-/// residual is r·(γG − mean(γG) − s·mean(γG·s)); that of γ is the sum of the rows of G·s, that of β of G's.
+/// Source: Ba, Kiros & Hinton, [arXiv 1607.06450](https://arxiv.org/abs/1607.06450).
 pub fn add_layer_norm<B: Backend, const D: usize>(
     x: Tensor<B, D>,
     residual: Tensor<B, D>,
@@ -37,239 +16,21 @@ pub fn add_layer_norm<B: Backend, const D: usize>(
     beta: Tensor<B, 1>,
     epsilon: f64,
 ) -> Tensor<B, D> {
-    if is_flex(&x) {
-        let inputs = [primitive(x), primitive(residual), primitive(gamma), primitive(beta)];
-        run(LayerNorm { epsilon }, inputs)
-    } else {
-        plain(x + residual, gamma, beta, epsilon)
+    #[cfg(feature = "flex")]
+    if flex::is_flex(&x) {
+        return flex::add_layer_norm(x, residual, gamma, beta, epsilon);
     }
+    definition(x, residual, gamma, beta, epsilon)
 }
 
-fn plain<B: Backend, const D: usize>(
+pub(super) fn definition<B: Backend, const D: usize>(
     x: Tensor<B, D>,
+    residual: Tensor<B, D>,
     gamma: Tensor<B, 1>,
     beta: Tensor<B, 1>,
     epsilon: f64,
 ) -> Tensor<B, D> {
-    let (variance, mean) = x.clone().var_mean_bias(D - 1);
-    (x - mean) / (variance + epsilon).sqrt() * gamma.unsqueeze() + beta.unsqueeze()
-}
-
-#[derive(Clone, Debug)]
-struct LayerNorm {
-    epsilon: f64,
-}
-
-/// What the backward pass needs.
-#[derive(Clone, Debug)]
-struct Saved {
-    /// s, in the place of x.
-    standardised: FlexTensor,
-    /// r of each row.
-    scales: Vec<f32>,
-    gamma: FlexTensor,
-}
-
-impl LayerNorm {
-    fn normalise(
-        &self,
-        mut x: FlexTensor,
-        residual: Option<FlexTensor>,
-        gamma: FlexTensor,
-        beta: FlexTensor,
-        keep: bool,
-    ) -> (FlexTensor, Option<Saved>) {
-        let width = width(&x);
-        let shape = x.layout().shape().clone();
-        let residual = residual.as_ref().map(|residual| residual.storage::<f32>());
-        let (gammas, betas) = (gamma.storage::<f32>(), beta.storage::<f32>());
-        let epsilon = self.epsilon as f32;
-        let numbers = x.storage_mut::<f32>();
-        let mut output = vec![0.0; numbers.len()];
-        let size = rows_per_task(width) * width;
-        let scales = map_chunk_pairs((numbers, size), (&mut output, size), |index, xs, ys| {
-            let start = index * size;
-            let mut scales = Vec::with_capacity(xs.len() / width);
-            vectorized(
-                #[inline(always)]
-                || {
-                    if let Some(residual) = residual {
-                        for (x, r) in xs.iter_mut().zip(&residual[start..]) {
-                            *x += r;
-                        }
-                    }
-                    for (x, y) in xs.chunks_exact_mut(width).zip(ys.chunks_exact_mut(width)) {
-                        let mean = sum(x, |x| x) / width as f32;
-                        let variance = sum(x, |x| (x - mean) * (x - mean)) / width as f32;
-                        let scale = 1.0 / (variance + epsilon).sqrt();
-                        for (((x, y), gamma), beta) in x.iter_mut().zip(y).zip(gammas).zip(betas) {
-                            *x = (*x - mean) * scale;
-                            *y = *x * gamma + beta;
-                        }
-                        scales.push(scale);
-                    }
-                },
-            );
-            scales
-        });
-        let flat = [output.len()];
-        let output = tensor(output, flat).reshape(shape);
-        let saved = keep.then(|| Saved { standardised: x, scales: scales.concat(), gamma });
-        (output, saved)
-    }
-
-    /// The gradients of x, γ and β.
-    fn gradients(saved: Saved, mut gradient: FlexTensor) -> [FlexTensor; 3] {
-        let width = width(&gradient);
-        let standardised = saved.standardised.storage::<f32>();
-        let gammas = saved.gamma.storage::<f32>();
-        let mut scales = saved.scales;
-        let rows = rows_per_task(width);
-        let gradients = (gradient.storage_mut::<f32>(), rows * width);
-        let parts = map_chunk_pairs(gradients, (&mut scales, rows), |index, gs, scales| {
-            let (mut of_gamma, mut of_beta) = (vec![0.0; width], vec![0.0; width]);
-            let standardised = &standardised[index * rows * width..];
-            vectorized(
-                #[inline(always)]
-                || {
-                    let lines = gs.chunks_exact_mut(width).zip(standardised.chunks_exact(width));
-                    for ((g, s), scale) in lines.zip(scales.iter()) {
-                        for (((g, s), gamma), (of_gamma, of_beta)) in g
-                            .iter_mut()
-                            .zip(s)
-                            .zip(gammas)
-                            .zip(of_gamma.iter_mut().zip(&mut of_beta))
-                        {
-                            *of_gamma += *g * s;
-                            *of_beta += *g;
-                            *g *= gamma;
-                        }
-                        let mean = sum(g, |g| g) / width as f32;
-                        let slope = sum_pairs(g, s, |g, s| g * s) / width as f32;
-                        for (g, s) in g.iter_mut().zip(s) {
-                            *g = *scale * (*g - mean - s * slope);
-                        }
-                    }
-                },
-            );
-            (of_gamma, of_beta)
-        });
-        let (of_gamma, of_beta): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        let [of_gamma, of_beta] =
-            [of_gamma, of_beta].map(|parts| tensor(add_all(parts, width), [width]));
-        [gradient, of_gamma, of_beta]
-    }
-}
-
-impl Operation<3> for LayerNorm {
-    type Saved = Saved;
-
-    fn forward(
-        &self,
-        [x, gamma, beta]: [FlexTensor; 3],
-        keep: bool,
-    ) -> (FlexTensor, Option<Saved>) {
-        self.normalise(x, None, gamma, beta, keep)
-    }
-
-    fn backward(
-        self,
-        saved: Saved,
-        gradient: FlexTensor,
-        _wanted: [bool; 3],
-    ) -> [Option<FlexTensor>; 3] {
-        Self::gradients(saved, gradient).map(Some)
-    }
-}
-
-impl Operation<4> for LayerNorm {
-    type Saved = Saved;
-
-    fn forward(
-        &self,
-        [x, residual, gamma, beta]: [FlexTensor; 4],
-        keep: bool,
-    ) -> (FlexTensor, Option<Saved>) {
-        self.normalise(x, Some(residual), gamma, beta, keep)
-    }
-
-    fn backward(
-        self,
-        saved: Saved,
-        gradient: FlexTensor,
-        _wanted: [bool; 4],
-    ) -> [Option<FlexTensor>; 4] {
-        let [of_x, of_gamma, of_beta] = Self::gradients(saved, gradient);
-        [Some(of_x.clone()), Some(of_x), Some(of_gamma), Some(of_beta)]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernels::testing::{Train, assert_close, numbers, values};
-
-    const EPSILON: f64 = 1e-12;
-
-    type Norm = fn(
-        Tensor<Train, 3>,
-        Tensor<Train, 3>,
-        Tensor<Train, 1>,
-        Tensor<Train, 1>,
-    ) -> Tensor<Train, 3>;
-
-    fn check(shape: [usize; 3], fused: Norm, expected: Norm) {
-        let results = [fused, expected].map(|f| {
-            let x = (numbers::<Train, 3>(shape, 1) * 5.0 + 3.0).detach().require_grad();
-            let residual = numbers::<Train, 3>(shape, 2).require_grad();
-            let gamma = numbers::<Train, 1>([shape[2]], 3).require_grad();
-            let beta = numbers::<Train, 1>([shape[2]], 4).require_grad();
-            let y = f(x.clone(), residual.clone(), gamma.clone(), beta.clone());
-            let grads = (y.clone() * numbers(shape, 5)).sum().backward();
-            [
-                values(y),
-                values(x.grad(&grads).expect("x")),
-                residual.grad(&grads).map(values).unwrap_or_default(),
-                values(gamma.grad(&grads).expect("gamma")),
-                values(beta.grad(&grads).expect("beta")),
-            ]
-        });
-        for (fused, expected) in results[0].iter().zip(&results[1]) {
-            assert_close(fused, expected, 5e-6);
-        }
-    }
-
-    #[test]
-    fn values_and_gradients_are_those_of_the_plain_form() {
-        for shape in [[1, 1, 2], [2, 3, 7], [3, 5, 33], [2, 70, 300], [1, 2, 20_000]] {
-            check(
-                shape,
-                |x, residual, gamma, beta| add_layer_norm(x, residual, gamma, beta, EPSILON),
-                |x, residual, gamma, beta| plain(x + residual, gamma, beta, EPSILON),
-            );
-            check(
-                shape,
-                |x, _, gamma, beta| layer_norm(x, gamma, beta, EPSILON),
-                |x, _, gamma, beta| plain(x, gamma, beta, EPSILON),
-            );
-        }
-    }
-
-    #[test]
-    fn a_row_of_equal_numbers_becomes_beta() {
-        let beta = numbers::<Train, 1>([9], 4);
-        let x = Tensor::<Train, 2>::full([2, 9], 3.0, &Default::default());
-        let y = add_layer_norm(x.clone(), x.neg(), numbers([9], 3), beta.clone(), EPSILON);
-        assert_eq!(values(y), [values(beta.clone()), values(beta)].concat());
-    }
-
-    #[test]
-    fn large_and_small_numbers_are_normalised_alike() {
-        let x = numbers::<Train, 2>([3, 50], 1);
-        let [gamma, beta] = [numbers([50], 2), numbers([50], 3)];
-        let normal = |x| values(layer_norm(x, gamma.clone(), beta.clone(), 0.0));
-        let expected = normal(x.clone());
-        assert_close(&normal(x.clone() * 1e15), &expected, 1e-5);
-        assert_close(&normal(x * 1e-15), &expected, 1e-5);
-    }
+    let sum = x + residual;
+    let (variance, mean) = sum.clone().var_mean_bias(D - 1);
+    (sum - mean) / (variance + epsilon).sqrt() * gamma.unsqueeze() + beta.unsqueeze()
 }

@@ -144,7 +144,10 @@ fn start<B: AutodiffBackend>(
         }
     }
     let mapping = &model.albert.encoder.embedding_hidden_mapping_in;
-    set(&mut model.predictions.dense, mapping.weight.val().transpose());
+    #[expect(clippy::disallowed_methods, reason = "the view is only read")]
+    let transposed = mapping.weight.val().transpose().into_data();
+    // By way of the host: two parameters must not share memory.
+    set(&mut model.predictions.dense, Tensor::from_data(transposed, device));
     model
 }
 
@@ -515,6 +518,7 @@ mod tests {
             assert_eq!(values(attention.key.weight.val()), halves);
         }
         let positions = model.albert.embeddings.position_embeddings.weight.val();
+        #[expect(clippy::disallowed_methods, reason = "the view is only read")]
         let likeness = values(positions.clone().matmul(positions.transpose()));
         let of =
             |place: usize, other: usize| likeness[place * config.max_position_embeddings + other];

@@ -1,5 +1,5 @@
-//! The two functions that code specialised for Burn's flex backend starts from: recognise the backend in generic code,
-//! then run a loop with the widest vector instructions of the CPU.
+//! Two functions for code that is specialised for Burn's flex backend: one recognises the backend in generic code, the
+//! other runs a loop with the widest vector instructions of the CPU.
 //!
 //! ```
 //! use burn::backend::Flex;

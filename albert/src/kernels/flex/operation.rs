@@ -1,9 +1,8 @@
-//! Operations on flex's tensors with backward passes written by hand, and their way into a model that is generic over
-//! the backend.
+//! Operations on flex's tensors with hand-written backward passes, callable from a model that is generic over the
+//! backend.
 //!
-//! The way in is by type, found at run time: where a backend's tensors *are* flex's, or flex's with gradients, an
-//! operation takes them as such; anywhere else its plain form runs. So the model stays `B: Backend`, no backend has to
-//! implement anything, and what is not flex's is as it was.
+//! Dispatch is by type at run time: where a backend's tensors *are* flex's, or flex's with gradients, they are downcast
+//! and the kernel runs. So the model stays `B: Backend` and no backend has to implement a trait.
 
 use std::any::{Any, TypeId};
 use std::fmt::Debug;
@@ -21,15 +20,15 @@ use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive};
 /// Flex's tensors with gradients, the same type whatever the checkpointing.
 type Tracked = FloatTensor<Autodiff<Flex>>;
 
-/// A function of `N` tensors of float32, all of them contiguous.
+/// A differentiable function of `N` contiguous float32 tensors.
 pub(crate) trait Operation<const N: usize>: Clone + Debug + Send + 'static {
     /// What the backward pass needs of the forward pass.
     type Saved: Clone + Debug + Send + 'static;
 
-    /// The result, and if there will be a backward pass, what that needs.
+    /// The result and, to `keep` for a backward pass, what that needs.
     fn forward(&self, inputs: [FlexTensor; N], keep: bool) -> (FlexTensor, Option<Self::Saved>);
 
-    /// The gradients of the inputs, those that are wanted, from the result's.
+    /// The gradients of the `wanted` inputs from the result's gradient.
     fn backward(
         self,
         saved: Self::Saved,
@@ -38,18 +37,18 @@ pub(crate) trait Operation<const N: usize>: Clone + Debug + Send + 'static {
     ) -> [Option<FlexTensor>; N];
 }
 
-/// Whether the tensors of `B` are flex's.
+/// Whether the tensors of `B` are flex's, with or without gradients.
 pub(crate) fn is_flex_backend<B: Backend>() -> bool {
     let own = TypeId::of::<FloatTensor<B>>();
     own == TypeId::of::<FlexTensor>() || own == TypeId::of::<Tracked>()
 }
 
-/// Whether `tensor` is flex's and of float32.
+/// Whether `tensor` is one of flex's in float32.
 pub(crate) fn is_flex<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> bool {
     is_flex_backend::<B>() && tensor.dtype() == DType::F32
 }
 
-/// The backend's own form of a tensor.
+/// The backend's tensor inside Burn's.
 pub(crate) fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
     tensor.into_primitive().tensor()
 }
@@ -88,7 +87,7 @@ fn run_tracked<O: Operation<N>, const N: usize>(operation: O, inputs: [Tracked; 
     }
 }
 
-/// A tensor that [is flex's](is_flex), without its history.
+/// A tensor that [is flex's](is_flex), detached from autodiff.
 ///
 /// # Panics
 /// If it is not.
@@ -125,9 +124,9 @@ impl<O: Operation<N>, const N: usize> Backward<Flex, N> for ByHand<O> {
     }
 }
 
-/// The tensor with its numbers row by row and nothing else in its buffer; as it is, if it is so.
+/// The tensor in row-major order with nothing else in its buffer; not copied if it is so already.
 pub(crate) fn contiguous(tensor: FlexTensor) -> FlexTensor {
-    // The first must be gone before anyone asks whether the second is the only one.
+    // Dropped first, so that the new one is the buffer's only owner.
     let contiguous = tensor.to_contiguous();
     drop(tensor);
     contiguous

@@ -1,5 +1,5 @@
-//! What the CPU can do at best, to hold the times of the others against: fused multiplications and additions from
-//! registers, and passes over memory like the optimizer's, of one thread and of all.
+//! The CPU's roofline, to compare the other benchmarks with: multiply-adds from registers on one thread and on all, and
+//! a pass over memory like the optimizer's.
 #![allow(missing_docs, clippy::expect_used)]
 
 use std::hint::black_box;
@@ -8,11 +8,12 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Enough sums side by side for a new one every cycle.
+/// Independent sums, enough to start a multiply-add in every cycle.
 const SUMS: usize = 12;
 const TIMES: usize = 1 << 20;
 
-/// sum ← 0.999 · sum + 0.001, again and again; the number of operations per thread, and something to look at.
+/// sum ← 0.999 · sum + 0.001, repeated. Gives the number of operations per thread, and a value that keeps them from being
+/// optimised away.
 struct MultiplyAdd;
 
 impl WithSimd for MultiplyAdd {
@@ -35,7 +36,7 @@ impl WithSimd for MultiplyAdd {
 fn arithmetic(c: &mut Criterion) {
     let arch = Arch::new();
     let (operations, _) = arch.dispatch(MultiplyAdd);
-    let mut group = c.benchmark_group("floor: operations");
+    let mut group = c.benchmark_group("roofline: operations");
     for threads in [1, rayon::current_num_threads()] {
         group.throughput(Throughput::Elements((operations * threads) as u64));
         group.bench_function(format!("{threads} threads"), |b| {
@@ -51,14 +52,14 @@ fn arithmetic(c: &mut Criterion) {
     group.finish();
 }
 
-/// Five arrays read and three of them written, of as many numbers as ALBERT-large has parameters.
+/// Five arrays read and three of them written, each with one element per parameter of ALBERT-large.
 fn memory(c: &mut Criterion) {
-    const NUMBERS: usize = 17_700_000;
+    const ELEMENTS: usize = 17_700_000;
     const TASK: usize = 1 << 14;
-    let array = |x: f32| vec![x; NUMBERS];
+    let array = |x: f32| vec![x; ELEMENTS];
     let [mut theta, mut first, mut second, grad, anchor] = [0.5, 0.4, 0.3, 0.2, 0.1].map(array);
-    let mut group = c.benchmark_group("floor: memory");
-    group.throughput(Throughput::Bytes((8 * size_of::<f32>() * NUMBERS) as u64));
+    let mut group = c.benchmark_group("roofline: memory");
+    group.throughput(Throughput::Bytes((8 * size_of::<f32>() * ELEMENTS) as u64));
     group.bench_function("five arrays read, three written", |bench| {
         bench.iter(|| {
             let written = theta.par_chunks_mut(TASK).zip(first.par_chunks_mut(TASK));

@@ -1,24 +1,25 @@
-//! Loops over numbers: the widest vectors the CPU has, all its cores, and the same bits on every one of them.
+//! Loops over elements: vectorised, multi-threaded, with results that depend neither on the CPU nor on the number of
+//! threads.
 
 pub(crate) use flex_simd::vectorized;
 use rayon::prelude::*;
 
-/// Sums run in so many lanes side by side, whatever the width of the CPU's vectors: the order of the additions, and so
-/// the result, does not depend on the CPU.
+/// The number of partial sums, whatever the width of the CPU's vectors: the order of the additions, and so the result,
+/// does not depend on the CPU.
 const LANES: usize = 16;
 
-/// Below so many numbers a second thread costs more than it brings.
+/// Up to this many elements a second thread costs more than it saves.
 const SERIAL: usize = 1 << 14;
 
-/// A task's share, in numbers: small enough for the nearest caches, large enough to be worth a task.
+/// Elements per task: few enough for the nearest caches, enough to be worth a task.
 const TASK: usize = 1 << 14;
 
-/// How many rows of `width` numbers a task takes. Depends on nothing else, so that sums over tasks do not either.
+/// Rows of `width` elements per task. Depends on nothing else, so that sums over tasks do not either.
 pub(crate) fn rows_per_task(width: usize) -> usize {
     (TASK / width.max(1)).max(1)
 }
 
-/// `f` for each `size` numbers of `data`, in parallel, with their index; the results in order.
+/// `f` for each `size` elements of `data`, in parallel, with their index; the results in order.
 pub(crate) fn map_chunks<T: Send>(
     data: &mut [f32],
     size: usize,
@@ -79,7 +80,7 @@ pub(crate) fn sum_pairs(left: &[f32], right: &[f32], f: impl Fn(f32, f32) -> f32
     fold(lanes, |a, b| a + b)
 }
 
-/// The largest number; −∞ of none.
+/// The largest element; −∞ of none.
 #[inline(always)]
 pub(crate) fn largest(row: &[f32]) -> f32 {
     // Not `f32::max`, which costs a comparison more.
@@ -97,7 +98,7 @@ pub(crate) fn largest(row: &[f32]) -> f32 {
     fold(lanes, max)
 }
 
-/// The lanes in one, half by half.
+/// Reduces the lanes to one, halving their number each time.
 #[inline(always)]
 fn fold(mut lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
     let mut width = LANES / 2;
@@ -146,11 +147,11 @@ pub(crate) fn add(sums: &mut [f32], row: &[f32]) {
 
 /// eˣ, to 2 units in the last place; 0 below −87, ∞ from 88.4, NaN of NaN.
 ///
-/// x = n·ln 2 + r with |r| ≤ ½·ln 2; then eˣ = 2ⁿ·eʳ by Taylor's polynomial. Unlike the library's it has no branches, so
-/// that a loop of it becomes vector instructions.
+/// x = n·ln 2 + r with |r| ≤ ½·ln 2; then eˣ = 2ⁿ·eʳ by Taylor's polynomial. Unlike `f32::exp` it has no branches, so that
+/// a loop over it is vectorised.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
-    /// Adding it rounds to an integer, which stands in the lowest bits then.
+    /// Adding it rounds to an integer, left in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
@@ -172,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exp_is_that_of_the_library() {
+    fn exp_agrees_with_the_standard_library() {
         for i in -8700..=8830 {
             let x = i as f32 / 100.0;
             let expected = f64::from(x).exp();
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_and_the_largest_are_those_of_the_plain_loops_at_every_length() {
+    fn reductions_agree_with_plain_loops_at_every_length() {
         for length in 0..70 {
             let xs: Vec<f32> = (0..length).map(|i| ((i * 37) % 23) as f32 - 11.0).collect();
             let ys: Vec<f32> = xs.iter().map(|x| x + 0.5).collect();

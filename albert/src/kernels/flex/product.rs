@@ -1,10 +1,10 @@
-//! Matrix products: `gemm`'s, each thread with a part of the result of its own.
+//! Matrix products by the crate `gemm`, each thread computing its own part of the result.
 //!
-//! Flex's own product clears its result and copies that before `gemm` writes it, and leaves the threads to `gemm`, which
-//! packs one of the factors on one of them: a tenth of a training step with one core at work. Here the result's memory is
+//! Flex's own product zeroes its result and copies it before `gemm` writes it, and leaves multi-threading to `gemm`,
+//! which packs one of the factors on a single thread: a tenth of a training step on one core. Here the result's memory is
 //! written once, by the threads that compute it. `gemm` takes pointers, so this module holds the crate's only unsafe
-//! code; what that relies on is asserted.
-#![expect(unsafe_code, reason = "gemm takes pointers, and results are not cleared first")]
+//! code; what it relies on is asserted.
+#![expect(unsafe_code, reason = "gemm takes pointers, and results are not zeroed first")]
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -14,25 +14,25 @@ use burn::tensor::Shape;
 use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
-use crate::kernels::operation::tensor;
+use crate::kernels::flex::operation::tensor;
 
-/// Below so many multiplications a second thread costs more than it brings.
+/// Below this many multiplications a second thread costs more than it saves.
 const SERIAL: usize = 1 << 22;
 
-/// Parts begin at multiples of it: `gemm` computes in pieces of that size.
+/// Parts start at multiples of this, the size of `gemm`'s own blocks.
 const PIECE: usize = 64;
 
-/// A side that is cut in two is at least so long, and so is the other one. Of what is smaller `gemm` may add up the parts in
-/// another order than the whole: the result would depend on the number of threads.
+/// The least length of a side that is cut in two, and of the other side. For smaller parts `gemm` may add in another order
+/// than for the whole, and the result would depend on the number of threads.
 const SHORTEST_CUT: usize = 4 * PIECE;
 const SHORTEST_UNCUT: usize = PIECE / 2;
 
 /// Matrices of one size, `[…, rows, columns]`.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrices<'a> {
-    numbers: &'a [f32],
+    elements: &'a [f32],
     batch: &'a [usize],
-    /// The element in row i and column j of the first is `numbers[i · row_stride + j · column_stride]`.
+    /// The element in row i and column j of the first is `elements[i · row_stride + j · column_stride]`.
     rows: usize,
     columns: usize,
     row_stride: usize,
@@ -40,13 +40,13 @@ pub(crate) struct Matrices<'a> {
 }
 
 impl<'a> Matrices<'a> {
-    /// Those of a contiguous tensor of two dimensions at least.
+    /// The matrices of a contiguous tensor of rank 2 or more.
     pub(crate) fn of(tensor: &'a FlexTensor) -> Self {
         let shape = tensor.layout().shape().as_slice();
         let (batch, matrix) = shape.split_at(shape.len() - 2);
         let (rows, columns) = (matrix[0], matrix[1]);
-        let numbers = tensor.storage();
-        Self { numbers, batch, rows, columns, row_stride: columns, column_stride: 1 }
+        let elements = tensor.storage();
+        Self { elements, batch, rows, columns, row_stride: columns, column_stride: 1 }
     }
 
     pub(crate) fn transposed(self) -> Self {
@@ -62,23 +62,23 @@ impl<'a> Matrices<'a> {
     /// The matrix with this index in the batch.
     fn get(self, index: usize) -> Self {
         let size = self.rows * self.columns;
-        Self { numbers: &self.numbers[index * size..][..size], batch: &[], ..self }
+        Self { elements: &self.elements[index * size..][..size], batch: &[], ..self }
     }
 
     fn split_rows(self, row: usize) -> [Self; 2] {
-        let lower = &self.numbers[row * self.row_stride..];
-        [Self { rows: row, ..self }, Self { numbers: lower, rows: self.rows - row, ..self }]
+        let lower = &self.elements[row * self.row_stride..];
+        [Self { rows: row, ..self }, Self { elements: lower, rows: self.rows - row, ..self }]
     }
 
     fn split_columns(self, column: usize) -> [Self; 2] {
         self.transposed().split_rows(column).map(Self::transposed)
     }
 
-    /// Whether all its elements are among `numbers`.
+    /// Whether all its elements are among `elements`.
     fn is_inside(&self) -> bool {
         let last = self.rows.saturating_sub(1) * self.row_stride
             + self.columns.saturating_sub(1) * self.column_stride;
-        self.rows * self.columns == 0 || last < self.numbers.len()
+        self.rows * self.columns == 0 || last < self.elements.len()
     }
 }
 
@@ -86,12 +86,12 @@ impl<'a> Matrices<'a> {
 ///
 /// The order of the sums over k depends on the shapes and on what is transposed, on nothing else.
 pub(crate) fn product(left: Matrices<'_>, right: Matrices<'_>) -> FlexTensor {
-    assert_eq!(left.batch, right.batch, "as many matrices left as right");
+    assert_eq!(left.batch, right.batch, "the factors' batch dimensions differ");
     let [m, n] = [left.rows, right.columns];
     let batch: usize = left.batch.iter().product();
     let length = batch * m * n;
     let mut output: Vec<f32> = Vec::with_capacity(length);
-    let numbers = &mut output.spare_capacity_mut()[..length];
+    let elements = &mut output.spare_capacity_mut()[..length];
     let threads = rayon::current_num_threads();
     let parts = if batch < threads { threads } else { 1 };
     let compute = |(index, result)| {
@@ -100,11 +100,11 @@ pub(crate) fn product(left: Matrices<'_>, right: Matrices<'_>) -> FlexTensor {
     };
     let size = (m * n).max(1);
     if batch == 1 || length * left.columns < SERIAL {
-        numbers.chunks_exact_mut(size).enumerate().for_each(compute);
+        elements.chunks_exact_mut(size).enumerate().for_each(compute);
     } else {
-        numbers.par_chunks_exact_mut(size).enumerate().for_each(compute);
+        elements.par_chunks_exact_mut(size).enumerate().for_each(compute);
     }
-    // SAFETY: the capacity is `length` at least, and `compute` has written every number of every matrix.
+    // SAFETY: the capacity is `length` at least, and `compute` has written every element of every matrix.
     unsafe { output.set_len(length) };
     let shape = Shape::from([left.batch, &[m, n]].concat());
     tensor(output, [length]).reshape(shape)
@@ -120,13 +120,13 @@ struct Target<'a> {
     memory: PhantomData<&'a mut [MaybeUninit<f32>]>,
 }
 
-// SAFETY: it stands for the exclusive borrow of the numbers of its matrix.
+// SAFETY: it stands for the exclusive borrow of its matrix's elements.
 unsafe impl Send for Target<'_> {}
 
 impl<'a> Target<'a> {
-    fn new(numbers: &'a mut [MaybeUninit<f32>], rows: usize, columns: usize) -> Self {
-        assert_eq!(numbers.len(), rows * columns, "the matrix's memory");
-        let start = numbers.as_mut_ptr().cast();
+    fn new(elements: &'a mut [MaybeUninit<f32>], rows: usize, columns: usize) -> Self {
+        assert_eq!(elements.len(), rows * columns, "the matrix's memory");
+        let start = elements.as_mut_ptr().cast();
         Self { start, rows, columns, stride: columns, memory: PhantomData }
     }
 
@@ -139,13 +139,13 @@ impl<'a> Target<'a> {
 
     fn split_columns(self, column: usize) -> [Self; 2] {
         assert!(column < self.columns && self.rows > 0, "a column of the matrix");
-        // SAFETY: `column` is a column of the matrix, so its first number lies in the same memory.
+        // SAFETY: `column` is a column of the matrix, so its first element lies in the same memory.
         let start = unsafe { self.start.add(column) };
         [Self { columns: column, ..self }, Self { start, columns: self.columns - column, ..self }]
     }
 }
 
-/// A product that is to be computed, or a part of one.
+/// A product to compute, or a part of one.
 struct Part<'a> {
     left: Matrices<'a>,
     right: Matrices<'a>,
@@ -153,13 +153,13 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// Computes it on so many threads, as far as it is large enough.
+    /// Computes it on up to `threads` threads, depending on its size.
     fn compute(self, threads: usize) {
         let (m, k, n) = (self.left.rows, self.left.columns, self.right.columns);
         let half = threads / 2;
         let cuts = |side, other| side >= SHORTEST_CUT && other >= SHORTEST_UNCUT;
         let place = |side: usize| (side * half / threads).next_multiple_of(PIECE);
-        // Rows only of what is far higher than wide: by measurement.
+        // Columns first, rows only of what is far taller than wide: by measurement.
         let halves = if half == 0 || m * k * n < SERIAL {
             Err(self)
         } else if cuts(n, m) && m < 4 * n {
@@ -194,11 +194,14 @@ impl Part<'_> {
 
     fn compute_here(self) {
         let Self { left, right, result } = self;
-        assert_eq!(left.columns, right.rows, "as many columns left as rows right");
+        assert_eq!(
+            left.columns, right.rows,
+            "the left columns and the right rows differ in number"
+        );
         assert_eq!((left.rows, right.columns), (result.rows, result.columns), "the result's shape");
-        assert!(left.is_inside() && right.is_inside(), "elements among the numbers");
+        assert!(left.is_inside() && right.is_inside(), "a factor reaches beyond its elements");
         // SAFETY: the factors' elements are inside of their slices, as just asserted; the result's memory belongs to
-        // `result` alone, and is not read before it was written: `read_dst` is false.
+        // `result` alone, and is not read before it is written: `read_dst` is false.
         unsafe {
             gemm(
                 result.rows,
@@ -208,10 +211,10 @@ impl Part<'_> {
                 1,
                 result.stride as isize,
                 false,
-                left.numbers.as_ptr(),
+                left.elements.as_ptr(),
                 left.column_stride as isize,
                 left.row_stride as isize,
-                right.numbers.as_ptr(),
+                right.elements.as_ptr(),
                 right.column_stride as isize,
                 right.row_stride as isize,
                 0.0,
@@ -231,8 +234,8 @@ mod tests {
     use burn::tensor::ops::FloatTensorOps;
 
     use super::*;
-    use crate::kernels::operation::primitive;
-    use crate::kernels::testing::numbers;
+    use crate::kernels::flex::operation::primitive;
+    use crate::kernels::flex::testing;
 
     /// Odd sizes, each side the longest once, many sums, and sizes that are cut several times.
     const SIZES: [[usize; 3]; 9] = [
@@ -248,7 +251,7 @@ mod tests {
     ];
 
     fn draw(shape: &[usize], seed: u32) -> FlexTensor {
-        let flat = numbers::<Flex, 1>([shape.iter().product()], seed);
+        let flat = testing::draw::<Flex, 1>([shape.iter().product()], seed);
         primitive(flat).reshape(Shape::from(shape.to_vec()))
     }
 
@@ -295,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "as many columns left as rows right")]
+    #[should_panic(expected = "the left columns and the right rows differ in number")]
     fn factors_that_do_not_fit_are_refused() {
         let (left, right) = (draw(&[4, 3], 1), draw(&[2, 5], 2));
         product(Matrices::of(&left), Matrices::of(&right));

@@ -1,0 +1,109 @@
+//! The affine map of a linear layer.
+
+use burn::backend::flex::FlexTensor;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+use crate::kernels::flex::elements::{add, column_sums, map_chunks, rows_per_task, vectorized};
+use crate::kernels::flex::operation::{Operation, primitive, run, tensor, width};
+use crate::kernels::flex::product::{Matrices, product};
+
+/// [`linear`](crate::kernels::linear) of tensors that [are flex's](crate::kernels::flex::is_flex).
+///
+/// With G the gradient of the result: that of x is G·Wᵀ, that of W is xᵀ·G, that of b the sum of G's rows.
+pub(crate) fn linear<B: Backend>(
+    x: Tensor<B, 2>,
+    weight: Tensor<B, 2>,
+    bias: Tensor<B, 1>,
+) -> Tensor<B, 2> {
+    run(Linear, [primitive(x), primitive(weight), primitive(bias)])
+}
+
+#[derive(Clone, Debug)]
+struct Linear;
+
+impl Operation<3> for Linear {
+    /// x and W.
+    type Saved = [FlexTensor; 2];
+
+    fn forward(
+        &self,
+        [x, weight, bias]: [FlexTensor; 3],
+        keep: bool,
+    ) -> (FlexTensor, Option<Self::Saved>) {
+        let mut output = product(Matrices::of(&x), Matrices::of(&weight));
+        let bias = bias.storage::<f32>();
+        let size = rows_per_task(bias.len()) * bias.len();
+        map_chunks(output.storage_mut::<f32>(), size.max(1), |_, rows| {
+            vectorized(
+                #[inline(always)]
+                || rows.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias)),
+            );
+        });
+        (output, keep.then_some([x, weight]))
+    }
+
+    fn backward(
+        self,
+        [x, weight]: [FlexTensor; 2],
+        gradient: FlexTensor,
+        [of_x, of_weight, of_bias]: [bool; 3],
+    ) -> [Option<FlexTensor>; 3] {
+        let width = width(&gradient);
+        let [x, weight, of_output] = [&x, &weight, &gradient].map(Matrices::of);
+        [
+            of_x.then(|| product(of_output, weight.transposed())),
+            of_weight.then(|| product(x.transposed(), of_output)),
+            of_bias.then(|| tensor(column_sums(gradient.storage(), width), [width])),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::flex::testing::{Train, assert_close, draw, values};
+    use crate::kernels::linear::definition;
+
+    #[test]
+    fn values_and_gradients_are_those_of_the_definition() {
+        for (rows, inner, outer) in [(1, 1, 1), (3, 5, 7), (130, 33, 65), (700, 12, 257)] {
+            let results = [linear::<Train>, definition::<Train>].map(|f| {
+                let x = draw::<Train, 2>([rows, inner], 1).require_grad();
+                let weight = draw::<Train, 2>([inner, outer], 2).require_grad();
+                let bias = draw::<Train, 1>([outer], 3).require_grad();
+                let y = f(x.clone(), weight.clone(), bias.clone());
+                let grads = (y.clone() * draw([rows, outer], 4)).sum().backward();
+                [
+                    values(y),
+                    values(x.grad(&grads).expect("x")),
+                    values(weight.grad(&grads).expect("weight")),
+                    values(bias.grad(&grads).expect("bias")),
+                ]
+            });
+            for (fused, expected) in results[0].iter().zip(&results[1]) {
+                assert_close(fused, expected, 2e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn untracked_inputs_get_no_gradient() {
+        let weight = draw::<Train, 2>([4, 3], 2).require_grad();
+        let x = draw::<Train, 2>([5, 4], 1);
+        let bias = draw::<Train, 1>([3], 3);
+        let grads = linear(x.clone(), weight.clone(), bias.clone()).sum().backward();
+        assert!(weight.grad(&grads).is_some());
+        assert!(x.grad(&grads).is_none() && bias.grad(&grads).is_none());
+    }
+
+    #[test]
+    fn no_rows_give_no_rows() {
+        let y = linear(
+            Tensor::<Train, 2>::zeros([0, 4], &Default::default()),
+            draw([4, 3], 2),
+            draw([3], 3),
+        );
+        assert_eq!(y.dims(), [0, 3]);
+    }
+}

@@ -1,0 +1,26 @@
+//! The kernels for the flex backend.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `activation`, `attention`, `layer_norm`, `linear` | one operation each, forward and backward |
+//! | `operation` | how an operation takes part in Burn's autodiff |
+//! | `product` | matrix products |
+//! | `heads` | matrices of tokens to heads and back |
+//! | `elements` | parallel, vectorised loops and sums |
+
+mod activation;
+mod attention;
+mod elements;
+mod heads;
+mod layer_norm;
+mod linear;
+mod operation;
+mod product;
+#[cfg(test)]
+pub(super) mod testing;
+
+pub(super) use activation::activate;
+pub(super) use attention::attention;
+pub(super) use layer_norm::add_layer_norm;
+pub(super) use linear::linear;
+pub(super) use operation::{is_flex, is_flex_backend};
