@@ -1,13 +1,23 @@
-//! The columns every format has, under GLUE's names and SuperGLUE's.
+//! Which columns of a file hold the texts, the label and the row's number.
 
-/// The premise.
-pub(crate) const SENTENCE1: &[&str] = &["sentence1", "premise"];
-/// The hypothesis.
-pub(crate) const SENTENCE2: &[&str] = &["sentence2", "hypothesis"];
-/// The label; a file without it is unlabelled.
-pub(crate) const LABEL: &[&str] = &["label"];
-/// The row's own number; a file without it is numbered by position from 0.
-pub(crate) const IDX: &[&str] = &["index", "idx"];
+/// For each column the names it may have, the preferred first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Columns {
+    pub(crate) text: &'static [&'static str],
+    pub(crate) text_pair: &'static [&'static str],
+    /// A file without this column is unlabelled.
+    pub(crate) label: &'static [&'static str],
+    /// Rows of a file without this column are numbered by position from 0.
+    pub(crate) idx: &'static [&'static str],
+}
+
+/// RTE's columns under GLUE's names and SuperGLUE's.
+pub(crate) const RTE: Columns = Columns {
+    text: &["sentence1", "premise"],
+    text_pair: &["sentence2", "hypothesis"],
+    label: &["label"],
+    idx: &["index", "idx"],
+};
 
 /// The names as an error message shows them: `sentence1 (or premise)`.
 pub(crate) fn wanted(names: &[&str]) -> String {

@@ -1,10 +1,12 @@
 //! A split as a Burn dataset.
 
-use std::{fs::File, io::BufReader, path::Path};
+use std::path::Path;
 
 use burn::data::dataset::Dataset;
 
-use crate::{Format, RteError, RteExample, Split, discovery, error::Place, read_examples};
+use files::FileKind;
+
+use crate::{Format, RteError, RteExample, Split, discovery, error::Place};
 
 /// The examples of one split, in the order of their files, held in memory.
 #[derive(Debug, Clone)]
@@ -12,13 +14,14 @@ pub struct RteDataset {
     examples: Vec<RteExample>,
     /// The files the examples came from, with the number of examples in each.
     files: Vec<(String, usize)>,
+    assumed_label_order: bool,
 }
 
 impl RteDataset {
     /// Opens a split: of a folder, or, where `path` is a file, that file whatever the split.
     ///
     /// A folder is searched before its subfolders `rte`, `RTE` and `data`. A split is a file `train`, `validation`
-    /// (or `val`, `dev`) or `test` with the extension `parquet`, `jsonl` or `tsv`, preferred in that order where there
+    /// (or `val`, `dev`) or `test` with the extension `parquet`, `jsonl`, `tsv` or `csv`, preferred in that order where there
     /// are several, or the hub's Parquet shards such as `train-00000-of-00001.parquet`.
     ///
     /// # Errors
@@ -47,23 +50,23 @@ impl RteDataset {
 
     /// A split of examples that come from no file; `name` is what errors call their source.
     pub fn from_examples(examples: Vec<RteExample>, name: &str) -> Self {
-        Self { files: vec![(name.to_owned(), examples.len())], examples }
+        let files = vec![(name.to_owned(), examples.len())];
+        Self { files, examples, assumed_label_order: false }
     }
 
     fn from_files(paths: &[impl AsRef<Path>]) -> Result<Self, RteError> {
-        let mut dataset = Self { examples: Vec::new(), files: Vec::new() };
+        let mut dataset =
+            Self { examples: Vec::new(), files: Vec::new(), assumed_label_order: false };
         for path in paths {
             let path = path.as_ref();
             let name = path.display().to_string();
-            let input = File::open(path)
-                .map(BufReader::new)
+            let bytes = files::read(path, FileKind::Data)
                 .map_err(|source| RteError::Io { file: name.clone(), source })?;
-            let examples = match Format::from_extension(path) {
-                Some(format) => format.read(input, &name)?,
-                None => read_examples(input, &name)?,
-            };
-            dataset.files.push((name, examples.len()));
-            dataset.examples.extend(examples);
+            let format = Format::from_extension(path).unwrap_or_else(|| Format::of_content(&bytes));
+            let read = format.read_bytes(bytes, &name)?;
+            dataset.files.push((name, read.examples.len()));
+            dataset.examples.extend(read.examples);
+            dataset.assumed_label_order |= read.assumed_label_order;
         }
         if dataset.examples.is_empty() {
             let names: Vec<&str> = dataset.files.iter().map(|(name, _)| name.as_str()).collect();
@@ -95,6 +98,11 @@ impl RteDataset {
     /// The paths of the files the examples came from, in order.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Whether integer labels came without names, so that they were taken for ids of [`LABELS`](crate::LABELS).
+    pub fn assumed_label_order(&self) -> bool {
+        self.assumed_label_order
     }
 
     /// Checks that every example has a label.
@@ -231,7 +239,7 @@ mod tests {
         let folder = folder(&[("train.tsv", ""), ("rte/README", "")]);
         assert_eq!(
             error(&folder, Split::Test),
-            "FOLDER: no test split; looked for test-00000-of-00001.parquet, test.parquet, test.jsonl, test.tsv, there and in rte/ and data/; the folder holds rte, train.tsv, rte/README"
+            "FOLDER: no test split; looked for test-00000-of-00001.parquet, test.parquet, test.jsonl, test.tsv, test.csv, there and in rte/ and data/; the folder holds rte, train.tsv, rte/README"
         );
         let empty = tempfile::tempdir().unwrap();
         assert!(error(&empty, Split::Train).ends_with("the folder holds nothing"));
@@ -286,5 +294,26 @@ mod tests {
         let dataset = open(&folder, Split::Validation).unwrap();
         assert_eq!(dataset.iter().collect::<Vec<_>>(), examples);
         assert_eq!(dataset.get(examples.len()), None);
+    }
+
+    #[test]
+    fn integers_without_names_are_told_from_names() {
+        let examples = testing::examples();
+        let folder = folder(&[
+            ("train.parquet", &parquet(&examples)[..]),
+            ("dev.tsv", testing::tsv(&examples).as_bytes()),
+        ]);
+        assert!(open(&folder, Split::Train).unwrap().assumed_label_order());
+        assert!(!open(&folder, Split::Validation).unwrap().assumed_label_order());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_in_place_of_a_split_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("train.tsv");
+        assert!(std::process::Command::new("mkfifo").arg(fifo).status().unwrap().success());
+        let message = error(&folder, Split::Train);
+        assert!(message.contains("FOLDER/train.tsv: it is a pipe or a device"), "{message}");
     }
 }

@@ -1,7 +1,7 @@
 //! Where a data folder keeps a split.
 //!
 //! A folder is searched before its subfolders `rte`, `RTE` and `data`, and the first of them that has the split is
-//! taken. There Parquet is preferred to JSONL and JSONL to TSV, and `validation` to `val` and `dev`. A Parquet split
+//! taken. There Parquet is preferred to JSONL, JSONL to TSV and TSV to CSV, and `validation` to `val` and `dev`. A Parquet split
 //! may be one file, `train.parquet`, or the hub's shards, `train-00000-of-00002.parquet`, which are read in order.
 
 use std::{

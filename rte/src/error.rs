@@ -57,7 +57,7 @@ pub enum RteError {
     },
 
     /// A column, or a key of a JSON object, that is not there.
-    #[error("{place}: no column {wanted}; it has {found}")]
+    #[error("{place}: no column {wanted}; it has {found}{hint}")]
     MissingColumn {
         /// The row, or the file's name where the whole file lacks the column.
         place: String,
@@ -65,12 +65,12 @@ pub enum RteError {
         wanted: String,
         /// The names that are there.
         found: String,
+        /// What to do, where another format was probably meant.
+        hint: &'static str,
     },
 
-    /// A row of a TSV file with another number of fields than its header.
-    #[error(
-        "{place}: {found} fields where the header has {expected}; fields are separated by single tabs, quotes are ordinary letters"
-    )]
+    /// A row of a TSV or CSV file with another number of fields than its header.
+    #[error("{place}: {found} fields where the header has {expected}; {hint}")]
     FieldCount {
         /// The row.
         place: Place,
@@ -78,6 +78,21 @@ pub enum RteError {
         expected: usize,
         /// The row's number of fields.
         found: usize,
+        /// How this format separates fields.
+        hint: &'static str,
+    },
+
+    /// A file that names its labels, and not as the task does.
+    #[error(
+        "{file}: its labels are {found}, but the task's are {expected}; the file belongs to another task"
+    )]
+    OtherTask {
+        /// The file.
+        file: String,
+        /// The file's label names.
+        found: String,
+        /// The task's label names.
+        expected: String,
     },
 
     /// A value of the wrong kind.

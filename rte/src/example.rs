@@ -26,28 +26,15 @@ pub fn label_id(name: &str) -> Option<usize> {
     LABELS.iter().position(|label| *label == name)
 }
 
-/// A label given as a number: `Some(None)` for -1, which marks an unlabelled row, `None` for no label at all.
-pub(crate) fn label_from_number(number: i64) -> Option<Option<usize>> {
-    match number {
-        -1 => Some(None),
-        0 | 1 => Some(Some(number as usize)),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_and_numbers_agree() {
+    fn names_and_ids_agree() {
         for (id, name) in LABELS.iter().enumerate() {
             assert_eq!(label_id(name), Some(id));
-            assert_eq!(label_from_number(id as i64), Some(Some(id)));
         }
         assert_eq!(label_id("Entailment"), None);
-        assert_eq!(label_from_number(-1), Some(None));
-        assert_eq!(label_from_number(2), None);
-        assert_eq!(label_from_number(-2), None);
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! | step | here |
 //! |---|---|
-//! | read Parquet, JSONL or TSV | [`RteDataset`], [`RteExample`], [`Split`]; streams: [`read_examples`] |
+//! | read Parquet, JSONL, TSV or CSV | [`RteDataset`], [`RteExample`], [`Split`]; streams: [`read_examples`] |
 //! | tokenise pairs | [`PairTokenizer`], [`EncodedExample`] |
 //! | make tensors | [`RteBatcher`], [`Padding`], [`RteBatch`] |
 //!
@@ -44,27 +44,21 @@
 //! ```
 
 mod batch;
-mod budget;
+mod chunks;
 mod columns;
 mod dataset;
+mod delimited;
 mod discovery;
 mod error;
 mod example;
 mod format;
-mod hybrid;
 mod jsonl;
-mod lines;
-mod metadata;
-mod pages;
 mod parquet;
-#[cfg(test)]
-mod robustness;
+mod row;
 mod split;
 #[cfg(test)]
 mod testing;
-mod thrift;
 mod tokenize;
-mod tsv;
 
 pub use self::{
     batch::{Padding, RteBatch, RteBatcher},
@@ -72,9 +66,6 @@ pub use self::{
     error::{Place, RteError},
     example::{LABELS, RteExample, label_id},
     format::{Format, read_examples},
-    jsonl::read_jsonl,
-    parquet::read_parquet,
     split::Split,
     tokenize::{EncodedExample, EncodedPair, PairTokenizer},
-    tsv::read_tsv,
 };

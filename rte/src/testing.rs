@@ -131,6 +131,18 @@ pub(crate) fn tsv(examples: &[RteExample]) -> String {
     text
 }
 
+/// The same rows as CSV, every field quoted.
+pub(crate) fn csv(examples: &[RteExample]) -> String {
+    let mut text = "index,sentence1,sentence2,label\r\n".to_owned();
+    for example in examples {
+        let label = crate::LABELS[example.label.unwrap()];
+        let [first, second] =
+            [&example.sentence1, &example.sentence2].map(|text| text.replace('"', "\"\""));
+        text += &format!("{},\"{first}\",\"{second}\",{label}\r\n", example.idx);
+    }
+    text
+}
+
 /// SuperGLUE's JSONL of labelled examples.
 pub(crate) fn jsonl(examples: &[RteExample]) -> String {
     let line = |example: &RteExample| {

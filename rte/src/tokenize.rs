@@ -1,19 +1,22 @@
 //! Sentence pairs to token ids, with the tokenizer of a model folder.
 
 use std::{
-    fs, io,
+    io,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
 };
 
+use files::FileKind;
 use rayon::prelude::*;
 use serde_json::Value;
-use tokenizers::{
-    PostProcessor, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy,
-    utils::truncation::truncate_encodings,
-};
+use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
 
-use crate::{RteError, RteExample};
+use crate::{RteError, RteExample, chunks::chunks};
+
+/// How much of a text is tokenised at a time: the library takes some 200 bytes of memory for each byte of text.
+const CHUNK: usize = 64 << 10;
+/// A longer part of a text without a place to divide it is cut here.
+const LONGEST_CHUNK: usize = 1 << 20;
 
 /// A pair's token ids and segment ids, of the same length; no padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +43,12 @@ pub struct EncodedExample {
 /// Tokenises sentence pairs as the original library does for a pair with `truncation="longest_first"`.
 ///
 /// Special tokens and segment ids come from the template of the folder's `tokenizer.json`; the padding and truncation
-/// that the file may carry do not count. A pair longer than the maximum length, special tokens included, loses tokens
+/// that the file may hold do not count. A pair longer than the maximum length, special tokens included, loses tokens
 /// from the end of its longer sentence until both are equally long, then from both.
+///
+/// A text is tokenised 64 KiB at a time, so that a long one takes little memory. It is divided only between two ASCII
+/// letters separated by one space, where a tokenizer starts a new word; a part of more than 1 MiB without such a place
+/// is cut to 1 MiB.
 #[derive(Debug, Clone)]
 pub struct PairTokenizer {
     tokenizer: Tokenizer,
@@ -61,10 +68,11 @@ impl PairTokenizer {
     /// than a token to each sentence.
     pub fn from_folder(folder: &Path, max_length: usize) -> Result<Self, RteError> {
         let path = folder.join("tokenizer.json");
-        let bytes = fs::read(&path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => missing_tokenizer(folder),
-            _ => RteError::Io { file: path.display().to_string(), source },
-        })?;
+        let bytes =
+            files::read(&path, FileKind::Tokenizer).map_err(|source| match source.kind() {
+                io::ErrorKind::NotFound => missing_tokenizer(folder),
+                _ => RteError::Io { file: path.display().to_string(), source },
+            })?;
         Self::new(&bytes, path, max_length, || written_pad_token_id(folder))
     }
 
@@ -173,28 +181,35 @@ impl PairTokenizer {
         sentence1: &str,
         sentence2: &str,
     ) -> tokenizers::Result<EncodedPair> {
-        let first = self.tokenizer.encode_fast(sentence1, false)?;
-        let mut second = self.tokenizer.encode_fast(sentence2, false)?;
+        let (mut first, first_length) = self.encode_text(sentence1)?;
+        let (mut second, second_length) = self.encode_text(sentence2)?;
         // Post-processors without a template keep the segment ids they are given.
         second.set_type_ids(vec![1; second.len()]);
-        let truncation = TruncationParams {
-            max_length: self.sentences_length,
-            strategy: TruncationStrategy::LongestFirst,
-            direction: TruncationDirection::Right,
-            stride: 0,
-        };
-        let (mut first, second) = truncate_encodings(first, Some(second), &truncation)?;
-        // The cut-off parts would be combined with each other, quadratically many for two long texts.
-        first.take_overflowing();
-        let second = second.map(|mut second| {
-            second.take_overflowing();
-            second
-        });
-        let pair = self.tokenizer.post_process(first, second, true)?;
+        let (first_kept, second_kept) =
+            longest_first(first_length, second_length, self.sentences_length);
+        truncate(&mut first, first_kept);
+        truncate(&mut second, second_kept);
+        let pair = self.tokenizer.post_process(first, Some(second), true)?;
         Ok(EncodedPair {
             input_ids: pair.get_ids().to_vec(),
             token_type_ids: pair.get_type_ids().to_vec(),
         })
+    }
+
+    /// A text's first tokens, at least as many as a pair can hold, and the number of all its tokens.
+    fn encode_text(&self, text: &str) -> tokenizers::Result<(Encoding, usize)> {
+        let mut first = Encoding::default();
+        let mut length = 0;
+        for chunk in chunks(text, CHUNK, LONGEST_CHUNK) {
+            let encoding = self.tokenizer.encode_fast(chunk, false)?;
+            length += encoding.len();
+            if first.is_empty() {
+                first = encoding;
+            } else if first.len() < self.sentences_length {
+                first.merge_with(encoding, false);
+            }
+        }
+        Ok((first, length))
     }
 
     /// Tokenises many examples on all cores, in their order.
@@ -238,6 +253,26 @@ impl PairTokenizer {
     }
 }
 
+/// How many tokens of two texts are kept where `max_length` are: the longer text is cut until both are equally long,
+/// then both are, and of an odd number the longer text keeps one more (the second of two equals).
+fn longest_first(first: usize, second: usize, max_length: usize) -> (usize, usize) {
+    if first + second <= max_length {
+        (first, second)
+    } else if first <= second {
+        let kept = first.min(max_length / 2);
+        (kept, max_length - kept)
+    } else {
+        let kept = second.min(max_length / 2);
+        (max_length - kept, kept)
+    }
+}
+
+fn truncate(encoding: &mut Encoding, length: usize) {
+    encoding.truncate(length, 0, TruncationDirection::Right);
+    // The library keeps what was cut off, and post-processing combines the parts of two texts, quadratically many.
+    encoding.take_overflowing();
+}
+
 /// The tokenizer of a `tokenizer.json`. The library panics where text that is no JSON stands for a decoder, and on some
 /// normalizers that make no sense.
 fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
@@ -256,7 +291,7 @@ fn pad_token_id(tokenizer: &Tokenizer) -> Option<u32> {
 
 /// `pad_token_id` of the `config.json` beside a tokenizer.
 fn written_pad_token_id(folder: &Path) -> Option<u32> {
-    let config = fs::read(folder.join("config.json")).ok()?;
+    let config = files::read(&folder.join("config.json"), FileKind::Config).ok()?;
     let config: Value = serde_json::from_slice(&config).ok()?;
     config.get("pad_token_id")?.as_u64()?.try_into().ok()
 }
@@ -275,8 +310,11 @@ fn missing_tokenizer(folder: &Path) -> RteError {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, sync::LazyLock};
+
+    use proptest::prelude::*;
     use serde_json::json;
-    use tokenizers::PaddingParams;
+    use tokenizers::{PaddingParams, TruncationParams, utils::truncation::truncate_encodings};
 
     use super::*;
 
@@ -365,6 +403,27 @@ mod tests {
         assert_eq!(encode(3, 3, 9), [CLS, 10, 11, 12, SEP, 10, 11, 12, SEP]);
     }
 
+    /// The library's own pair encoding of whole texts. Its `encode` with truncation cuts each text to the maximum
+    /// length before it compares their lengths (since 0.23), so that two long texts may differ in a token from what
+    /// earlier releases give.
+    fn library_encode(
+        library: &Tokenizer,
+        first: &str,
+        second: &str,
+        max_length: usize,
+    ) -> Encoding {
+        let special = library.get_post_processor().map_or(0, |p| p.added_tokens(true));
+        let first = library.encode(first, false).unwrap();
+        let mut second = library.encode(second, false).unwrap();
+        second.set_type_ids(vec![1; second.len()]);
+        let params = TruncationParams { max_length: max_length - special, ..Default::default() };
+        let (mut first, mut second) = truncate_encodings(first, Some(second), &params).unwrap();
+        // The cut-off parts would be combined with each other, quadratically many for two long texts.
+        first.take_overflowing();
+        second.as_mut().map(Encoding::take_overflowing);
+        library.post_process(first, second, true).unwrap()
+    }
+
     #[test]
     fn it_is_what_the_librarys_own_pair_encoding_gives() {
         let mut others = vec![tokenizer(); 4];
@@ -378,13 +437,11 @@ mod tests {
         for json in others {
             for max_length in 6..14 {
                 let ours = load(&json, max_length).unwrap();
-                let mut library = Tokenizer::from_bytes(json.to_string()).unwrap();
-                let truncation = TruncationParams { max_length, ..Default::default() };
-                library.with_truncation(Some(truncation)).unwrap();
+                let library = Tokenizer::from_bytes(json.to_string()).unwrap();
                 for (first, second) in (0..10).flat_map(|first| (0..10).map(move |s| (first, s))) {
                     let (first, second) = (words(first), words(second));
                     let pair = ours.encode(&first, &second).unwrap();
-                    let expected = library.encode((first, second), true).unwrap();
+                    let expected = library_encode(&library, &first, &second, max_length);
                     assert_eq!(pair.input_ids, expected.get_ids());
                     assert_eq!(pair.token_type_ids, expected.get_type_ids());
                 }
@@ -562,5 +619,80 @@ mod tests {
         let long = words(10).repeat(20_000);
         let pair = load(&tokenizer(), 128).unwrap().encode(&long, &long).unwrap();
         assert_eq!(pair.input_ids.len(), 128);
+    }
+
+    #[test]
+    fn texts_of_many_chunks_have_the_ids_of_whole_texts() {
+        let text = |words: usize, seed: usize| -> String {
+            let word = |n: usize| {
+                ["w1", "W2", "rain", "\u{301}e", "``a''", "東京", "  ", "x-y"][(n * n + seed) % 8]
+            };
+            (0..words).map(|n| format!("{} ", word(n))).collect()
+        };
+        let json = tokenizer();
+        let library = Tokenizer::from_bytes(json.to_string()).unwrap();
+        for max_length in [8, 9, 128] {
+            let ours = load(&json, max_length).unwrap();
+            for (first, second) in [(40_000, 39_999), (39_999, 40_000), (40_000, 3), (3, 40_000)] {
+                let (first, second) = (text(first, 0), text(second, 1));
+                assert!(first.len().max(second.len()) > 2 * CHUNK);
+                let expected = library_encode(&library, &first, &second, max_length);
+                assert_eq!(ours.encode(&first, &second).unwrap().input_ids, expected.get_ids());
+            }
+        }
+    }
+
+    /// The tokenizers that the project's encoders use: WordPiece, Unigram with ALBERT's normalisation, and byte-level
+    /// BPE as RoBERTa's.
+    fn families() -> Vec<Tokenizer> {
+        let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/tokens");
+        let byte_level = json!({
+            "version": "1.0", "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+            "post_processor": null, "decoder": null,
+            "model": {
+                "type": "BPE", "unk_token": "<unk>",
+                "vocab": {"<unk>": 0, "a": 1, "b": 2, "\u{120}": 3, "ab": 4, "\u{120}a": 5, "\u{120}ab": 6, "e": 7, "\u{120}\u{120}": 8},
+                "merges": [["a", "b"], ["\u{120}", "a"], ["\u{120}", "ab"], ["\u{120}", "\u{120}"]],
+            },
+        });
+        let mut families: Vec<Tokenizer> = ["wordpiece", "unigram-own"]
+            .map(|name| Tokenizer::from_file(cases.join(name).join("tokenizer.json")).unwrap())
+            .into();
+        families.push(Tokenizer::from_bytes(byte_level.to_string()).unwrap());
+        for tokenizer in &mut families {
+            tokenizer.with_truncation(None).unwrap();
+            tokenizer.with_padding(None);
+        }
+        families
+    }
+
+    static FAMILIES: LazyLock<Vec<Tokenizer>> = LazyLock::new(families);
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+        #[test]
+        fn dividing_a_text_changes_no_id(
+            pieces in proptest::collection::vec(
+                prop_oneof![
+                    4 => "[abeABE]{1,12}",
+                    3 => Just(" ".to_owned()),
+                    1 => "[ \t\n\r]{1,9}",
+                    // Marks, ligatures and invisible characters that normalisers join, divide or remove.
+                    2 => "[\u{300}\u{301}\u{200b}\u{ad}\u{fb01}\u{feff}\0éÄ東。'\"`.,-]{1,4}",
+                ],
+                0..60,
+            ),
+            smallest in 1..40usize,
+        ) {
+            let text = pieces.concat();
+            for tokenizer in FAMILIES.iter() {
+                let whole = tokenizer.encode_fast(text.as_str(), false).unwrap();
+                let parts = chunks(&text, smallest, usize::MAX)
+                    .flat_map(|chunk| tokenizer.encode_fast(chunk, false).unwrap().get_ids().to_vec());
+                prop_assert_eq!(parts.collect::<Vec<_>>(), whole.get_ids());
+            }
+        }
     }
 }
