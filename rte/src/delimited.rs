@@ -5,10 +5,11 @@
 use csv::{ByteRecord, ReaderBuilder, StringRecord, Terminator};
 
 use crate::{
-    RteError,
-    columns::{Columns, listed, wanted},
+    RteError, Task,
     error::Place,
-    row::{RawLabel, Row, Rows},
+    example::{RawLabel, Row, Rows},
+    task::IDX,
+    text::{listed, wanted},
 };
 
 /// What separates the fields.
@@ -23,17 +24,35 @@ pub(crate) fn read(
     bytes: &[u8],
     delimiter: Delimiter,
     file: &str,
-    columns: &Columns,
+    task: &Task,
 ) -> Result<Rows, RteError> {
-    let mut records = Records::new(bytes, delimiter, file);
-    let mut rows = Vec::new();
-    if let Some(header) = records.next() {
-        let header = Header::new(header?, columns, delimiter)?;
+    let mut records = Records::new(bytes, delimiter, file).peekable();
+    let (mut rows, mut skipped) = (Vec::new(), 0);
+    // Of the published tasks, CoLA's TSV files have no header.
+    let known = task.preset().map(|preset| preset.header).filter(|header| !header.is_empty());
+    let is_header =
+        |first: &StringRecord| first.iter().any(|name| task.text.iter().any(|text| text == name));
+    let header = match (known, records.peek()) {
+        (Some(known), Some(Ok((place, first))))
+            if delimiter == Delimiter::Tab && !is_header(first) =>
+        {
+            Some((place.clone(), known.iter().copied().collect()))
+        }
+        _ => records.next().transpose()?,
+    };
+    if let Some(header) = header {
+        let header = Header::new(header, task, delimiter)?;
+        let incomplete_rows = task.preset().is_some_and(|preset| preset.incomplete_rows);
         for record in records {
-            rows.push(header.row(record?)?);
+            let record = record?;
+            if incomplete_rows && record.1.len() < header.fields {
+                skipped += 1;
+            } else {
+                rows.push(header.row(record)?);
+            }
         }
     }
-    Ok(Rows { rows, unit: "line", class_names: None, accepted: "entailment and not_entailment" })
+    Ok(Rows { rows, skipped, ..Rows::new(file, "line") })
 }
 
 /// The records that are not empty lines, each with its place.
@@ -99,24 +118,24 @@ impl Iterator for Records<'_> {
 }
 
 /// Which field holds which column.
-struct Header<'a> {
+struct Header {
     delimiter: Delimiter,
-    columns: &'a Columns,
     fields: usize,
     text: usize,
-    text_pair: usize,
+    text_pair: Option<usize>,
     label: Option<usize>,
     idx: Option<usize>,
 }
 
-impl<'a> Header<'a> {
+impl Header {
     fn new(
         (place, names): (Place, StringRecord),
-        columns: &'a Columns,
+        task: &Task,
         delimiter: Delimiter,
     ) -> Result<Self, RteError> {
-        let find = |wanted: &[&str]| names.iter().position(|name| wanted.contains(&name));
-        let require = |names_wanted: &[&str]| {
+        let field = |wanted: &str| names.iter().position(|name| name == wanted);
+        let find = |names: &[String]| names.iter().find_map(|name| field(name));
+        let require = |names_wanted: &[String]| {
             find(names_wanted).ok_or_else(|| RteError::MissingColumn {
                 place: place.to_string(),
                 wanted: wanted(names_wanted),
@@ -134,12 +153,14 @@ impl<'a> Header<'a> {
         };
         Ok(Self {
             delimiter,
-            columns,
             fields: names.len(),
-            text: require(columns.text)?,
-            text_pair: require(columns.text_pair)?,
-            label: find(columns.label),
-            idx: find(columns.idx),
+            text: require(&task.text)?,
+            text_pair: match task.text_pair.as_slice() {
+                [] => None,
+                names => Some(require(names)?),
+            },
+            label: find(&task.label),
+            idx: IDX.iter().find_map(|name| field(name)),
         })
     }
 
@@ -161,14 +182,14 @@ impl<'a> Header<'a> {
             None => None,
             Some(text) => Some(text.parse().map_err(|_| RteError::InvalidValue {
                 place: place.clone(),
-                column: wanted(self.columns.idx),
+                column: wanted(IDX),
                 reason: format!("{text:?} is not a whole number from 0"),
             })?),
         };
         Ok(Row {
             number: place.number,
             text: record[self.text].to_owned(),
-            text_pair: record[self.text_pair].to_owned(),
+            text_pair: self.text_pair.map(|field| record[field].to_owned()),
             label: match self.label {
                 None => RawLabel::Missing,
                 Some(field) => RawLabel::Name(record[field].to_owned()),
@@ -180,10 +201,10 @@ impl<'a> Header<'a> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Format, RteError, RteExample, testing};
+    use crate::{Example, Format, RteError, Task, testing};
 
-    fn read(text: impl AsRef<[u8]>) -> Result<Vec<RteExample>, RteError> {
-        Format::Tsv.read(text.as_ref(), "dev.tsv")
+    fn read(text: impl AsRef<[u8]>) -> Result<Vec<Example>, RteError> {
+        Format::Tsv.read(text.as_ref(), "dev.tsv", &testing::rte())
     }
 
     fn error(text: impl AsRef<[u8]>) -> String {
@@ -210,7 +231,10 @@ mod tests {
         let text =
             "label\thypothesis\textra\tpremise\nnot_entailment\th\tx\tp\nentailment\th\tx\tp\n";
         let examples = read(text).unwrap();
-        assert_eq!((examples[0].sentence1.as_str(), examples[0].sentence2.as_str()), ("p", "h"));
+        assert_eq!(
+            (examples[0].text.as_str(), examples[0].text_pair.as_deref().unwrap()),
+            ("p", "h")
+        );
         assert_eq!((examples[0].label, examples[0].idx), (Some(1), 0));
         assert_eq!((examples[1].label, examples[1].idx), (Some(0), 1));
     }
@@ -235,7 +259,7 @@ mod tests {
         let header = "index\tsentence1\tsentence2\tlabel\n0\ta\tb\tentailment\n";
         assert_eq!(
             error(format!("{header}1\ta\tb\tneutral\n")),
-            "dev.tsv, line 3: unknown label \"neutral\"; the labels are entailment and not_entailment"
+            "dev.tsv, line 3: unknown label \"neutral\"; the labels are entailment (0) and not_entailment (1); -1 or null where there is none"
         );
         assert_eq!(
             error(format!("{header}\n1\ta\tb\n")),
@@ -255,19 +279,25 @@ mod tests {
     fn a_carriage_return_inside_a_line_is_a_letter() {
         let text = "sentence1\tsentence2\r\na\rb\tc\r\r\n";
         let examples = read(text).unwrap();
-        assert_eq!((&*examples[0].sentence1, &*examples[0].sentence2), ("a\rb", "c\r"));
+        assert_eq!(
+            (&*examples[0].text, examples[0].text_pair.as_deref().unwrap()),
+            ("a\rb", "c\r")
+        );
     }
 
     #[test]
     fn csv_fields_may_be_quoted() {
         let text = "sentence1,label,sentence2\r\n\"a, \"\"b\"\"\nc\",entailment,d\r\n\r\ne,not_entailment,f\n";
-        let examples = Format::Csv.read(text.as_bytes(), "dev.csv").unwrap();
-        assert_eq!((&*examples[0].sentence1, &*examples[0].sentence2), ("a, \"b\"\nc", "d"));
-        assert_eq!((&*examples[1].sentence1, examples[1].label), ("e", Some(1)));
+        let examples = Format::Csv.read(text.as_bytes(), "dev.csv", &testing::rte()).unwrap();
+        assert_eq!(
+            (&*examples[0].text, examples[0].text_pair.as_deref().unwrap()),
+            ("a, \"b\"\nc", "d")
+        );
+        assert_eq!((&*examples[1].text, examples[1].label), ("e", Some(1)));
         let text = format!("{text}g,neutral,h\n");
         assert_eq!(
-            Format::Csv.read(text.as_bytes(), "dev.csv").unwrap_err().to_string(),
-            "dev.csv, line 6: unknown label \"neutral\"; the labels are entailment and not_entailment"
+            Format::Csv.read(text.as_bytes(), "dev.csv", &testing::rte()).unwrap_err().to_string(),
+            "dev.csv, line 6: unknown label \"neutral\"; the labels are entailment (0) and not_entailment (1); -1 or null where there is none"
         );
     }
 
@@ -277,7 +307,75 @@ mod tests {
             error("sentence1,sentence2\na,b\n"),
             "dev.tsv, line 1: no column sentence1 (or premise); it has sentence1,sentence2; the fields seem to be separated by commas: give a CSV file the extension csv"
         );
-        let error = Format::Csv.read("sentence1\tsentence2\n".as_bytes(), "dev.csv").unwrap_err();
+        let error = Format::Csv
+            .read("sentence1\tsentence2\n".as_bytes(), "dev.csv", &testing::rte())
+            .unwrap_err();
         assert!(error.to_string().ends_with("give a TSV file the extension tsv"), "{error}");
+    }
+
+    #[test]
+    fn glues_files_are_read_as_they_are_published() {
+        for (task, text, expected) in [
+            // No header, and labels that are ids.
+            ("cola", "gj04\t0\t*\tThey drank the pub.\ngj04\t1\t\tBill \"left.\n", [0, 1]),
+            ("cola", "source\tlabel\tmark\tsentence\ngj04\t0\t*\ta\ngj04\t1\t\tb\n", [0, 1]),
+            (
+                "mrpc",
+                "\u{feff}Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t7\t8\ta \" b\tc\n0\t7\t9\td\te\n",
+                [1, 0],
+            ),
+            ("wnli", "index\tsentence1\tsentence2\tlabel\n0\ta\tb\t1\n1\ta\tb\t0\n", [1, 0]),
+            ("sst2", "sentence\tlabel\na good one \t1\na bad one \t0\n", [1, 0]),
+            (
+                "qnli",
+                "index\tquestion\tsentence\tlabel\n0\ta\tb\tnot_entailment\n1\ta\tb\tentailment\n",
+                [1, 0],
+            ),
+            (
+                "qqp",
+                "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n5\t1\t2\ta\tb\t1\n6\t3\t4\tc\td\t0\n",
+                [1, 0],
+            ),
+            (
+                "mnli",
+                "index\tsentence1\tsentence2\tlabel1\tgold_label\n0\ta\tb\tneutral\tcontradiction\n1\ta\tb\tneutral\tentailment\n",
+                [2, 0],
+            ),
+        ] {
+            let examples = Format::Tsv
+                .read(text.as_bytes(), "train.tsv", &Task::named(task).unwrap())
+                .unwrap();
+            let labels: Vec<_> = examples.iter().map(|example| example.label.unwrap()).collect();
+            assert_eq!(labels, expected, "{task}");
+            let single = Task::named(task).unwrap().text_pair.is_empty();
+            assert!(examples.iter().all(|example| example.text_pair.is_none() == single), "{task}");
+        }
+        let wnli = Task::named("wnli").unwrap();
+        assert_eq!(wnli.labels[1], "entailment");
+    }
+
+    #[test]
+    fn own_columns_of_single_texts_are_read() {
+        let task = Task::from_columns("body", None, "mood", vec![]).unwrap();
+        let text = "mood,other,body\nglad,1,\"a, b\"\nsad,2,c\n";
+        let examples = Format::Csv.read(text.as_bytes(), "f.csv", &task).unwrap();
+        assert_eq!(examples[0].text, "a, b");
+        assert_eq!((examples[0].label, examples[1].label), (Some(0), Some(1)));
+        assert_eq!(
+            Format::Csv.read("mood,other\n".as_bytes(), "f.csv", &task).unwrap_err().to_string(),
+            "f.csv, line 1: no column body; it has mood, other"
+        );
+    }
+
+    #[test]
+    fn incomplete_rows_are_skipped_where_the_published_file_has_them() {
+        let qqp = Task::named("qqp").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("train.tsv");
+        std::fs::write(&path, "id\tquestion1\tquestion2\tis_duplicate\n1\ta\n2\tb\tc\t1\n")
+            .unwrap();
+        let dataset = crate::TextDataset::from_file(&path, &qqp).unwrap();
+        assert_eq!((dataset.examples().len(), dataset.dropped()), (1, 1));
+        assert_eq!(dataset.examples()[0].label, Some(1));
     }
 }

@@ -1,25 +1,24 @@
 //! Which format a source has, and reading it whatever it has.
 
-use std::{io::BufRead, path::Path};
+use std::{io::Read, path::Path};
 
 use files::FileKind;
 
 use crate::{
-    RteError, RteExample,
-    columns::RTE,
+    Example, RteError, Task,
     delimited::{self, Delimiter},
+    example::Rows,
     jsonl, parquet,
-    row::Examples,
 };
 
-/// A format of the task's files.
+/// A format of data files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// The hub's Parquet files.
+    /// Parquet, the hub's format.
     Parquet,
-    /// SuperGLUE's JSONL.
+    /// JSONL, SuperGLUE's format.
     Jsonl,
-    /// GLUE's TSV, where quotes are ordinary letters.
+    /// TSV, GLUE's format; quotes are ordinary letters.
     Tsv,
     /// CSV, where a field may be quoted.
     Csv,
@@ -73,40 +72,53 @@ impl Format {
     /// | TSV | a line; a `"` is a letter | by the header's names |
     /// | CSV | a record; fields may be quoted | by the header's names |
     ///
-    /// The columns are `sentence1` and `sentence2` (or `premise` and `hypothesis`), and `label` and `index` (or `idx`)
-    /// where they are known. A label is a name or, in Parquet and JSONL, an integer: a class of the file's own
-    /// `ClassLabel`, else 0 `entailment` and 1 `not_entailment`; -1 and null mark a row without a label. Text is UTF-8.
+    /// The columns are the task's, and `index` or `idx` for the row's own number. Labels and numbers are optional. A
+    /// label is one of the task's names or an integer: a class of the file's own `ClassLabel` in Parquet, else an index
+    /// into [`Task::labels`]; -1, null and an empty field mark a row without a label. A task that has no labels yet
+    /// takes those of the source. Text is UTF-8.
     ///
     /// # Errors
     ///
     /// A missing column, a value of the wrong kind, an unknown label, bytes that are not UTF-8, a damaged file, each
     /// with its row or line; a Parquet file that unpacks to more than 64 times its size and 16 MiB, and what reading
     /// the source gives.
-    pub fn read(self, input: impl BufRead, file: &str) -> Result<Vec<RteExample>, RteError> {
-        let bytes = files::read_stream(input, FileKind::Data)
-            .map_err(|source| RteError::Io { file: file.to_owned(), source })?;
-        Ok(self.read_bytes(bytes, file)?.examples)
+    pub fn read(self, input: impl Read, file: &str, task: &Task) -> Result<Vec<Example>, RteError> {
+        let rows = self.rows(bytes_of(input, file)?, file, task)?;
+        examples(rows, task)
     }
 
-    pub(crate) fn read_bytes(self, bytes: Vec<u8>, file: &str) -> Result<Examples, RteError> {
-        let rows = match self {
-            Self::Parquet => parquet::read(bytes, file, &RTE)?,
-            Self::Jsonl => jsonl::read(&bytes, file, &RTE)?,
-            Self::Tsv => delimited::read(&bytes, Delimiter::Tab, file, &RTE)?,
-            Self::Csv => delimited::read(&bytes, Delimiter::Comma, file, &RTE)?,
-        };
-        rows.into_examples(file)
+    pub(crate) fn rows(self, bytes: Vec<u8>, file: &str, task: &Task) -> Result<Rows, RteError> {
+        match self {
+            Self::Parquet => parquet::read(bytes, file, task),
+            Self::Jsonl => jsonl::read(&bytes, file, task),
+            Self::Tsv => delimited::read(&bytes, Delimiter::Tab, file, task),
+            Self::Csv => delimited::read(&bytes, Delimiter::Comma, file, task),
+        }
     }
+}
+
+fn bytes_of(input: impl Read, file: &str) -> Result<Vec<u8>, RteError> {
+    files::read_stream(input, FileKind::Data)
+        .map_err(|source| RteError::Io { file: file.to_owned(), source })
+}
+
+fn examples(rows: Rows, task: &Task) -> Result<Vec<Example>, RteError> {
+    if !task.labels.is_empty() {
+        return Ok(task.examples(rows)?.examples);
+    }
+    let labels = task.labels_of(std::slice::from_ref(&rows))?;
+    Ok(Task { labels, ..task.clone() }.examples(rows)?.examples)
 }
 
 /// Reads every example of a source of any format, told by how it begins; `file` is the name that errors give it.
 ///
-/// Made for a stream such as standard input, where no extension tells the format. Labels and the rows' own
-/// numbers are optional in every format.
+/// Made for a stream such as standard input, where no extension tells the format.
 ///
 /// ```
+/// use rte::{Task, read_examples};
+///
 /// let tsv = "sentence1\tsentence2\nA b c.\tA b.\n";
-/// let examples = rte::read_examples(tsv.as_bytes(), "standard input")?;
+/// let examples = read_examples(tsv.as_bytes(), "standard input", &Task::named("rte")?)?;
 /// assert_eq!((examples[0].idx, examples[0].label), (0, None));
 /// # Ok::<(), rte::RteError>(())
 /// ```
@@ -114,10 +126,10 @@ impl Format {
 /// # Errors
 ///
 /// Those of [`Format::read`].
-pub fn read_examples(input: impl BufRead, file: &str) -> Result<Vec<RteExample>, RteError> {
-    let bytes = files::read_stream(input, FileKind::Data)
-        .map_err(|source| RteError::Io { file: file.to_owned(), source })?;
-    Ok(Format::of_content(&bytes).read_bytes(bytes, file)?.examples)
+pub fn read_examples(input: impl Read, file: &str, task: &Task) -> Result<Vec<Example>, RteError> {
+    let bytes = bytes_of(input, file)?;
+    let rows = Format::of_content(&bytes).rows(bytes, file, task)?;
+    examples(rows, task)
 }
 
 #[cfg(test)]
@@ -150,7 +162,10 @@ mod tests {
             parquet,
         ];
         for source in sources {
-            assert_eq!(read_examples(source.as_slice(), "standard input").unwrap(), examples);
+            assert_eq!(
+                read_examples(source.as_slice(), "standard input", &testing::rte()).unwrap(),
+                examples
+            );
         }
     }
 
@@ -191,9 +206,12 @@ mod tests {
                 .run(&damaged, |bytes| {
                     tried.set(tried.get() + 1);
                     read.set(
-                        read.get() + u32::from(format.read(bytes.as_slice(), "damaged").is_ok()),
+                        read.get()
+                            + u32::from(
+                                format.read(bytes.as_slice(), "damaged", &testing::rte()).is_ok(),
+                            ),
                     );
-                    let _ = read_examples(bytes.as_slice(), "damaged");
+                    let _ = read_examples(bytes.as_slice(), "damaged", &testing::rte());
                     Ok(())
                 })
                 .unwrap();

@@ -3,30 +3,26 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    RteError,
-    columns::{Columns, listed, wanted},
+    RteError, Task,
     error::Place,
-    row::{RawLabel, Row, Rows},
+    example::{RawLabel, Row, Rows},
+    task::IDX,
+    text::{listed, wanted},
 };
 
 /// Empty lines, keys that are not asked for and a byte-order mark are ignored.
-pub(crate) fn read(bytes: &[u8], file: &str, columns: &Columns) -> Result<Rows, RteError> {
+pub(crate) fn read(bytes: &[u8], file: &str, task: &Task) -> Result<Rows, RteError> {
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let mut rows = Vec::new();
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         if !line.trim_ascii().is_empty() {
-            rows.push(row(line, Place::line(file, index + 1), columns)?);
+            rows.push(row(line, Place::line(file, index + 1), task)?);
         }
     }
-    Ok(Rows {
-        rows,
-        unit: "line",
-        class_names: None,
-        accepted: "entailment (0) and not_entailment (1); -1 or null where there is none",
-    })
+    Ok(Rows { rows, ..Rows::new(file, "line") })
 }
 
-fn row(line: &[u8], place: Place, columns: &Columns) -> Result<Row, RteError> {
+fn row(line: &[u8], place: Place, task: &Task) -> Result<Row, RteError> {
     let Ok(line) = std::str::from_utf8(line) else {
         return Err(RteError::NotUtf8 { place });
     };
@@ -34,19 +30,22 @@ fn row(line: &[u8], place: Place, columns: &Columns) -> Result<Row, RteError> {
         .map_err(|error| RteError::Json { place: place.clone(), reason: error.to_string() })?;
     Ok(Row {
         number: place.number,
-        idx: idx(&object, columns.idx, &place)?,
-        label: label(&object, columns.label),
-        text: text(&mut object, columns.text, &place)?,
-        text_pair: text(&mut object, columns.text_pair, &place)?,
+        idx: idx(&object, &place)?,
+        label: label(&object, &task.label),
+        text: text(&mut object, &task.text, &place)?,
+        text_pair: match task.text_pair.as_slice() {
+            [] => None,
+            names => Some(text(&mut object, names, &place)?),
+        },
     })
 }
 
 fn text(
     object: &mut Map<String, Value>,
-    names: &[&str],
+    names: &[String],
     place: &Place,
 ) -> Result<String, RteError> {
-    let Some(name) = names.iter().find(|name| object.contains_key(**name)) else {
+    let Some(name) = names.iter().find(|name| object.contains_key(*name)) else {
         return Err(RteError::MissingColumn {
             place: place.to_string(),
             wanted: wanted(names),
@@ -54,14 +53,14 @@ fn text(
             hint: "",
         });
     };
-    match object.get_mut(*name) {
+    match object.get_mut(name) {
         Some(Value::String(text)) => Ok(std::mem::take(text)),
         other => Err(invalid(place, name, other.as_deref(), "a string")),
     }
 }
 
-fn label(object: &Map<String, Value>, names: &[&str]) -> RawLabel {
-    match names.iter().find_map(|name| object.get(*name)) {
+fn label(object: &Map<String, Value>, names: &[String]) -> RawLabel {
+    match names.iter().find_map(|name| object.get(name)) {
         None | Some(Value::Null) => RawLabel::Missing,
         Some(Value::String(name)) => RawLabel::Name(name.clone()),
         Some(value) => match value.as_i64() {
@@ -71,12 +70,8 @@ fn label(object: &Map<String, Value>, names: &[&str]) -> RawLabel {
     }
 }
 
-fn idx(
-    object: &Map<String, Value>,
-    names: &[&str],
-    place: &Place,
-) -> Result<Option<usize>, RteError> {
-    let Some((name, value)) = names.iter().find_map(|name| object.get_key_value(*name)) else {
+fn idx(object: &Map<String, Value>, place: &Place) -> Result<Option<usize>, RteError> {
+    let Some((name, value)) = IDX.iter().find_map(|name| object.get_key_value(*name)) else {
         return Ok(None);
     };
     let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
@@ -93,10 +88,10 @@ fn invalid(place: &Place, column: &str, value: Option<&Value>, expected: &str) -
 
 #[cfg(test)]
 mod tests {
-    use crate::{Format, RteError, RteExample, testing};
+    use crate::{Example, Format, RteError, testing};
 
-    fn read(text: impl AsRef<[u8]>) -> Result<Vec<RteExample>, RteError> {
-        Format::Jsonl.read(text.as_ref(), "val.jsonl")
+    fn read(text: impl AsRef<[u8]>) -> Result<Vec<Example>, RteError> {
+        Format::Jsonl.read(text.as_ref(), "val.jsonl", &testing::rte())
     }
 
     fn error(second_line: &str) -> String {

@@ -19,10 +19,11 @@ use parquet::{
 use serde_json::Value;
 
 use crate::{
-    RteError,
-    columns::{Columns, listed, wanted},
+    RteError, Task,
     error::Place,
-    row::{RawLabel, Row, Rows},
+    example::{RawLabel, Row, Rows},
+    task::IDX,
+    text::{listed, wanted},
 };
 
 /// How many times its own size a file may unpack to; the hub's files unpack to about five times.
@@ -35,15 +36,14 @@ const BATCH: usize = 1024;
 /// Reads a Parquet file from its bytes.
 ///
 /// In Parquet a few bits may repeat a long text any number of times, so what the values take is counted, and a file
-/// that unpacks to more than [`TIMES`] its size and [`AT_LEAST`] MiB is refused. One page is decompressed before its
-/// values can be counted: a damaged or hostile page header makes the library allocate up to 2 GiB (Snappy, Zstandard),
-/// and a hostile gzip page up to 1,032 times its size, until the page turns out to be wrong.
-pub(crate) fn read(bytes: Vec<u8>, file: &str, columns: &Columns) -> Result<Rows, RteError> {
+/// that unpacks to more than [`TIMES`] its size and [`AT_LEAST`] MiB is refused. A page is decompressed before its values
+/// can be counted, though: for a forged page header the library allocates up to 2 GiB (Snappy, Zstandard), and for a
+/// forged gzip page up to 1,032 times its size, before the page turns out to be wrong.
+pub(crate) fn read(bytes: Vec<u8>, file: &str, task: &Task) -> Result<Rows, RteError> {
     // The library panics on some damaged files.
-    panic::catch_unwind(AssertUnwindSafe(|| Parquet::open(bytes, file)?.rows(columns)))
-        .unwrap_or_else(|_| {
-            Err(RteError::Parquet { file: file.to_owned(), reason: "is damaged".to_owned() })
-        })
+    panic::catch_unwind(AssertUnwindSafe(|| Parquet::open(bytes, file)?.rows(task))).unwrap_or_else(
+        |_| Err(RteError::Parquet { file: file.to_owned(), reason: "is damaged".to_owned() }),
+    )
 }
 
 /// An opened file.
@@ -71,37 +71,39 @@ impl<'a> Parquet<'a> {
         Ok(Self { file, reader, budget })
     }
 
-    fn rows(mut self, columns: &Columns) -> Result<Rows, RteError> {
-        let label = self.find(columns.label);
+    fn rows(mut self, task: &Task) -> Result<Rows, RteError> {
+        let label = self.find(&task.label);
         let class_names =
             label.as_ref().and_then(|label| class_names(self.metadata(), &label.name));
-        let idx = self.find(columns.idx);
-        let texts = self.texts(self.require(columns.text)?)?;
-        let text_pairs = self.texts(self.require(columns.text_pair)?)?;
-        let labels = label.map(|column| self.integers(column)).transpose()?;
+        let idx = self.find(IDX);
+        let texts = self.texts(self.require(&task.text)?)?;
+        let pairs = match task.text_pair.as_slice() {
+            [] => None,
+            names => Some(self.texts(self.require(names)?)?),
+        };
+        let labels = label.map(|column| self.labels(column)).transpose()?;
         let idx = idx.map(|column| self.indices(column)).transpose()?;
-        let lengths =
-            [Some(text_pairs.len()), labels.as_ref().map(Vec::len), idx.as_ref().map(Vec::len)];
+        let lengths = [
+            pairs.as_ref().map(Vec::len),
+            labels.as_ref().map(Vec::len),
+            idx.as_ref().map(Vec::len),
+        ];
         if lengths.into_iter().flatten().any(|length| length != texts.len()) {
-            return Err(self.error("its columns have different numbers of rows"));
+            return Err(RteError::Parquet {
+                file: self.file.to_owned(),
+                reason: "its columns have different numbers of rows".to_owned(),
+            });
         }
-        let rows = texts.into_iter().zip(text_pairs).enumerate();
-        let rows = rows.map(|(row, (text, text_pair))| Row {
+        let mut pairs = pairs.map(Vec::into_iter);
+        let mut labels = labels.map(Vec::into_iter);
+        let rows = texts.into_iter().enumerate().map(|(row, text)| Row {
             number: row + 1,
             text,
-            text_pair,
-            label: match labels.as_ref().and_then(|labels| labels[row]) {
-                Some(number) => RawLabel::Integer(number),
-                None => RawLabel::Missing,
-            },
+            text_pair: pairs.as_mut().and_then(Iterator::next),
+            label: labels.as_mut().and_then(Iterator::next).unwrap_or(RawLabel::Missing),
             idx: idx.as_ref().map(|idx| idx[row]),
         });
-        Ok(Rows {
-            rows: rows.collect(),
-            unit: "row",
-            class_names,
-            accepted: "0 (entailment) and 1 (not_entailment); -1 or null where there is none",
-        })
+        Ok(Rows { rows: rows.collect(), class_names, ..Rows::new(self.file, "row") })
     }
 
     fn metadata(&self) -> &FileMetaData {
@@ -109,16 +111,16 @@ impl<'a> Parquet<'a> {
     }
 
     /// The first of these columns that the file has, by its preferred name.
-    fn find(&self, names: &[&str]) -> Option<Column> {
+    fn find<S: AsRef<str>>(&self, names: &[S]) -> Option<Column> {
         let schema = self.metadata().schema_descr();
         let root = |leaf: usize| schema.get_column_root(leaf).name();
         let leaf = names
             .iter()
-            .find_map(|name| (0..schema.num_columns()).find(|leaf| root(*leaf) == *name))?;
+            .find_map(|name| (0..schema.num_columns()).find(|leaf| root(*leaf) == name.as_ref()))?;
         Some(Column { name: root(leaf).to_owned(), leaf })
     }
 
-    fn require(&self, names: &[&str]) -> Result<Column, RteError> {
+    fn require(&self, names: &[String]) -> Result<Column, RteError> {
         self.find(names).ok_or_else(|| RteError::MissingColumn {
             place: self.file.to_owned(),
             wanted: wanted(names),
@@ -133,8 +135,21 @@ impl<'a> Parquet<'a> {
             match bytes.map(|bytes| str::from_utf8(bytes.data())) {
                 Some(Ok(text)) => Ok(text.to_owned()),
                 Some(Err(_)) => Err("not valid UTF-8".to_owned()),
-                None => Err("null where a sentence is needed".to_owned()),
+                None => Err("null where a text is needed".to_owned()),
             }
+        })
+    }
+
+    fn labels(&mut self, column: Column) -> Result<Vec<RawLabel>, RteError> {
+        if self.descriptor(&column).physical_type() != PhysicalType::BYTE_ARRAY {
+            let label = |number: Option<i64>| number.map_or(RawLabel::Missing, RawLabel::Integer);
+            return Ok(self.integers(column)?.into_iter().map(label).collect());
+        }
+        self.check(&column, &[PhysicalType::BYTE_ARRAY])?;
+        self.values::<ByteArrayType, _>(&column, |bytes| {
+            let Some(bytes) = bytes else { return Ok(RawLabel::Missing) };
+            let name = str::from_utf8(bytes.data()).map_err(|_| "not valid UTF-8")?;
+            Ok(RawLabel::Name(name.to_owned()))
         })
     }
 
@@ -216,8 +231,9 @@ impl<'a> Parquet<'a> {
                     break;
                 }
                 let mut present = values.iter();
+                let is_null = |row: usize| nullable && levels[row] == 0;
                 for row in 0..rows {
-                    let value = if nullable && levels[row] == 0 { None } else { present.next() };
+                    let value = if is_null(row) { None } else { present.next() };
                     let length = value.map_or(0, |value| value.as_bytes().len());
                     budget = budget.checked_sub(size_of::<V>() + length).ok_or_else(|| {
                         self.column_error(column, format!(
@@ -236,10 +252,6 @@ impl<'a> Parquet<'a> {
 
     fn descriptor(&self, column: &Column) -> &ColumnDescriptor {
         &self.metadata().schema_descr().columns()[column.leaf]
-    }
-
-    fn error(&self, reason: &str) -> RteError {
-        RteError::Parquet { file: self.file.to_owned(), reason: reason.to_owned() }
     }
 
     fn column_error(&self, column: &Column, reason: impl Into<String>) -> RteError {
@@ -279,15 +291,15 @@ mod tests {
     };
 
     use crate::{
-        Format, RteError, RteExample,
+        Example, Format, RteError,
         testing::{
             self, Column, HUB_SCHEMA, hub_columns, hub_properties, parquet_file, plain_properties,
             version_2_properties,
         },
     };
 
-    fn read(bytes: Vec<u8>) -> Result<Vec<RteExample>, RteError> {
-        Format::Parquet.read(bytes.as_slice(), "dev.parquet")
+    fn read(bytes: Vec<u8>) -> Result<Vec<Example>, RteError> {
+        Format::Parquet.read(bytes.as_slice(), "dev.parquet", &testing::rte())
     }
 
     fn error(schema: &str, columns: Vec<Column>) -> String {
@@ -314,10 +326,10 @@ mod tests {
 
     #[test]
     fn a_long_file_uses_runs_of_every_kind() {
-        let examples: Vec<RteExample> = (0..1000)
-            .map(|idx| RteExample {
-                sentence1: format!("sentence {}", idx * idx % 37),
-                sentence2: format!("sentence {}", idx / 100),
+        let examples: Vec<Example> = (0..1000)
+            .map(|idx| Example {
+                text: format!("sentence {}", idx * idx % 37),
+                text_pair: Some(format!("sentence {}", idx / 100)),
                 label: [None, Some(0), Some(1)][(idx / 3 + idx % 2) % 3],
                 idx,
             })
@@ -338,7 +350,7 @@ mod tests {
         ];
         let examples = read(parquet_file(schema, &[columns], hub_properties())).unwrap();
         let summary: Vec<_> =
-            examples.iter().map(|e| (e.sentence2.as_str(), e.label, e.idx)).collect();
+            examples.iter().map(|e| (e.text_pair.as_deref().unwrap(), e.label, e.idx)).collect();
         assert_eq!(summary, [("d", None, 0), ("e", None, 1), ("f", Some(1), 2)]);
     }
 
@@ -367,10 +379,10 @@ mod tests {
         );
         assert_eq!(
             error(
-                &format!("{TEXTS} required binary label; }}"),
-                vec![Column::text(&["a"]), Column::text(&["b"]), Column::text(&["entailment"])]
+                &format!("{TEXTS} required double label; }}"),
+                vec![Column::text(&["a"]), Column::text(&["b"]), Column::Double(vec![Some(0.5)])]
             ),
-            "dev.parquet, column label: its type is BYTE_ARRAY, but INT64 or INT32 is needed"
+            "dev.parquet, column label: its type is DOUBLE, but INT64 or INT32 is needed"
         );
     }
 
@@ -392,7 +404,7 @@ mod tests {
         let schema = format!("message schema {{ {group} {}", &TEXTS["message schema {".len()..]);
         let file = parquet_file(&format!("{schema} }}"), &[columns], hub_properties());
         let examples = read(file).unwrap();
-        assert_eq!((&*examples[0].sentence1, &*examples[0].sentence2), ("a", "b"));
+        assert_eq!((&*examples[0].text, examples[0].text_pair.as_deref()), ("a", Some("b")));
 
         let schema = "message schema { required group sentence1 { required binary text; } required binary sentence2; }";
         assert_eq!(
@@ -418,7 +430,7 @@ mod tests {
         };
         assert_eq!(
             error(group(b"d", Some(2), Some(3))),
-            "dev.parquet, row 4: unknown label 2; the labels are 0 (entailment) and 1 (not_entailment); -1 or null where there is none"
+            "dev.parquet, row 4: unknown label 2; the labels are entailment (0) and not_entailment (1); -1 or null where there is none"
         );
         assert_eq!(
             error(group(b"\xff", Some(1), Some(3))),
@@ -440,7 +452,7 @@ mod tests {
         let columns = vec![Column::text(&["a", "b"]), Column::Text(vec![Some(vec![]), None])];
         assert_eq!(
             error(schema, columns),
-            "dev.parquet, row 2, column sentence2: null where a sentence is needed"
+            "dev.parquet, row 2, column sentence2: null where a text is needed"
         );
     }
 
@@ -460,8 +472,8 @@ mod tests {
             let columns = vec![texts(0), texts(1)];
             let file = parquet_file(&format!("{TEXTS} }}"), &[columns], properties.build());
             let read: Vec<String> =
-                read(file).unwrap().into_iter().map(|example| example.sentence1).collect();
-            let expected: Vec<&str> = examples.iter().map(|e| e.sentence1.as_str()).collect();
+                read(file).unwrap().into_iter().map(|example| example.text).collect();
+            let expected: Vec<&str> = examples.iter().map(|e| e.text.as_str()).collect();
             assert_eq!(read, expected);
         }
     }
@@ -542,5 +554,20 @@ mod tests {
             label(&["not_equivalent", "equivalent"], 0).unwrap_err().to_string(),
             "dev.parquet: its labels are not_equivalent, equivalent, but the task's are entailment, not_entailment; the file belongs to another task"
         );
+    }
+
+    #[test]
+    fn labels_may_be_names() {
+        let file = parquet_file(
+            &format!("{TEXTS} optional binary label; }}"),
+            &[vec![
+                Column::text(&["a", "b"]),
+                Column::text(&["c", "d"]),
+                Column::Text(vec![Some(b"not_entailment".to_vec()), None]),
+            ]],
+            hub_properties(),
+        );
+        let labels: Vec<_> = read(file).unwrap().iter().map(|example| example.label).collect();
+        assert_eq!(labels, [Some(1), None]);
     }
 }

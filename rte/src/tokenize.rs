@@ -1,4 +1,4 @@
-//! Sentence pairs to token ids, with the tokenizer of a model folder.
+//! Texts and pairs of texts to token ids, with the tokenizer of a model folder.
 
 use std::{
     io,
@@ -11,23 +11,24 @@ use rayon::prelude::*;
 use serde_json::Value;
 use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
 
-use crate::{RteError, RteExample, chunks::chunks};
+use crate::{Example, RteError, chunks::chunks};
 
 /// How much of a text is tokenised at a time: the library takes some 200 bytes of memory for each byte of text.
 const CHUNK: usize = 64 << 10;
 /// A longer part of a text without a place to divide it is cut here.
 const LONGEST_CHUNK: usize = 1 << 20;
 
-/// A pair's token ids and segment ids, of the same length; no padding.
+/// The token ids and segment ids of a text or a pair, of the same length; no padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncodedPair {
+pub struct EncodedText {
     /// The token ids, special tokens included.
     pub input_ids: Vec<u32>,
-    /// For each token its segment, as the tokenizer's template has it: 0 in the first sentence, 1 in the second.
+    /// For each token its segment, as the tokenizer's template has it: in BERT's 0 for the first
+    /// text and 1 for the second, in RoBERTa's 0 for all.
     pub token_type_ids: Vec<u32>,
 }
 
-/// A tokenised [`RteExample`].
+/// A tokenised [`Example`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedExample {
     /// The token ids, special tokens included; no padding.
@@ -40,32 +41,34 @@ pub struct EncodedExample {
     pub idx: usize,
 }
 
-/// Tokenises sentence pairs as the original library does for a pair with `truncation="longest_first"`.
+/// Tokenises texts and pairs as Hugging Face's `tokenizers` does with `truncation="longest_first"`.
 ///
 /// Special tokens and segment ids come from the template of the folder's `tokenizer.json`; the padding and truncation
-/// that the file may hold do not count. A pair longer than the maximum length, special tokens included, loses tokens
-/// from the end of its longer sentence until both are equally long, then from both.
+/// that the file may hold do not count. A text longer than the maximum length, special tokens included, is cut at
+/// its end; of a pair the longer text is cut until both are equally long, then both are.
 ///
 /// A text is tokenised 64 KiB at a time, so that a long one takes little memory. It is divided only between two ASCII
 /// letters separated by one space, where a tokenizer starts a new word; a part of more than 1 MiB without such a place
 /// is cut to 1 MiB.
 #[derive(Debug, Clone)]
-pub struct PairTokenizer {
+pub struct TextTokenizer {
     tokenizer: Tokenizer,
     path: PathBuf,
-    /// The length that is left for the two sentences.
-    sentences_length: usize,
+    /// The length that special tokens leave for a single text, …
+    text_length: usize,
+    /// … and for the two texts of a pair.
+    pair_length: usize,
     pad_token_id: u32,
     max_token_id: u32,
 }
 
-impl PairTokenizer {
-    /// Reads `tokenizer.json` from a model folder, for pairs of at most `max_length` tokens, special tokens included.
+impl TextTokenizer {
+    /// Reads `tokenizer.json` from a model folder, for texts and pairs of at most `max_length` tokens, special tokens included.
     ///
     /// # Errors
     ///
     /// A missing or damaged `tokenizer.json`, a tokenizer without a padding token, a maximum length that leaves less
-    /// than a token to each sentence.
+    /// than a token to each text of a pair.
     pub fn from_folder(folder: &Path, max_length: usize) -> Result<Self, RteError> {
         let path = folder.join("tokenizer.json");
         let bytes =
@@ -80,7 +83,7 @@ impl PairTokenizer {
     ///
     /// # Errors
     ///
-    /// As [`PairTokenizer::from_folder`].
+    /// As [`TextTokenizer::from_folder`].
     pub fn from_bytes(bytes: &[u8], name: &str, max_length: usize) -> Result<Self, RteError> {
         Self::new(bytes, name.into(), max_length, || None)
     }
@@ -99,21 +102,25 @@ impl PairTokenizer {
         tokenizer.with_padding(None);
         // Removing the truncation cannot fail: only lengths are checked.
         let _ = tokenizer.with_truncation(None);
-        let special_tokens =
-            tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(true));
+        let added_tokens = |is_pair| {
+            tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(is_pair))
+        };
+        let special_tokens = added_tokens(true);
         let minimum = special_tokens + 2;
         if max_length < minimum {
             return Err(RteError::MaxLengthTooSmall { max_length, special_tokens, minimum });
         }
         let mut tokenizer = Self {
+            text_length: max_length.saturating_sub(added_tokens(false)),
+            pair_length: max_length - special_tokens,
             tokenizer,
             path,
-            sentences_length: max_length - special_tokens,
             pad_token_id,
             max_token_id: 0,
         };
         // The template may name ids that the vocabulary does not have.
-        let template = tokenizer.encode("", "")?.input_ids;
+        let mut template = tokenizer.encode("", Some(""))?.input_ids;
+        template.extend(tokenizer.encode("", None)?.input_ids);
         tokenizer.max_token_id = tokenizer
             .tokenizer
             .get_vocab(true)
@@ -130,7 +137,7 @@ impl PairTokenizer {
         self.tokenizer.get_vocab_size(true)
     }
 
-    /// The largest token id that can come out; it may be larger than [`PairTokenizer::vocab_size`] less one.
+    /// The largest token id that can come out; it may be larger than [`TextTokenizer::vocab_size`] less one.
     pub fn max_token_id(&self) -> u32 {
         self.max_token_id
     }
@@ -157,46 +164,69 @@ impl PairTokenizer {
         })
     }
 
-    /// Tokenises one pair.
+    /// Whether the two texts of a pair have different segment ids, which the model then reads as `token_type_ids`. For
+    /// RoBERTa's tokenizers they are all 0.
     ///
     /// # Errors
     ///
-    /// A sentence that the tokenizer refuses, such as an unknown word where it has no token for these.
-    pub fn encode(&self, sentence1: &str, sentence2: &str) -> Result<EncodedPair, RteError> {
-        self.encode_pair(sentence1, sentence2).map_err(|error| RteError::Encode {
-            what: "the pair".to_owned(),
+    /// As [`TextTokenizer::encode`].
+    pub fn has_token_types(&self) -> Result<bool, RteError> {
+        Ok(self.encode("a", Some("a"))?.token_type_ids.iter().any(|id| *id > 0))
+    }
+
+    /// Tokenises one text, or one pair.
+    ///
+    /// # Errors
+    ///
+    /// A text that the tokenizer refuses, such as an unknown word where it has no token for these.
+    pub fn encode(&self, text: &str, text_pair: Option<&str>) -> Result<EncodedText, RteError> {
+        self.encode_guarded(text, text_pair).map_err(|error| RteError::Encode {
+            what: "the text".to_owned(),
             reason: error.to_string(),
         })
     }
 
     /// The library panics where a template names tokens that it does not define.
-    fn encode_pair(&self, sentence1: &str, sentence2: &str) -> tokenizers::Result<EncodedPair> {
-        let encode = AssertUnwindSafe(|| self.encode_unguarded(sentence1, sentence2));
+    fn encode_guarded(
+        &self,
+        text: &str,
+        text_pair: Option<&str>,
+    ) -> tokenizers::Result<EncodedText> {
+        let encode = AssertUnwindSafe(|| self.encode_unguarded(text, text_pair));
         panic::catch_unwind(encode)
             .unwrap_or_else(|_| Err("a part of the tokenizer makes no sense".into()))
     }
 
     fn encode_unguarded(
         &self,
-        sentence1: &str,
-        sentence2: &str,
-    ) -> tokenizers::Result<EncodedPair> {
-        let (mut first, first_length) = self.encode_text(sentence1)?;
-        let (mut second, second_length) = self.encode_text(sentence2)?;
-        // Post-processors without a template keep the segment ids they are given.
-        second.set_type_ids(vec![1; second.len()]);
-        let (first_kept, second_kept) =
-            longest_first(first_length, second_length, self.sentences_length);
-        truncate(&mut first, first_kept);
-        truncate(&mut second, second_kept);
-        let pair = self.tokenizer.post_process(first, Some(second), true)?;
-        Ok(EncodedPair {
-            input_ids: pair.get_ids().to_vec(),
-            token_type_ids: pair.get_type_ids().to_vec(),
+        text: &str,
+        text_pair: Option<&str>,
+    ) -> tokenizers::Result<EncodedText> {
+        let (mut first, first_length) = self.encode_text(text)?;
+        let second = match text_pair {
+            None => {
+                truncate(&mut first, self.text_length);
+                None
+            }
+            Some(text_pair) => {
+                let (mut second, second_length) = self.encode_text(text_pair)?;
+                // Post-processors without a template keep the segment ids they are given.
+                second.set_type_ids(vec![1; second.len()]);
+                let (first_kept, second_kept) =
+                    longest_first(first_length, second_length, self.pair_length);
+                truncate(&mut first, first_kept);
+                truncate(&mut second, second_kept);
+                Some(second)
+            }
+        };
+        let encoding = self.tokenizer.post_process(first, second, true)?;
+        Ok(EncodedText {
+            input_ids: encoding.get_ids().to_vec(),
+            token_type_ids: encoding.get_type_ids().to_vec(),
         })
     }
 
-    /// A text's first tokens, at least as many as a pair can hold, and the number of all its tokens.
+    /// A text's first tokens, at least as many as can be kept, and the number of all its tokens.
     fn encode_text(&self, text: &str) -> tokenizers::Result<(Encoding, usize)> {
         let mut first = Encoding::default();
         let mut length = 0;
@@ -205,7 +235,7 @@ impl PairTokenizer {
             length += encoding.len();
             if first.is_empty() {
                 first = encoding;
-            } else if first.len() < self.sentences_length {
+            } else if first.len() < self.text_length {
                 first.merge_with(encoding, false);
             }
         }
@@ -216,35 +246,34 @@ impl PairTokenizer {
     ///
     /// # Errors
     ///
-    /// The first example that [`PairTokenizer::encode`] refuses, by its `idx`.
-    pub fn encode_all(&self, examples: &[RteExample]) -> Result<Vec<EncodedExample>, RteError> {
+    /// The first example that [`TextTokenizer::encode`] refuses, by its `idx`.
+    pub fn encode_all(&self, examples: &[Example]) -> Result<Vec<EncodedExample>, RteError> {
         self.encode_all_with_progress(examples, || ())
     }
 
-    /// [`PairTokenizer::encode_all`], calling `done` after each example, from any thread.
+    /// [`TextTokenizer::encode_all`], calling `done` after each example, from any thread.
     ///
     /// # Errors
     ///
-    /// As [`PairTokenizer::encode_all`].
+    /// As [`TextTokenizer::encode_all`].
     pub fn encode_all_with_progress(
         &self,
-        examples: &[RteExample],
+        examples: &[Example],
         done: impl Fn() + Sync,
     ) -> Result<Vec<EncodedExample>, RteError> {
         examples
             .par_iter()
             .map(|example| {
-                let pair =
-                    self.encode_pair(&example.sentence1, &example.sentence2).map_err(|error| {
-                        RteError::Encode {
-                            what: format!("the example with idx {}", example.idx),
-                            reason: error.to_string(),
-                        }
+                let encoded = self
+                    .encode_guarded(&example.text, example.text_pair.as_deref())
+                    .map_err(|error| RteError::Encode {
+                        what: format!("the example with idx {}", example.idx),
+                        reason: error.to_string(),
                     })?;
                 done();
                 Ok(EncodedExample {
-                    input_ids: pair.input_ids,
-                    token_type_ids: pair.token_type_ids,
+                    input_ids: encoded.input_ids,
+                    token_type_ids: encoded.token_type_ids,
                     label: example.label,
                     idx: example.idx,
                 })
@@ -361,8 +390,8 @@ mod tests {
         folder
     }
 
-    fn load(tokenizer: &Value, max_length: usize) -> Result<PairTokenizer, RteError> {
-        PairTokenizer::from_folder(folder(tokenizer).path(), max_length)
+    fn load(tokenizer: &Value, max_length: usize) -> Result<TextTokenizer, RteError> {
+        TextTokenizer::from_folder(folder(tokenizer).path(), max_length)
     }
 
     /// The words w0, w1 and so on.
@@ -372,19 +401,19 @@ mod tests {
 
     /// The error's message with the folder's path taken out.
     fn error(folder: &tempfile::TempDir, max_length: usize) -> String {
-        let error = PairTokenizer::from_folder(folder.path(), max_length).unwrap_err();
+        let error = TextTokenizer::from_folder(folder.path(), max_length).unwrap_err();
         error.to_string().replace(&folder.path().display().to_string(), "FOLDER")
     }
 
     #[test]
     fn special_tokens_and_segments_come_from_the_template() {
-        let pair = load(&tokenizer(), 128).unwrap().encode("w1 w2", "w3 nonsense").unwrap();
+        let pair = load(&tokenizer(), 128).unwrap().encode("w1 w2", Some("w3 nonsense")).unwrap();
         assert_eq!(pair.input_ids, [CLS, 11, 12, SEP, 13, 1, SEP]);
         assert_eq!(pair.token_type_ids, [0, 0, 0, 0, 1, 1, 1]);
 
         let mut other = tokenizer();
         other["post_processor"]["pair"][1]["Sequence"]["type_id"] = 5.into();
-        let pair = load(&other, 128).unwrap().encode("w1", "w2").unwrap();
+        let pair = load(&other, 128).unwrap().encode("w1", Some("w2")).unwrap();
         assert_eq!(pair.token_type_ids, [0, 5, 0, 1, 1]);
     }
 
@@ -392,7 +421,7 @@ mod tests {
     fn the_longer_sentence_is_cut_first_then_both() {
         let encode = |first, second, max_length| {
             let tokenizer = load(&tokenizer(), max_length).unwrap();
-            tokenizer.encode(&words(first), &words(second)).unwrap().input_ids
+            tokenizer.encode(&words(first), Some(&words(second))).unwrap().input_ids
         };
         assert_eq!(encode(6, 2, 9), [CLS, 10, 11, 12, 13, SEP, 10, 11, SEP]);
         assert_eq!(encode(2, 6, 9), [CLS, 10, 11, SEP, 10, 11, 12, 13, SEP]);
@@ -440,13 +469,41 @@ mod tests {
                 let library = Tokenizer::from_bytes(json.to_string()).unwrap();
                 for (first, second) in (0..10).flat_map(|first| (0..10).map(move |s| (first, s))) {
                     let (first, second) = (words(first), words(second));
-                    let pair = ours.encode(&first, &second).unwrap();
+                    let pair = ours.encode(&first, Some(&second)).unwrap();
                     let expected = library_encode(&library, &first, &second, max_length);
                     assert_eq!(pair.input_ids, expected.get_ids());
                     assert_eq!(pair.token_type_ids, expected.get_type_ids());
                 }
             }
         }
+    }
+
+    #[test]
+    fn single_texts_have_the_template_of_single_texts() {
+        let encode = |max_length, text: &str| {
+            load(&tokenizer(), max_length).unwrap().encode(text, None).unwrap()
+        };
+        let single = encode(9, "w1 w2");
+        assert_eq!(single.input_ids, [CLS, 11, 12, SEP]);
+        assert_eq!(single.token_type_ids, [0; 4]);
+        // One special token less than in a pair leaves room for one more.
+        assert_eq!(encode(5, &words(6)).input_ids, [CLS, 10, 11, 12, SEP]);
+    }
+
+    #[test]
+    fn robertas_template_has_two_separators_and_no_segments() {
+        let mut json = tokenizer();
+        json["post_processor"] = json!({
+            "type": "RobertaProcessing", "sep": ["[SEP]", SEP], "cls": ["[CLS]", CLS],
+            "trim_offsets": true, "add_prefix_space": true,
+        });
+        let roberta = load(&json, 9).unwrap();
+        let pair = roberta.encode("w1", Some("w2 w3")).unwrap();
+        assert_eq!(pair.input_ids, [CLS, 11, SEP, SEP, 12, 13, SEP]);
+        assert_eq!(pair.token_type_ids, [0; 7]);
+        assert_eq!(roberta.encode(&words(9), None).unwrap().input_ids.len(), 9);
+        assert!(!roberta.has_token_types().unwrap());
+        assert!(load(&tokenizer(), 9).unwrap().has_token_types().unwrap());
     }
 
     #[test]
@@ -463,8 +520,8 @@ mod tests {
         for (first, second) in [(1, 1), (6, 6)] {
             let (first, second) = (words(first), words(second));
             assert_eq!(
-                own.encode(&first, &second).unwrap(),
-                plain.encode(&first, &second).unwrap()
+                own.encode(&first, Some(&second)).unwrap(),
+                plain.encode(&first, Some(&second)).unwrap()
             );
         }
         assert_eq!(own.pad_token_id(), PAD);
@@ -489,7 +546,7 @@ mod tests {
             "FOLDER/tokenizer.json: no padding token: neither a token <pad> or [PAD], nor padding settings, nor a pad_token_id in config.json beside it"
         );
         fs::write(folder.path().join("config.json"), r#"{"pad_token_id": 6}"#).unwrap();
-        assert_eq!(PairTokenizer::from_folder(folder.path(), 9).unwrap().pad_token_id(), 6);
+        assert_eq!(TextTokenizer::from_folder(folder.path(), 9).unwrap().pad_token_id(), 6);
     }
 
     #[test]
@@ -517,12 +574,12 @@ mod tests {
     #[test]
     fn a_max_length_without_room_for_both_sentences_is_refused() {
         let folder = folder(&tokenizer());
-        PairTokenizer::from_folder(folder.path(), 5).unwrap();
+        TextTokenizer::from_folder(folder.path(), 5).unwrap();
         for max_length in [0, 1, 4] {
             assert_eq!(
                 error(&folder, max_length),
                 format!(
-                    "max length {max_length} is too small: 3 special tokens and a token of each sentence need at least 5"
+                    "max length {max_length} is too small: 3 special tokens and a token of each text need at least 5"
                 )
             );
         }
@@ -547,7 +604,7 @@ mod tests {
             error(&folder, 9)
         );
         assert_eq!(
-            PairTokenizer::from_folder(Path::new("absent"), 9).unwrap_err().to_string(),
+            TextTokenizer::from_folder(Path::new("absent"), 9).unwrap_err().to_string(),
             "absent: no tokenizer.json, for the folder does not exist"
         );
     }
@@ -557,18 +614,18 @@ mod tests {
         let mut json = tokenizer();
         json["decoder"] = serde_json::json!({ "type": "MARK" });
         let text = json.to_string().replace("MARK", "Fuse\n");
-        let error = PairTokenizer::from_bytes(text.as_bytes(), "f", 9).unwrap_err().to_string();
+        let error = TextTokenizer::from_bytes(text.as_bytes(), "f", 9).unwrap_err().to_string();
         assert!(error.starts_with("f: not a usable tokenizer: control character"), "{error}");
 
         let mut json = tokenizer();
         json["post_processor"]["special_tokens"] = serde_json::json!({});
-        let error = PairTokenizer::from_bytes(json.to_string().as_bytes(), "f", 9).unwrap_err();
+        let error = TextTokenizer::from_bytes(json.to_string().as_bytes(), "f", 9).unwrap_err();
         assert!(error.to_string().contains("a part of the tokenizer makes no sense"), "{error}");
 
         let mut json = tokenizer();
         json["normalizer"] =
             serde_json::json!({ "type": "Precompiled", "precompiled_charsmap": "AAAA" });
-        let error = PairTokenizer::from_bytes(json.to_string().as_bytes(), "f", 9).unwrap_err();
+        let error = TextTokenizer::from_bytes(json.to_string().as_bytes(), "f", 9).unwrap_err();
         assert!(error.to_string().starts_with("f: not a usable tokenizer: "), "{error}");
     }
 
@@ -576,9 +633,9 @@ mod tests {
     fn a_refused_example_is_named() {
         let mut json = tokenizer();
         json["model"]["unk_token"] = "missing".into();
-        let example = |sentence2: &str, idx| RteExample {
-            sentence1: "w1".to_owned(),
-            sentence2: sentence2.to_owned(),
+        let example = |text_pair: &str, idx| Example {
+            text: "w1".to_owned(),
+            text_pair: Some(text_pair.to_owned()),
             label: None,
             idx,
         };
@@ -590,10 +647,10 @@ mod tests {
 
     #[test]
     fn many_are_encoded_in_order_and_each_is_counted() {
-        let examples: Vec<RteExample> = (0..300)
-            .map(|idx| RteExample {
-                sentence1: words(idx % 7),
-                sentence2: words(idx % 5),
+        let examples: Vec<Example> = (0..300)
+            .map(|idx| Example {
+                text: words(idx % 7),
+                text_pair: (idx % 3 > 0).then(|| words(idx % 5)),
                 label: Some(idx % 2),
                 idx,
             })
@@ -607,7 +664,7 @@ mod tests {
             .unwrap();
         assert_eq!(done.into_inner(), 300);
         for (example, encoded) in examples.iter().zip(encoded) {
-            let pair = tokenizer.encode(&example.sentence1, &example.sentence2).unwrap();
+            let pair = tokenizer.encode(&example.text, example.text_pair.as_deref()).unwrap();
             assert_eq!(encoded.input_ids, pair.input_ids);
             assert_eq!(encoded.token_type_ids, pair.token_type_ids);
             assert_eq!((encoded.label, encoded.idx), (example.label, example.idx));
@@ -617,7 +674,7 @@ mod tests {
     #[test]
     fn two_very_long_sentences_are_no_burden() {
         let long = words(10).repeat(20_000);
-        let pair = load(&tokenizer(), 128).unwrap().encode(&long, &long).unwrap();
+        let pair = load(&tokenizer(), 128).unwrap().encode(&long, Some(&long)).unwrap();
         assert_eq!(pair.input_ids.len(), 128);
     }
 
@@ -637,7 +694,10 @@ mod tests {
                 let (first, second) = (text(first, 0), text(second, 1));
                 assert!(first.len().max(second.len()) > 2 * CHUNK);
                 let expected = library_encode(&library, &first, &second, max_length);
-                assert_eq!(ours.encode(&first, &second).unwrap().input_ids, expected.get_ids());
+                assert_eq!(
+                    ours.encode(&first, Some(&second)).unwrap().input_ids,
+                    expected.get_ids()
+                );
             }
         }
     }
@@ -694,5 +754,15 @@ mod tests {
                 prop_assert_eq!(parts.collect::<Vec<_>>(), whole.get_ids());
             }
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_in_place_of_the_tokenizer_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("tokenizer.json");
+        assert!(std::process::Command::new("mkfifo").arg(fifo).status().unwrap().success());
+        let message = error(&folder, 9);
+        assert!(message.contains("FOLDER/tokenizer.json: it is a pipe or a device"), "{message}");
     }
 }
