@@ -8,7 +8,6 @@ use crate::{
     RteError, Task,
     error::Place,
     example::{RawLabel, Row, Rows},
-    task::IDX,
     text::{listed, wanted},
 };
 
@@ -118,7 +117,8 @@ impl Iterator for Records<'_> {
 }
 
 /// Which field holds which column.
-struct Header {
+struct Header<'a> {
+    task: &'a Task,
     delimiter: Delimiter,
     fields: usize,
     text: usize,
@@ -127,10 +127,10 @@ struct Header {
     idx: Option<usize>,
 }
 
-impl Header {
+impl<'a> Header<'a> {
     fn new(
         (place, names): (Place, StringRecord),
-        task: &Task,
+        task: &'a Task,
         delimiter: Delimiter,
     ) -> Result<Self, RteError> {
         let field = |wanted: &str| names.iter().position(|name| name == wanted);
@@ -152,6 +152,7 @@ impl Header {
             })
         };
         Ok(Self {
+            task,
             delimiter,
             fields: names.len(),
             text: require(&task.text)?,
@@ -160,7 +161,7 @@ impl Header {
                 names => Some(require(names)?),
             },
             label: find(&task.label),
-            idx: IDX.iter().find_map(|name| field(name)),
+            idx: task.idx().iter().find_map(|name| field(name)),
         })
     }
 
@@ -182,7 +183,7 @@ impl Header {
             None => None,
             Some(text) => Some(text.parse().map_err(|_| RteError::InvalidValue {
                 place: place.clone(),
-                column: wanted(IDX),
+                column: wanted(self.task.idx()),
                 reason: format!("{text:?} is not a whole number from 0"),
             })?),
         };
@@ -357,10 +358,11 @@ mod tests {
     #[test]
     fn own_columns_of_single_texts_are_read() {
         let task = Task::from_columns("body", None, "mood", vec![]).unwrap();
-        let text = "mood,other,body\nglad,1,\"a, b\"\nsad,2,c\n";
+        let text = "mood,index,body\nglad,x7,\"a, b\"\nsad,x8,c\n";
         let examples = Format::Csv.read(text.as_bytes(), "f.csv", &task).unwrap();
         assert_eq!(examples[0].text, "a, b");
         assert_eq!((examples[0].label, examples[1].label), (Some(0), Some(1)));
+        assert_eq!((examples[0].idx, examples[1].idx), (0, 1));
         assert_eq!(
             Format::Csv.read("mood,other\n".as_bytes(), "f.csv", &task).unwrap_err().to_string(),
             "f.csv, line 1: no column body; it has mood, other"

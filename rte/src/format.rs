@@ -72,7 +72,7 @@ impl Format {
     /// | TSV | a line; a `"` is a letter | by the header's names |
     /// | CSV | a record; fields may be quoted | by the header's names |
     ///
-    /// The columns are the task's, and `index` or `idx` for the row's own number. Labels and numbers are optional. A
+    /// The columns are the task's; for a published task `index` or `idx` is the row's own number. Labels and numbers are optional. A
     /// label is one of the task's names or an integer: a class of the file's own `ClassLabel` in Parquet, else an index
     /// into [`Task::labels`]; -1, null and an empty field mark a row without a label. A task that has no labels yet
     /// takes those of the source. Text is UTF-8.

@@ -6,7 +6,6 @@ use crate::{
     RteError, Task,
     error::Place,
     example::{RawLabel, Row, Rows},
-    task::IDX,
     text::{listed, wanted},
 };
 
@@ -30,7 +29,7 @@ fn row(line: &[u8], place: Place, task: &Task) -> Result<Row, RteError> {
         .map_err(|error| RteError::Json { place: place.clone(), reason: error.to_string() })?;
     Ok(Row {
         number: place.number,
-        idx: idx(&object, &place)?,
+        idx: idx(&object, task.idx(), &place)?,
         label: label(&object, &task.label),
         text: text(&mut object, &task.text, &place)?,
         text_pair: match task.text_pair.as_slice() {
@@ -70,8 +69,12 @@ fn label(object: &Map<String, Value>, names: &[String]) -> RawLabel {
     }
 }
 
-fn idx(object: &Map<String, Value>, place: &Place) -> Result<Option<usize>, RteError> {
-    let Some((name, value)) = IDX.iter().find_map(|name| object.get_key_value(*name)) else {
+fn idx(
+    object: &Map<String, Value>,
+    names: &[&str],
+    place: &Place,
+) -> Result<Option<usize>, RteError> {
+    let Some((name, value)) = names.iter().find_map(|name| object.get_key_value(*name)) else {
         return Ok(None);
     };
     let number = value.as_u64().and_then(|number| usize::try_from(number).ok());

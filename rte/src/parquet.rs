@@ -22,7 +22,6 @@ use crate::{
     RteError, Task,
     error::Place,
     example::{RawLabel, Row, Rows},
-    task::IDX,
     text::{listed, wanted},
 };
 
@@ -75,7 +74,7 @@ impl<'a> Parquet<'a> {
         let label = self.find(&task.label);
         let class_names =
             label.as_ref().and_then(|label| class_names(self.metadata(), &label.name));
-        let idx = self.find(IDX);
+        let idx = self.find(task.idx());
         let texts = self.texts(self.require(&task.text)?)?;
         let pairs = match task.text_pair.as_slice() {
             [] => None,

@@ -205,9 +205,6 @@ pub struct Task {
     pub labels: Vec<String>,
 }
 
-/// The columns that may hold a row's own number.
-pub(crate) const IDX: &[&str] = &["index", "idx"];
-
 impl Task {
     /// One of the [`PRESETS`], by name or alias; capitals do not matter.
     ///
@@ -274,6 +271,12 @@ impl Task {
             }
             _ => &[Split::Validation],
         }
+    }
+
+    /// The columns that may hold a row's own number. Rows of one's own are numbered by position: what such a column
+    /// would hold there is not known.
+    pub(crate) fn idx(&self) -> &'static [&'static str] {
+        if self.name.is_some() { &["index", "idx"] } else { &[] }
     }
 
     /// The file names, without extension, that a split may have.

@@ -11,12 +11,17 @@ use rayon::prelude::*;
 use serde_json::Value;
 use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
 
-use crate::{Example, RteError, chunks::chunks};
+use crate::{
+    Example, RteError,
+    chunks::{chunks, shorten_runs},
+};
 
 /// How much of a text is tokenised at a time: the library takes some 200 bytes of memory for each byte of text.
 const CHUNK: usize = 64 << 10;
-/// A longer part of a text without a place to divide it is cut here.
+/// The longest part where it cannot be divided well.
 const LONGEST_CHUNK: usize = 1 << 20;
+/// The longest word or run of white space; a quarter of a part, so that one always ends within a part.
+const LONGEST_RUN: usize = LONGEST_CHUNK / 4;
 
 /// The token ids and segment ids of a text or a pair, of the same length; no padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +52,9 @@ pub struct EncodedExample {
 /// that the file may hold do not count. A text longer than the maximum length, special tokens included, is cut at
 /// its end; of a pair the longer text is cut until both are equally long, then both are.
 ///
-/// A text is tokenised 64 KiB at a time, so that a long one takes little memory. It is divided only between two ASCII
-/// letters separated by one space, where a tokenizer starts a new word; a part of more than 1 MiB without such a place
-/// is cut to 1 MiB.
+/// A text is tokenised 64 KiB at a time, so that a long one takes little memory. It is divided between two ASCII letters
+/// separated by one space, where every tokenizer starts a new word, or, where 1 MiB has no such place, at the end of a
+/// word. A word or a run of white space is cut to 256 KiB: by then it has given more tokens than are kept.
 #[derive(Debug, Clone)]
 pub struct TextTokenizer {
     tokenizer: Tokenizer,
@@ -230,7 +235,7 @@ impl TextTokenizer {
     fn encode_text(&self, text: &str) -> tokenizers::Result<(Encoding, usize)> {
         let mut first = Encoding::default();
         let mut length = 0;
-        for chunk in chunks(text, CHUNK, LONGEST_CHUNK) {
+        for chunk in chunks(&shorten_runs(text, LONGEST_RUN), CHUNK, LONGEST_CHUNK) {
             let encoding = self.tokenizer.encode_fast(chunk, false)?;
             length += encoding.len();
             if first.is_empty() {
@@ -698,6 +703,27 @@ mod tests {
                     ours.encode(&first, Some(&second)).unwrap().input_ids,
                     expected.get_ids()
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn long_runs_and_texts_without_latin_letters_have_the_ids_of_whole_texts() {
+        let long = |piece: &str| piece.repeat(LONGEST_CHUNK * 3 / 2 / piece.len());
+        for name in ["wordpiece", "unigram-own"] {
+            let folder =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/tokens").join(name);
+            let ours = TextTokenizer::from_folder(&folder, 9).unwrap();
+            for text in [
+                format!("{}rain fell", long(" ")),
+                format!("rain{}fell", long(" \t")),
+                format!("{} rain", long("rain")),
+                format!("\u{200b}{} rain", long("\u{200b}")),
+                format!("{}rain", long("東京 ")),
+                format!("{}rain", long("1 2. ")),
+            ] {
+                let expected = library_encode(&ours.tokenizer, "fell", &text, 9);
+                assert_eq!(ours.encode("fell", Some(&text)).unwrap().input_ids, expected.get_ids());
             }
         }
     }
