@@ -320,14 +320,14 @@ fn long_texts_take_little_memory() {
     for kind in ["wordpiece", "unigram-own"] {
         let tokenizer = TextTokenizer::from_folder(&own_cases().join(format!("tokens/{kind}")), 40)
             .expect("a tokenizer");
-        for piece in ["Rain fell on the town. ", "rain", " ", "東"] {
+        for piece in ["Rain fell on the town. ", "rain", " ", "東", "1 2. "] {
             let text = piece.repeat((20 << 20) / piece.len());
             let before = MEMORY.current_usage();
             MEMORY.reset_peak_usage();
             let pair = tokenizer.encode("It rained.", Some(&text)).expect("tokenised");
             let used = MEMORY.peak_usage().saturating_sub(before);
             assert!(pair.input_ids.len() <= 40);
-            assert!(used < 128 << 20, "{kind}, {piece:?}: {} MiB", used >> 20);
+            assert!(used < 192 << 20, "{kind}, {piece:?}: {} MiB", used >> 20);
             println!("{kind}, {piece:?}: {} MiB", used >> 20);
         }
     }

@@ -19,7 +19,7 @@ use crate::{
 /// How much of a text is tokenised at a time: the library takes some 200 bytes of memory for each byte of text.
 const CHUNK: usize = 64 << 10;
 /// The longest part where it cannot be divided well.
-const LONGEST_CHUNK: usize = 1 << 20;
+const LONGEST_CHUNK: usize = 256 << 10;
 /// The longest word or run of white space; a quarter of a part, so that one always ends within a part.
 const LONGEST_RUN: usize = LONGEST_CHUNK / 4;
 
@@ -53,8 +53,8 @@ pub struct EncodedExample {
 /// its end; of a pair the longer text is cut until both are equally long, then both are.
 ///
 /// A text is tokenised 64 KiB at a time, so that a long one takes little memory. It is divided between two ASCII letters
-/// separated by one space, where every tokenizer starts a new word, or, where 1 MiB has no such place, at the end of a
-/// word. A word or a run of white space is cut to 256 KiB: by then it has given more tokens than are kept.
+/// separated by one space, where every tokenizer starts a new word, or, where 256 KiB have no such place, at the end of a
+/// word. A word or a run of white space is cut to 64 KiB: by then it has given more tokens than are kept.
 #[derive(Debug, Clone)]
 pub struct TextTokenizer {
     tokenizer: Tokenizer,
