@@ -13,7 +13,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::data::dataloader::batcher::Batcher;
-use rte::{Padding, PairTokenizer, RteBatch, RteBatcher, RteDataset};
+use rte::{Padding, Task, TextBatch, TextBatcher, TextDataset, TextTokenizer};
 use tests::{Array, Arrays, OneBackend, cases, ok};
 
 #[test]
@@ -34,15 +34,16 @@ fn compare(folder: &Path, file: &Path) {
     let stem = file.file_stem().expect("a name").to_string_lossy().into_owned();
     let (name, length) = stem.rsplit_once('-').expect("NAME-LENGTH");
     let max_length: usize = ok(length.parse(), file);
-    let dataset = ok(RteDataset::from_file(&pairs(folder, name)), file);
-    let tokenizer = ok(PairTokenizer::from_folder(folder, max_length), folder);
+    let rte = ok(Task::named("rte"), file);
+    let dataset = ok(TextDataset::from_file(&pairs(folder, name), &rte), file);
+    let tokenizer = ok(TextTokenizer::from_folder(folder, max_length), folder);
     let encoded = ok(tokenizer.encode_all(dataset.examples()), folder);
-    let batcher = RteBatcher {
+    let batcher = TextBatcher {
         padding: Padding::MaxLength,
         max_length,
         pad_token_id: tokenizer.pad_token_id(),
     };
-    let batch: RteBatch<OneBackend> = batcher.batch(encoded, &Default::default());
+    let batch: TextBatch<OneBackend> = batcher.batch(encoded, &Default::default());
 
     let expected = Arrays::read(file);
     for (name, actual) in [

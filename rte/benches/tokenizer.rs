@@ -5,17 +5,17 @@ use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use rte::{PairTokenizer, RteExample};
+use rte::{Example, TextTokenizer};
 
 fn tokenizer(c: &mut Criterion) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/tokens/unigram-own");
-    let tokenizer = PairTokenizer::from_folder(&folder, 128).expect("a tokenizer");
-    let examples: Vec<RteExample> = (0..2000)
-        .map(|idx| RteExample {
-            sentence1: "The committee met on Tuesday to discuss the budget for the next year, but \
+    let tokenizer = TextTokenizer::from_folder(&folder, 128).expect("a tokenizer");
+    let examples: Vec<Example> = (0..2000)
+        .map(|idx| Example {
+            text: "The committee met on Tuesday to discuss the budget for the next year, but \
                         it could not agree on how much to spend on roads and bridges."
                 .into(),
-            sentence2: "The committee discussed the budget.".into(),
+            text_pair: Some("The committee discussed the budget.".into()),
             label: Some(0),
             idx,
         })
@@ -27,7 +27,7 @@ fn tokenizer(c: &mut Criterion) {
     });
     group.finish();
     c.bench_function("load a tokenizer", |b| {
-        b.iter(|| black_box(PairTokenizer::from_folder(&folder, 128).expect("a tokenizer")));
+        b.iter(|| black_box(TextTokenizer::from_folder(&folder, 128).expect("a tokenizer")));
     });
 }
 

@@ -21,7 +21,7 @@ pub enum Padding {
 
 /// Makes batches: pads on the right with the padding id, mask 0 and segment 0.
 #[derive(Debug, Clone)]
-pub struct RteBatcher {
+pub struct TextBatcher {
     /// How long the rows are.
     pub padding: Padding,
     /// The length of a row with [`Padding::MaxLength`]. Longer examples are never cut: they widen their batch.
@@ -30,9 +30,9 @@ pub struct RteBatcher {
     pub pad_token_id: u32,
 }
 
-/// A batch of tokenised pairs.
+/// A batch of tokenised texts.
 #[derive(Debug, Clone)]
-pub struct RteBatch<B: Backend> {
+pub struct TextBatch<B: Backend> {
     /// The token ids, `[batch, length]`.
     pub input_ids: Tensor<B, 2, Int>,
     /// 1 for a token, 0 for padding, `[batch, length]`.
@@ -45,8 +45,8 @@ pub struct RteBatch<B: Backend> {
     pub idx: Vec<usize>,
 }
 
-impl<B: Backend> Batcher<B, EncodedExample, RteBatch<B>> for RteBatcher {
-    fn batch(&self, items: Vec<EncodedExample>, device: &B::Device) -> RteBatch<B> {
+impl<B: Backend> Batcher<B, EncodedExample, TextBatch<B>> for TextBatcher {
+    fn batch(&self, items: Vec<EncodedExample>, device: &B::Device) -> TextBatch<B> {
         let longest = items.iter().map(|item| item.input_ids.len()).max().unwrap_or(0);
         let length = match self.padding {
             Padding::Longest => longest,
@@ -63,7 +63,7 @@ impl<B: Backend> Batcher<B, EncodedExample, RteBatch<B>> for RteBatcher {
         };
         let labels: Option<Vec<i64>> =
             items.iter().map(|item| item.label.map(|label| label as i64)).collect();
-        RteBatch {
+        TextBatch {
             input_ids: tensor(&|item| item.input_ids.clone(), self.pad_token_id),
             attention_mask: tensor(&|item| vec![1; item.input_ids.len()], 0),
             token_type_ids: tensor(&|item| item.token_type_ids.clone(), 0),
@@ -83,8 +83,8 @@ mod tests {
         EncodedExample { input_ids: ids.to_vec(), token_type_ids: segments.to_vec(), label, idx }
     }
 
-    fn batch(padding: Padding, max_length: usize, items: Vec<EncodedExample>) -> RteBatch<Flex> {
-        RteBatcher { padding, max_length, pad_token_id: 9 }.batch(items, &Default::default())
+    fn batch(padding: Padding, max_length: usize, items: Vec<EncodedExample>) -> TextBatch<Flex> {
+        TextBatcher { padding, max_length, pad_token_id: 9 }.batch(items, &Default::default())
     }
 
     fn values<const D: usize>(tensor: Tensor<Flex, D, Int>) -> Vec<i64> {

@@ -1,86 +1,117 @@
 //! A split as a Burn dataset.
 
-use std::{fs::File, io::BufReader, path::Path};
+use std::path::Path;
 
 use burn::data::dataset::Dataset;
+use files::FileKind;
 
-use crate::{Format, RteError, RteExample, Split, discovery, error::Place, read_examples};
+use crate::{Example, Format, RteError, Split, Task, discovery, error::Place, text::listed};
 
 /// The examples of one split, in the order of their files, held in memory.
 #[derive(Debug, Clone)]
-pub struct RteDataset {
-    examples: Vec<RteExample>,
-    /// The files the examples came from, with the number of examples in each.
-    files: Vec<(String, usize)>,
+pub struct TextDataset {
+    examples: Vec<Example>,
+    task: Task,
+    files: Vec<String>,
+    first_unlabelled: Option<Place>,
+    dropped: usize,
+    assumed_label_order: bool,
 }
 
-impl RteDataset {
+impl TextDataset {
     /// Opens a split: of a folder, or, where `path` is a file, that file whatever the split.
     ///
-    /// A folder is searched before its subfolders `rte`, `RTE` and `data`. A split is a file `train`, `validation`
-    /// (or `val`, `dev`) or `test` with the extension `parquet`, `jsonl` or `tsv`, preferred in that order where there
-    /// are several, or the hub's Parquet shards such as `train-00000-of-00001.parquet`.
+    /// A folder is searched before its subfolders with the task's name (`rte`, `RTE`) and `data`. A split is a file
+    /// `train`, `validation` (or `val`, `dev`) or `test` with the extension `parquet`, `jsonl`, `tsv` or `csv`,
+    /// preferred in that order where there are several, or the hub's Parquet shards such as
+    /// `train-00000-of-00001.parquet`. MNLI's validation and test splits end in `_matched` and `_mismatched`.
+    ///
+    /// A task without labels takes those of this split, which should be the training split; [`TextDataset::task`] then
+    /// has them and opens the others. In SNLI and MNLI, pairs on which annotators did not agree are dropped from all
+    /// splits but the test splits; [`TextDataset::dropped`] counts them.
     ///
     /// # Errors
     ///
     /// A folder without the split (the error lists what was looked for and what is there), a shard missing, a split
-    /// without an example, and whatever reading the files gives.
-    pub fn open(path: &Path, split: Split) -> Result<Self, RteError> {
-        if !path.is_dir() {
-            return Self::from_file(path);
-        }
-        let files = discovery::find(path, split)?;
-        if files.is_empty() {
-            return Err(discovery::missing(path, split));
-        }
-        Self::from_files(&files)
-    }
-
-    /// Opens one file; the extension tells its format, the content where the extension does not.
-    ///
-    /// # Errors
-    ///
-    /// A file that cannot be read or holds no example, and those of [`Format::read`].
-    pub fn from_file(path: &Path) -> Result<Self, RteError> {
-        Self::from_files(&[path])
-    }
-
-    /// A split of examples that come from no file; `name` is what errors call their source.
-    pub fn from_examples(examples: Vec<RteExample>, name: &str) -> Self {
-        Self { files: vec![(name.to_owned(), examples.len())], examples }
-    }
-
-    fn from_files(paths: &[impl AsRef<Path>]) -> Result<Self, RteError> {
-        let mut dataset = Self { examples: Vec::new(), files: Vec::new() };
-        for path in paths {
-            let path = path.as_ref();
-            let name = path.display().to_string();
-            let input = File::open(path)
-                .map(BufReader::new)
-                .map_err(|source| RteError::Io { file: name.clone(), source })?;
-            let examples = match Format::from_extension(path) {
-                Some(format) => format.read(input, &name)?,
-                None => read_examples(input, &name)?,
-            };
-            dataset.files.push((name, examples.len()));
-            dataset.examples.extend(examples);
-        }
-        if dataset.examples.is_empty() {
-            let names: Vec<&str> = dataset.files.iter().map(|(name, _)| name.as_str()).collect();
-            return Err(RteError::Empty { file: names.join(", ") });
+    /// without an example, and those of [`Format::read`].
+    pub fn open(path: &Path, task: &Task, split: Split) -> Result<Self, RteError> {
+        let mut dataset = if path.is_dir() {
+            let files = discovery::find(path, task, split)?;
+            if files.is_empty() {
+                return Err(discovery::missing(path, task, split));
+            }
+            Self::from_files(&files, task)?
+        } else {
+            Self::from_file(path, task)?
+        };
+        let has_disagreement = task.preset().is_some_and(|preset| !preset.no_gold_label.is_empty());
+        if has_disagreement && !matches!(split, Split::Test | Split::TestMismatched) {
+            dataset.drop_unlabelled();
         }
         Ok(dataset)
     }
 
-    /// The splits that [`RteDataset::open`] finds in a folder.
+    /// Opens one file and keeps all its rows; the extension tells its format, the content where the extension does not.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read or holds no example, and those of [`Format::read`].
+    pub fn from_file(path: &Path, task: &Task) -> Result<Self, RteError> {
+        Self::from_files(&[path], task)
+    }
+
+    /// A split of examples that come from no file; `name` is what errors call their source.
+    pub fn from_examples(examples: Vec<Example>, task: &Task, name: &str) -> Self {
+        let unlabelled = examples.iter().position(|example| example.label.is_none());
+        Self {
+            examples,
+            task: task.clone(),
+            files: vec![name.to_owned()],
+            first_unlabelled: unlabelled.map(|row| Place::row(name, row + 1)),
+            dropped: 0,
+            assumed_label_order: false,
+        }
+    }
+
+    fn from_files(paths: &[impl AsRef<Path>], task: &Task) -> Result<Self, RteError> {
+        let mut rows = Vec::new();
+        for path in paths {
+            let path = path.as_ref();
+            let name = path.display().to_string();
+            let bytes = files::read(path, FileKind::Data)
+                .map_err(|source| RteError::Io { file: name.clone(), source })?;
+            let format = Format::from_extension(path).unwrap_or_else(|| Format::of_content(&bytes));
+            rows.push(format.rows(bytes, &name, task)?);
+        }
+        let names: Vec<String> = rows.iter().map(|rows| rows.file.clone()).collect();
+        if rows.iter().all(|rows| rows.rows.is_empty()) {
+            return Err(RteError::Empty { file: listed(names) });
+        }
+        let mut task = task.clone();
+        if task.labels.is_empty() {
+            task.labels = task.labels_of(&rows)?;
+        }
+        let mut dataset = Self::from_examples(Vec::new(), &task, "");
+        dataset.files = names;
+        for rows in rows {
+            dataset.dropped += rows.skipped;
+            let read = task.examples(rows)?;
+            dataset.examples.extend(read.examples);
+            dataset.assumed_label_order |= read.assumed_label_order;
+            dataset.first_unlabelled = dataset.first_unlabelled.or(read.first_unlabelled);
+        }
+        Ok(dataset)
+    }
+
+    /// The splits that [`TextDataset::open`] finds in a folder.
     ///
     /// # Errors
     ///
     /// A folder that cannot be read, or a split of which a shard is missing.
-    pub fn splits(folder: &Path) -> Result<Vec<Split>, RteError> {
+    pub fn splits(folder: &Path, task: &Task) -> Result<Vec<Split>, RteError> {
         let mut splits = Vec::new();
         for split in Split::ALL {
-            if !discovery::find(folder, split)?.is_empty() {
+            if !discovery::find(folder, task, split)?.is_empty() {
                 splits.push(split);
             }
         }
@@ -88,39 +119,71 @@ impl RteDataset {
     }
 
     /// The examples, in order.
-    pub fn examples(&self) -> &[RteExample] {
+    pub fn examples(&self) -> &[Example] {
         &self.examples
+    }
+
+    /// The task, with its labels.
+    pub fn task(&self) -> &Task {
+        &self.task
     }
 
     /// The paths of the files the examples came from, in order.
     pub fn files(&self) -> impl Iterator<Item = &str> {
-        self.files.iter().map(|(name, _)| name.as_str())
+        self.files.iter().map(String::as_str)
+    }
+
+    /// Whether integer labels came without names, so that they were taken for indices into [`Task::labels`].
+    pub fn assumed_label_order(&self) -> bool {
+        self.assumed_label_order
+    }
+
+    /// How many rows were dropped: pairs on which annotators did not agree, and rows cut short in QQP's published file.
+    pub fn dropped(&self) -> usize {
+        self.dropped
     }
 
     /// Checks that every example has a label.
     ///
     /// # Errors
     ///
-    /// [`RteError::Unlabelled`] with the file and row (from 1, a header not counted) of the first that has none.
+    /// [`RteError::Unlabelled`] with the place of the first that has none.
     pub fn require_labels(&self) -> Result<(), RteError> {
-        let Some(mut row) = self.examples.iter().position(|example| example.label.is_none()) else {
-            return Ok(());
-        };
-        let mut files = self.files.iter();
-        let mut file = "";
-        for (name, examples) in files.by_ref() {
-            file = name;
-            if row < *examples {
-                break;
-            }
-            row -= examples;
+        match &self.first_unlabelled {
+            Some(place) => Err(RteError::Unlabelled { place: place.clone() }),
+            None => Ok(()),
         }
-        Err(RteError::Unlabelled { place: Place::row(file, row + 1) })
+    }
+
+    fn drop_unlabelled(&mut self) {
+        let before = self.examples.len();
+        // A split without any label has none to disagree on; it is left for `require_labels` to refuse.
+        if self.examples.iter().any(|example| example.label.is_some()) {
+            self.examples.retain(|example| example.label.is_some());
+            self.first_unlabelled = None;
+        }
+        self.dropped += before - self.examples.len();
+    }
+
+    /// Keeps only the examples at these positions.
+    pub(crate) fn select(&self, positions: &[usize]) -> Self {
+        let examples = positions.iter().map(|position| self.examples[*position].clone()).collect();
+        Self { examples, ..self.clone_without_examples() }
+    }
+
+    fn clone_without_examples(&self) -> Self {
+        Self {
+            examples: Vec::new(),
+            task: self.task.clone(),
+            files: self.files.clone(),
+            first_unlabelled: self.first_unlabelled.clone(),
+            ..*self
+        }
     }
 }
 
-impl Dataset<RteExample> for RteDataset {
-    fn get(&self, index: usize) -> Option<RteExample> {
+impl Dataset<Example> for TextDataset {
+    fn get(&self, index: usize) -> Option<Example> {
         self.examples.get(index).cloned()
     }
 
@@ -136,7 +199,7 @@ mod tests {
     use super::*;
     use crate::testing::{self, HUB_SCHEMA, hub_columns, hub_properties, parquet_file};
 
-    fn parquet(examples: &[RteExample]) -> Vec<u8> {
+    fn parquet(examples: &[Example]) -> Vec<u8> {
         parquet_file(HUB_SCHEMA, &[hub_columns(examples)], hub_properties())
     }
 
@@ -151,8 +214,8 @@ mod tests {
         folder
     }
 
-    fn open(folder: &tempfile::TempDir, split: Split) -> Result<RteDataset, RteError> {
-        RteDataset::open(folder.path(), split)
+    fn open(folder: &tempfile::TempDir, split: Split) -> Result<TextDataset, RteError> {
+        TextDataset::open(folder.path(), &testing::rte(), split)
     }
 
     /// The error's message with the folder's path taken out.
@@ -180,7 +243,11 @@ mod tests {
         ] {
             let folder = folder(&[(name, bytes)]);
             assert_eq!(open(&folder, split).unwrap().examples(), examples, "{name}");
-            assert_eq!(RteDataset::splits(folder.path()).unwrap(), [split], "{name}");
+            assert_eq!(
+                TextDataset::splits(folder.path(), &testing::rte()).unwrap(),
+                [split],
+                "{name}"
+            );
         }
     }
 
@@ -231,7 +298,7 @@ mod tests {
         let folder = folder(&[("train.tsv", ""), ("rte/README", "")]);
         assert_eq!(
             error(&folder, Split::Test),
-            "FOLDER: no test split; looked for test-00000-of-00001.parquet, test.parquet, test.jsonl, test.tsv, there and in rte/ and data/; the folder holds rte, train.tsv, rte/README"
+            "FOLDER: no test split; looked for test-00000-of-00001.parquet, test.parquet, test.jsonl, test.tsv, test.csv, there and in rte/ and data/; the folder holds rte, train.tsv, rte/README"
         );
         let empty = tempfile::tempdir().unwrap();
         assert!(error(&empty, Split::Train).ends_with("the folder holds nothing"));
@@ -242,7 +309,10 @@ mod tests {
         let examples = testing::examples();
         let folder = folder(&[("rows", testing::jsonl(&examples).as_bytes())]);
         let path = folder.path().join("rows");
-        assert_eq!(RteDataset::open(&path, Split::Test).unwrap().examples(), examples);
+        assert_eq!(
+            TextDataset::open(&path, &testing::rte(), Split::Test).unwrap().examples(),
+            examples
+        );
     }
 
     #[test]
@@ -255,7 +325,9 @@ mod tests {
         assert_eq!(error(&folder, Split::Train), "FOLDER/train.tsv: holds no examples");
         assert_eq!(error(&folder, Split::Validation), "FOLDER/dev.tsv: holds no examples");
         assert_eq!(error(&folder, Split::Test), "FOLDER/test.parquet: holds no examples");
-        let absent = RteDataset::from_file(Path::new("absent.tsv")).unwrap_err().to_string();
+        let absent = TextDataset::from_file(Path::new("absent.tsv"), &testing::rte())
+            .unwrap_err()
+            .to_string();
         assert!(absent.starts_with("cannot read absent.tsv: "), "{absent}");
     }
 
@@ -286,5 +358,59 @@ mod tests {
         let dataset = open(&folder, Split::Validation).unwrap();
         assert_eq!(dataset.iter().collect::<Vec<_>>(), examples);
         assert_eq!(dataset.get(examples.len()), None);
+    }
+
+    #[test]
+    fn integers_without_names_are_told_from_names() {
+        let examples = testing::examples();
+        let folder = folder(&[
+            ("train.parquet", &parquet(&examples)[..]),
+            ("dev.tsv", testing::tsv(&examples).as_bytes()),
+        ]);
+        assert!(open(&folder, Split::Train).unwrap().assumed_label_order());
+        assert!(!open(&folder, Split::Validation).unwrap().assumed_label_order());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_in_place_of_a_split_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("train.tsv");
+        assert!(std::process::Command::new("mkfifo").arg(fifo).status().unwrap().success());
+        let message = error(&folder, Split::Train);
+        assert!(message.contains("FOLDER/train.tsv: it is a pipe or a device"), "{message}");
+    }
+
+    #[test]
+    fn pairs_without_a_gold_label_are_dropped_and_counted() {
+        let snli = Task::named("snli").unwrap();
+        let rows = "gold_label\tsentence1\tsentence2\n-\ta\tb\nneutral\tc\td\n";
+        let hub = r#"{"premise": "a", "hypothesis": "b", "label": -1}
+            {"premise": "c", "hypothesis": "d", "label": 1}"#;
+        let folder = folder(&[("dev.tsv", rows), ("train.jsonl", hub), ("test.tsv", rows)]);
+        let open = |split| TextDataset::open(folder.path(), &snli, split).unwrap();
+        for split in [Split::Train, Split::Validation] {
+            let dataset = open(split);
+            dataset.require_labels().unwrap();
+            assert_eq!((dataset.len(), dataset.dropped()), (1, 1));
+            assert_eq!((dataset.examples[0].label, &*dataset.examples[0].text), (Some(1), "c"));
+        }
+        assert_eq!((open(Split::Test).len(), open(Split::Test).dropped()), (2, 0));
+    }
+
+    #[test]
+    fn mnli_has_matched_and_mismatched_splits() {
+        let mnli = Task::named("mnli").unwrap();
+        let rows = |text: &str| format!("sentence1\tsentence2\tgold_label\n{text}\tb\tneutral\n");
+        let folder = folder(&[
+            ("MNLI/dev_matched.tsv", rows("matched")),
+            ("MNLI/dev_mismatched.tsv", rows("mismatched")),
+        ]);
+        assert_eq!(TextDataset::splits(folder.path(), &mnli).unwrap(), mnli.validation_splits());
+        let text = |split| {
+            TextDataset::open(folder.path(), &mnli, split).unwrap().examples[0].text.clone()
+        };
+        assert_eq!(text(Split::Validation), "matched");
+        assert_eq!(text(Split::ValidationMismatched), "mismatched");
     }
 }

@@ -1,38 +1,35 @@
 //! Where a data folder keeps a split.
 //!
-//! A folder is searched before its subfolders `rte`, `RTE` and `data`, and the first of them that has the split is
-//! taken. There Parquet is preferred to JSONL and JSONL to TSV, and `validation` to `val` and `dev`. A Parquet split
-//! may be one file, `train.parquet`, or the hub's shards, `train-00000-of-00002.parquet`, which are read in order.
+//! A folder is searched before its subfolders with the task's name and `data`, and the first of them that has the split
+//! is taken. There Parquet is preferred to JSONL, JSONL to TSV and TSV to CSV, and `validation` to `val` and `dev`. A
+//! Parquet split may be one file, `train.parquet`, or the hub's shards, `train-00000-of-00002.parquet`, which are read
+//! in order.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use crate::{Format, RteError, Split, columns::listed};
+use crate::{Format, RteError, Split, Task, text::listed};
 
-const SUBFOLDERS: [&str; 4] = ["", "rte", "RTE", "data"];
 /// How many of a folder's entries an error lists.
 const LISTED_ENTRIES: usize = 30;
 
 /// The files of a split, in order; none where the folder lacks the split.
-pub(crate) fn find(folder: &Path, split: Split) -> Result<Vec<PathBuf>, RteError> {
-    for subfolder in SUBFOLDERS {
-        let folder = match subfolder {
-            "" => folder.to_owned(),
-            subfolder => folder.join(subfolder),
-        };
+pub(crate) fn find(folder: &Path, task: &Task, split: Split) -> Result<Vec<PathBuf>, RteError> {
+    let subfolders = task.subfolders().into_iter().map(|subfolder| folder.join(subfolder));
+    for folder in [folder.to_owned()].into_iter().chain(subfolders) {
         if !folder.is_dir() {
             continue;
         }
         let names = file_names(&folder)?;
         for format in Format::ALL {
-            for stem in split.names() {
+            for stem in task.split_stems(split) {
                 let name = format!("{stem}.{}", format.extension());
                 if names.contains(&name) {
                     return Ok(vec![folder.join(name)]);
                 }
-                let shards = shards(&names, stem, format);
+                let shards = shards(&names, &stem, format);
                 if !shards.is_empty() {
                     check_complete(&folder, split, &shards)?;
                     return Ok(shards.into_iter().map(|shard| folder.join(shard.name)).collect());
@@ -44,11 +41,11 @@ pub(crate) fn find(folder: &Path, split: Split) -> Result<Vec<PathBuf>, RteError
 }
 
 /// The error for a folder without the split: what would have been taken, and what is there.
-pub(crate) fn missing(folder: &Path, split: Split) -> RteError {
+pub(crate) fn missing(folder: &Path, task: &Task, split: Split) -> RteError {
     let mut looked_for = Vec::new();
     for format in Format::ALL {
         let extension = format.extension();
-        for stem in split.names() {
+        for stem in task.split_stems(split) {
             if format == Format::Parquet {
                 looked_for.push(format!("{stem}-00000-of-00001.{extension}"));
             }
@@ -58,15 +55,20 @@ pub(crate) fn missing(folder: &Path, split: Split) -> RteError {
     RteError::MissingSplit {
         folder: folder.to_owned(),
         split,
-        looked_for: format!("{}, there and in rte/ and data/", listed(looked_for)),
-        found: listed(entries(folder)),
+        looked_for: match task.preset() {
+            Some(preset) => {
+                format!("{}, there and in {}/ and data/", listed(looked_for), preset.name)
+            }
+            None => format!("{}, there and in data/", listed(looked_for)),
+        },
+        found: listed(entries(folder, task)),
     }
 }
 
 /// The sorted entries of the folder and of the subfolders that are searched, shortened where they are many.
-fn entries(folder: &Path) -> Vec<String> {
+fn entries(folder: &Path, task: &Task) -> Vec<String> {
     let mut entries = Vec::new();
-    for subfolder in SUBFOLDERS {
+    for subfolder in [""].into_iter().chain(task.subfolders()) {
         for name in file_names(&folder.join(subfolder)).unwrap_or_default() {
             entries.push(Path::new(subfolder).join(name).display().to_string());
         }

@@ -52,12 +52,12 @@ pub enum RteError {
         place: Place,
         /// The label as the file has it.
         label: String,
-        /// What this format accepts.
-        accepted: &'static str,
+        /// The labels that are accepted.
+        accepted: String,
     },
 
     /// A column, or a key of a JSON object, that is not there.
-    #[error("{place}: no column {wanted}; it has {found}")]
+    #[error("{place}: no column {wanted}; it has {found}{hint}")]
     MissingColumn {
         /// The row, or the file's name where the whole file lacks the column.
         place: String,
@@ -65,12 +65,12 @@ pub enum RteError {
         wanted: String,
         /// The names that are there.
         found: String,
+        /// What to do, where another format was probably meant.
+        hint: &'static str,
     },
 
-    /// A row of a TSV file with another number of fields than its header.
-    #[error(
-        "{place}: {found} fields where the header has {expected}; fields are separated by single tabs, quotes are ordinary letters"
-    )]
+    /// A row of a TSV or CSV file with another number of fields than its header.
+    #[error("{place}: {found} fields where the header has {expected}; {hint}")]
     FieldCount {
         /// The row.
         place: Place,
@@ -78,6 +78,21 @@ pub enum RteError {
         expected: usize,
         /// The row's number of fields.
         found: usize,
+        /// How this format separates fields.
+        hint: &'static str,
+    },
+
+    /// A file that names its labels, and not as the task does.
+    #[error(
+        "{file}: its labels are {found}, but the task's are {expected}; the file belongs to another task"
+    )]
+    OtherTask {
+        /// The file.
+        file: String,
+        /// The file's label names.
+        found: String,
+        /// The task's label names.
+        expected: String,
     },
 
     /// A value of the wrong kind.
@@ -127,6 +142,55 @@ pub enum RteError {
         reason: String,
     },
 
+    /// A task's name that is not known.
+    #[error("unknown task {name:?}; the tasks are {known}; for other data name its columns")]
+    UnknownTask {
+        /// The name.
+        name: String,
+        /// The names of the published tasks.
+        known: String,
+    },
+
+    /// A task whose targets are scores.
+    #[error(
+        "{name} is a regression task, whose scores are no labels; only classification tasks are supported"
+    )]
+    Regression {
+        /// The name.
+        name: String,
+    },
+
+    /// Labels that were given and make no task.
+    #[error("the labels {labels}: two or more different labels are needed")]
+    InvalidLabels {
+        /// The labels.
+        labels: String,
+    },
+
+    /// A training split that does not show what its labels are.
+    #[error(
+        "{file}: column {column} holds one label or none ({found}), and two or more are needed"
+    )]
+    TooFewLabels {
+        /// The files of the split.
+        file: String,
+        /// The label's column.
+        column: String,
+        /// The labels found.
+        found: String,
+    },
+
+    /// A share of the training examples that leaves none on one side.
+    #[error(
+        "a validation share of {share} of {examples} examples leaves no example for training or for validation; it lies between 0 and 1"
+    )]
+    InvalidShare {
+        /// The share.
+        share: f64,
+        /// The number of examples to divide.
+        examples: usize,
+    },
+
     /// A split without a single row.
     #[error("{file}: holds no examples")]
     Empty {
@@ -170,7 +234,9 @@ pub enum RteError {
     },
 
     /// A split's name that is not known.
-    #[error("unknown split {name:?}; the splits are train, validation (dev, val) and test")]
+    #[error(
+        "unknown split {name:?}; the splits are train, validation (dev, val) and test, and validation_mismatched and test_mismatched of MNLI"
+    )]
     UnknownSplit {
         /// The name.
         name: String,
@@ -194,9 +260,9 @@ pub enum RteError {
         reason: String,
     },
 
-    /// A maximum length that leaves no room for the sentences.
+    /// A maximum length that leaves no room for the texts.
     #[error(
-        "max length {max_length} is too small: {special_tokens} special tokens and a token of each sentence need at least {minimum}"
+        "max length {max_length} is too small: {special_tokens} special tokens and a token of each text need at least {minimum}"
     )]
     MaxLengthTooSmall {
         /// The maximum length asked for.
@@ -230,10 +296,10 @@ pub enum RteError {
         vocab_size: usize,
     },
 
-    /// A pair the tokenizer refuses.
+    /// A text the tokenizer refuses.
     #[error("cannot tokenise {what}: {reason}")]
     Encode {
-        /// The pair.
+        /// The example.
         what: String,
         /// The tokenizer's reason.
         reason: String,

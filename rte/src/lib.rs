@@ -1,16 +1,22 @@
-//! The GLUE task RTE (recognising textual entailment) for Burn: reading, tokenising, batching.
+//! Text classification tasks for [Burn](https://burn.dev): reading, tokenising, batching, scoring.
 //!
-//! An example is a pair of sentences and whether the first entails the second.
+//! The crate is named after RTE (recognising textual entailment: does the first text of a pair entail the second?), the
+//! GLUE task it began with. It reads every classification task of GLUE, SNLI, and tables of your own.
 //!
 //! | step | here |
 //! |---|---|
-//! | read Parquet, JSONL or TSV | [`RteDataset`], [`RteExample`], [`Split`]; streams: [`read_examples`] |
-//! | tokenise pairs | [`PairTokenizer`], [`EncodedExample`] |
-//! | make tensors | [`RteBatcher`], [`Padding`], [`RteBatch`] |
+//! | choose a task, or name the columns of your own | [`Task`], [`PRESETS`] |
+//! | read a split from Parquet, JSONL, TSV or CSV | [`TextDataset`], [`Split`]; streams: [`read_examples`] |
+//! | take a part of it | [`TextDataset::sample`], [`TextDataset::divide`] |
+//! | tokenise texts or pairs | [`TextTokenizer`], [`EncodedExample`] |
+//! | make tensors | [`TextBatcher`], [`Padding`], [`TextBatch`] |
+//! | score predictions | [`ConfusionMatrix`], [`Metric`] |
+//!
+//! # A published task
 //!
 //! ```
 //! use burn::{backend::Flex, data::dataloader::batcher::Batcher};
-//! use rte::{Padding, PairTokenizer, RteBatch, RteBatcher, RteDataset, Split};
+//! use rte::{Padding, Split, Task, TextBatch, TextBatcher, TextDataset, TextTokenizer};
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let folder = folder.path();
@@ -18,7 +24,7 @@
 //!     folder.join("dev.tsv"),
 //!     "index\tsentence1\tsentence2\tlabel\n0\ta dog barks\ta dog\tentailment\n",
 //! )?;
-//! let dataset = RteDataset::open(folder, Split::Validation)?;
+//! let dataset = TextDataset::open(folder, &Task::named("rte")?, Split::Validation)?;
 //! dataset.require_labels()?;
 //!
 //! # std::fs::write(folder.join("tokenizer.json"), r#"{
@@ -28,53 +34,72 @@
 //! #     "model": {"type": "WordLevel", "unk_token": "[UNK]",
 //! #         "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "a": 4, "dog": 5, "barks": 6}}
 //! # }"#)?;
-//! let tokenizer = PairTokenizer::from_folder(folder, 128)?;
+//! let tokenizer = TextTokenizer::from_folder(folder, 128)?;
 //! let examples = tokenizer.encode_all(dataset.examples())?;
 //! assert_eq!(examples[0].input_ids, [2, 4, 5, 6, 3, 4, 5, 3]);
 //! assert_eq!(examples[0].token_type_ids, [0, 0, 0, 0, 0, 1, 1, 1]);
 //!
-//! let batcher = RteBatcher {
+//! let batcher = TextBatcher {
 //!     padding: Padding::Longest,
 //!     max_length: 128,
 //!     pad_token_id: tokenizer.pad_token_id(),
 //! };
-//! let batch: RteBatch<Flex> = batcher.batch(examples, &Default::default());
+//! let batch: TextBatch<Flex> = batcher.batch(examples, &Default::default());
 //! assert_eq!(batch.input_ids.dims(), [1, 8]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Your own data
+//!
+//! Columns go by name, the second text is optional, and the labels are those of the training split unless they are
+//! given. The [`Task`] that comes out is stored with the model and reads later files without being described again.
+//!
+//! ```
+//! use rte::{Split, Task, TextDataset};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path();
+//! std::fs::write(
+//!     folder.join("train.csv"),
+//!     "review,verdict\n\"short, and sweet\",good\ntoo long,bad\nnot my cup of tea,bad\na gem,good\n",
+//! )?;
+//! let task = Task::from_columns("review", None, "verdict", vec![])?;
+//! let dataset = TextDataset::open(folder, &task, Split::Train)?;
+//! assert_eq!(dataset.task().labels, ["bad", "good"]);
+//!
+//! // No validation split: set half of each label aside.
+//! let (training, validation) = dataset.divide(0.5, 20003)?;
+//! assert_eq!((training.examples().len(), validation.examples().len()), (2, 2));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod batch;
-mod budget;
-mod columns;
+mod chunks;
 mod dataset;
+mod delimited;
 mod discovery;
 mod error;
 mod example;
 mod format;
-mod hybrid;
 mod jsonl;
-mod lines;
-mod metadata;
-mod pages;
+mod metrics;
 mod parquet;
-#[cfg(test)]
-mod robustness;
+mod sample;
 mod split;
+mod task;
 #[cfg(test)]
 mod testing;
-mod thrift;
+mod text;
 mod tokenize;
-mod tsv;
 
 pub use self::{
-    batch::{Padding, RteBatch, RteBatcher},
-    dataset::RteDataset,
+    batch::{Padding, TextBatch, TextBatcher},
+    dataset::TextDataset,
     error::{Place, RteError},
-    example::{LABELS, RteExample, label_id},
+    example::Example,
     format::{Format, read_examples},
-    jsonl::read_jsonl,
-    parquet::read_parquet,
+    metrics::{ConfusionMatrix, Metric},
     split::Split,
-    tokenize::{EncodedExample, EncodedPair, PairTokenizer},
-    tsv::read_tsv,
+    task::{PRESETS, Preset, Submission, Task},
+    tokenize::{EncodedExample, EncodedText, TextTokenizer},
 };

@@ -1,200 +1,304 @@
-//! The hub's Parquet files: `sentence1`, `sentence2`, `label`, `idx`.
+//! Parquet, the hub's format.
+//!
+//! The `parquet` crate decodes; this file picks the columns and keeps a small file from filling the memory.
+
+use std::panic::{self, AssertUnwindSafe};
+
+use bytes::Bytes;
+use parquet::{
+    basic::{Compression, Type as PhysicalType},
+    column::reader::get_typed_column_reader,
+    data_type::{AsBytes, ByteArray, ByteArrayType, DataType, Int32Type, Int64Type},
+    errors::ParquetError,
+    file::{
+        metadata::FileMetaData,
+        reader::{FileReader, SerializedFileReader},
+    },
+    schema::types::ColumnDescriptor,
+};
+use serde_json::Value;
 
 use crate::{
-    RteError, RteExample,
-    budget::Budget,
-    columns::{self, IDX, LABEL, SENTENCE1, SENTENCE2},
+    RteError, Task,
     error::Place,
-    example::label_from_number,
-    metadata::{Chunk, Column, Metadata, RowGroup},
-    pages::{ColumnChunk, Problem, Width},
+    example::{RawLabel, Row, Rows},
+    text::{listed, wanted},
 };
 
-/// Reads one of the hub's Parquet files from its bytes; `file` is the name that errors give it.
-///
-/// The columns are `sentence1` and `sentence2` (or `premise` and `hypothesis`), and `label` (0 `entailment`,
-/// 1 `not_entailment`, -1 or null none) and `idx` (or `index`) where the file has them; others are ignored. Pages may
-/// be plain or dictionary-encoded, and uncompressed or compressed with Snappy, as the hub's are.
-///
-/// Memory is bounded by the file's size: one that unpacks to more than 64 times its size and 16 MiB is refused.
-///
-/// # Errors
-///
-/// A file that is damaged, cut short or encrypted, a missing column, a column of another type, codec or encoding, and
-/// a value that is null, no UTF-8 or no label, with the file, the column and the row.
-pub fn read_parquet(bytes: Vec<u8>, file: &str) -> Result<Vec<RteExample>, RteError> {
-    let metadata = Metadata::of_file(&bytes).map_err(|reason| RteError::Parquet {
-        file: file.to_owned(),
-        reason: format!("not a readable Parquet file: {reason}"),
-    })?;
-    let budget = Budget::of_file(bytes.len());
-    let mut parquet = Parquet { file, bytes: &bytes, metadata, budget };
-    let sentence1 = parquet.sentences(parquet.require(SENTENCE1)?)?;
-    let sentence2 = parquet.sentences(parquet.require(SENTENCE2)?)?;
-    let labels = parquet.find(LABEL).map(|column| parquet.labels(column)).transpose()?;
-    let idx = parquet.find(IDX).map(|column| parquet.indices(column)).transpose()?;
-    // Every column has been read to exactly the file's number of rows.
-    Ok(sentence1
-        .into_iter()
-        .zip(sentence2)
-        .enumerate()
-        .map(|(row, (sentence1, sentence2))| RteExample {
-            sentence1,
-            sentence2,
-            label: labels.as_ref().and_then(|labels| labels[row]),
-            idx: idx.as_ref().map_or(row, |idx| idx[row]),
-        })
-        .collect())
-}
+/// How many times its own size a file may unpack to; the hub's files unpack to about five times.
+const TIMES: usize = 64;
+/// What even the smallest file may unpack to, in MiB.
+const AT_LEAST: usize = 16;
+/// Rows decoded at a time.
+const BATCH: usize = 1024;
 
-// The types that a column may have, by the format's names.
-const TEXT: &[(&str, Width)] = &[("BYTE_ARRAY", Width::Counted)];
-const INTEGER: &[(&str, Width)] = &[("INT64", Width::Fixed(8)), ("INT32", Width::Fixed(4))];
+/// Reads a Parquet file from its bytes.
+///
+/// In Parquet a few bits may repeat a long text any number of times, so what the values take is counted, and a file
+/// that unpacks to more than [`TIMES`] its size and [`AT_LEAST`] MiB is refused. A page is decompressed before its values
+/// can be counted, though: for a forged page header the library allocates up to 2 GiB (Snappy, Zstandard), and for a
+/// forged gzip page up to 1,032 times its size, before the page turns out to be wrong.
+pub(crate) fn read(bytes: Vec<u8>, file: &str, task: &Task) -> Result<Rows, RteError> {
+    // The library panics on some damaged files.
+    panic::catch_unwind(AssertUnwindSafe(|| Parquet::open(bytes, file)?.rows(task))).unwrap_or_else(
+        |_| Err(RteError::Parquet { file: file.to_owned(), reason: "is damaged".to_owned() }),
+    )
+}
 
 /// An opened file.
 struct Parquet<'a> {
     file: &'a str,
-    bytes: &'a [u8],
-    metadata: Metadata<'a>,
-    budget: Budget,
+    reader: SerializedFileReader<Bytes>,
+    /// How many more bytes the values may take.
+    budget: usize,
 }
 
 impl<'a> Parquet<'a> {
-    fn find(&self, names: &[&str]) -> Option<Column<'a>> {
-        self.metadata.columns.iter().find(|column| names.contains(&column.name)).copied()
+    fn open(bytes: Vec<u8>, file: &'a str) -> Result<Self, RteError> {
+        let budget = bytes.len().saturating_mul(TIMES).saturating_add(AT_LEAST << 20);
+        let encrypted = bytes.ends_with(b"PARE");
+        let reader = SerializedFileReader::new(Bytes::from(bytes)).map_err(|error| {
+            let reason = match encrypted {
+                true => "it is encrypted; write the file again without encryption".to_owned(),
+                false => error.to_string(),
+            };
+            RteError::Parquet {
+                file: file.to_owned(),
+                reason: format!("not a readable Parquet file: {reason}"),
+            }
+        })?;
+        Ok(Self { file, reader, budget })
     }
 
-    fn require(&self, names: &[&str]) -> Result<Column<'a>, RteError> {
+    fn rows(mut self, task: &Task) -> Result<Rows, RteError> {
+        let label = self.find(&task.label);
+        let class_names =
+            label.as_ref().and_then(|label| class_names(self.metadata(), &label.name));
+        let idx = self.find(task.idx());
+        let texts = self.texts(self.require(&task.text)?)?;
+        let pairs = match task.text_pair.as_slice() {
+            [] => None,
+            names => Some(self.texts(self.require(names)?)?),
+        };
+        let labels = label.map(|column| self.labels(column)).transpose()?;
+        let idx = idx.map(|column| self.indices(column)).transpose()?;
+        let lengths = [
+            pairs.as_ref().map(Vec::len),
+            labels.as_ref().map(Vec::len),
+            idx.as_ref().map(Vec::len),
+        ];
+        if lengths.into_iter().flatten().any(|length| length != texts.len()) {
+            return Err(RteError::Parquet {
+                file: self.file.to_owned(),
+                reason: "its columns have different numbers of rows".to_owned(),
+            });
+        }
+        let mut pairs = pairs.map(Vec::into_iter);
+        let mut labels = labels.map(Vec::into_iter);
+        let rows = texts.into_iter().enumerate().map(|(row, text)| Row {
+            number: row + 1,
+            text,
+            text_pair: pairs.as_mut().and_then(Iterator::next),
+            label: labels.as_mut().and_then(Iterator::next).unwrap_or(RawLabel::Missing),
+            idx: idx.as_ref().map(|idx| idx[row]),
+        });
+        Ok(Rows { rows: rows.collect(), class_names, ..Rows::new(self.file, "row") })
+    }
+
+    fn metadata(&self) -> &FileMetaData {
+        self.reader.metadata().file_metadata()
+    }
+
+    /// The first of these columns that the file has, by its preferred name.
+    fn find<S: AsRef<str>>(&self, names: &[S]) -> Option<Column> {
+        let schema = self.metadata().schema_descr();
+        let root = |leaf: usize| schema.get_column_root(leaf).name();
+        let leaf = names
+            .iter()
+            .find_map(|name| (0..schema.num_columns()).find(|leaf| root(*leaf) == name.as_ref()))?;
+        Some(Column { name: root(leaf).to_owned(), leaf })
+    }
+
+    fn require(&self, names: &[String]) -> Result<Column, RteError> {
         self.find(names).ok_or_else(|| RteError::MissingColumn {
             place: self.file.to_owned(),
-            wanted: columns::wanted(names),
-            found: columns::listed(self.metadata.columns.iter().map(|column| column.name)),
+            wanted: wanted(names),
+            found: listed(self.metadata().schema().get_fields().iter().map(|field| field.name())),
+            hint: "",
         })
     }
 
-    fn sentences(&mut self, column: Column) -> Result<Vec<String>, RteError> {
-        self.rows(column, TEXT, |bytes| match bytes.map(str::from_utf8) {
-            Some(Ok(text)) => Ok(text.to_owned()),
-            Some(Err(_)) => Err("not valid UTF-8".to_owned()),
-            None => Err("null where a sentence is needed".to_owned()),
+    fn texts(&mut self, column: Column) -> Result<Vec<String>, RteError> {
+        self.check(&column, &[PhysicalType::BYTE_ARRAY])?;
+        self.values::<ByteArrayType, _>(&column, |bytes: Option<&ByteArray>| {
+            match bytes.map(|bytes| str::from_utf8(bytes.data())) {
+                Some(Ok(text)) => Ok(text.to_owned()),
+                Some(Err(_)) => Err("not valid UTF-8".to_owned()),
+                None => Err("null where a text is needed".to_owned()),
+            }
         })
     }
 
-    fn labels(&mut self, column: Column) -> Result<Vec<Option<usize>>, RteError> {
-        let numbers = self.rows(column, INTEGER, |bytes| Ok(bytes.map(integer)))?;
-        let mut labels = Vec::with_capacity(numbers.len());
-        for (row, number) in numbers.into_iter().enumerate() {
-            let label = label_from_number(number.unwrap_or(-1));
-            labels.push(label.ok_or_else(|| RteError::UnknownLabel {
-                place: Place::row(self.file, row + 1),
-                label: number.unwrap_or_default().to_string(),
-                accepted: "0 (entailment) and 1 (not_entailment); -1 or null where there is none",
-            })?);
+    fn labels(&mut self, column: Column) -> Result<Vec<RawLabel>, RteError> {
+        if self.descriptor(&column).physical_type() != PhysicalType::BYTE_ARRAY {
+            let label = |number: Option<i64>| number.map_or(RawLabel::Missing, RawLabel::Integer);
+            return Ok(self.integers(column)?.into_iter().map(label).collect());
         }
-        Ok(labels)
+        self.check(&column, &[PhysicalType::BYTE_ARRAY])?;
+        self.values::<ByteArrayType, _>(&column, |bytes| {
+            let Some(bytes) = bytes else { return Ok(RawLabel::Missing) };
+            let name = str::from_utf8(bytes.data()).map_err(|_| "not valid UTF-8")?;
+            Ok(RawLabel::Name(name.to_owned()))
+        })
+    }
+
+    fn integers(&mut self, column: Column) -> Result<Vec<Option<i64>>, RteError> {
+        match self.check(&column, &[PhysicalType::INT64, PhysicalType::INT32])? {
+            PhysicalType::INT64 => self.values::<Int64Type, _>(&column, |value| Ok(value.copied())),
+            _ => self.values::<Int32Type, _>(&column, |value| Ok(value.copied().map(i64::from))),
+        }
     }
 
     fn indices(&mut self, column: Column) -> Result<Vec<usize>, RteError> {
-        self.rows(column, INTEGER, |bytes| match bytes.map(integer) {
-            Some(number) => usize::try_from(number)
-                .map_err(|_| format!("{number} is not a whole number from 0")),
-            None => Err("null where a number is needed".to_owned()),
-        })
+        let name = column.name.clone();
+        let numbers = self.integers(column)?.into_iter().enumerate();
+        let index = numbers.map(|(row, number)| match number.map(|n| (n, usize::try_from(n))) {
+            Some((_, Ok(index))) => Ok(index),
+            Some((number, Err(_))) => {
+                Err(self.value_error(&name, row, format!("{number} is not a whole number from 0")))
+            }
+            None => Err(self.value_error(&name, row, "null where a number is needed".to_owned())),
+        });
+        index.collect()
     }
 
-    /// A whole column of one of these types, each value passed through `convert`, whose error is given the row's
-    /// place.
-    fn rows<T>(
-        &mut self,
-        column: Column,
-        types: &[(&str, Width)],
-        convert: impl Fn(Option<&[u8]>) -> Result<T, String>,
-    ) -> Result<Vec<T>, RteError> {
-        let width = width(column, types).map_err(|reason| self.column_error(column, reason))?;
-        let mut values = Vec::new();
-        for row_group in &self.metadata.row_groups {
-            self.chunk(row_group, column, width)
-                .map_err(Problem::Pages)
-                .and_then(|chunk| {
-                    chunk.read(&mut self.budget, |bytes| {
-                        convert(bytes).map(|value| values.push(value))
-                    })
-                })
-                .map_err(|problem| match problem {
-                    Problem::Pages(reason) => self.column_error(column, reason),
-                    Problem::Value(reason) => RteError::InvalidValue {
-                        place: Place::row(self.file, values.len() + 1),
-                        column: column.name.to_owned(),
-                        reason,
-                    },
-                })?;
+    /// The type of the column's values, which is one of `types` with at most one value a row.
+    fn check(&self, column: &Column, types: &[PhysicalType]) -> Result<PhysicalType, RteError> {
+        let descriptor = self.descriptor(column);
+        if descriptor.path().parts().len() > 1 || descriptor.max_rep_level() > 0 {
+            return Err(self.column_error(column, "is nested, but one value a row is needed"));
         }
-        Ok(values)
+        let found = descriptor.physical_type();
+        if !types.contains(&found) {
+            let types: Vec<String> = types.iter().map(ToString::to_string).collect();
+            let types = types.join(" or ");
+            return Err(
+                self.column_error(column, format!("its type is {found}, but {types} is needed"))
+            );
+        }
+        for row_group in self.reader.metadata().row_groups() {
+            let codec = row_group.column(column.leaf).compression();
+            if !matches!(
+                codec,
+                Compression::UNCOMPRESSED
+                    | Compression::SNAPPY
+                    | Compression::GZIP(_)
+                    | Compression::ZSTD(_)
+            ) {
+                let codec = codec.to_string();
+                let codec = codec.split('(').next().unwrap_or_default();
+                return Err(self.column_error(column, format!(
+                    "its compression is {codec}, but only SNAPPY, GZIP, ZSTD and none are read; write the file again with one of these"
+                )));
+            }
+        }
+        Ok(found)
     }
 
-    fn chunk(
-        &self,
-        row_group: &RowGroup,
-        column: Column,
-        width: Width,
-    ) -> Result<ColumnChunk<'a>, String> {
-        let pages = match row_group.chunks.get(column.chunk) {
-            Some(Chunk::Here(pages)) => pages,
-            Some(Chunk::Elsewhere) => {
-                return Err(
-                    "its values are in another file; write the file again as one".to_owned()
-                );
+    /// A whole column, each value (`None` for null) passed through `convert`, whose error is given the row's place.
+    fn values<T: DataType, V>(
+        &mut self,
+        column: &Column,
+        convert: impl Fn(Option<&T::T>) -> Result<V, String>,
+    ) -> Result<Vec<V>, RteError> {
+        let nullable = self.descriptor(column).max_def_level() > 0;
+        let damaged = |error: ParquetError| self.column_error(column, error.to_string());
+        let mut budget = self.budget;
+        let mut all = Vec::new();
+        let (mut values, mut levels) = (Vec::new(), Vec::new());
+        for row_group in 0..self.reader.num_row_groups() {
+            let row_group = self.reader.get_row_group(row_group).map_err(damaged)?;
+            let reader = row_group.get_column_reader(column.leaf).map_err(damaged)?;
+            let mut reader = get_typed_column_reader::<T>(reader);
+            loop {
+                values.clear();
+                levels.clear();
+                let (rows, ..) = reader
+                    .read_records(BATCH, Some(&mut levels), None, &mut values)
+                    .map_err(damaged)?;
+                if rows == 0 {
+                    break;
+                }
+                let mut present = values.iter();
+                let is_null = |row: usize| nullable && levels[row] == 0;
+                for row in 0..rows {
+                    let value = if is_null(row) { None } else { present.next() };
+                    let length = value.map_or(0, |value| value.as_bytes().len());
+                    budget = budget.checked_sub(size_of::<V>() + length).ok_or_else(|| {
+                        self.column_error(column, format!(
+                            "unpacks to more than {TIMES} times the size of its file and {AT_LEAST} MiB; write the file again without compression and dictionaries"
+                        ))
+                    })?;
+                    let value = convert(value)
+                        .map_err(|reason| self.value_error(&column.name, all.len(), reason))?;
+                    all.push(value);
+                }
             }
-            Some(Chunk::Encrypted) => {
-                return Err("is encrypted; write the file again without encryption".to_owned());
-            }
-            None => return Err("is missing from a row group".to_owned()),
-        };
-        let bytes = self.bytes.get(pages.start..).and_then(|bytes| bytes.get(..pages.length));
-        Ok(ColumnChunk {
-            bytes: bytes.ok_or("its pages lie beyond the end of the file")?,
-            codec: pages.codec,
-            rows: row_group.rows,
-            nullable: column.repetition == "OPTIONAL",
-            width,
-        })
+        }
+        self.budget = budget;
+        Ok(all)
     }
 
-    fn column_error(&self, column: Column, reason: String) -> RteError {
-        let column = column.name.to_owned();
-        RteError::ParquetColumn { file: self.file.to_owned(), column, reason }
+    fn descriptor(&self, column: &Column) -> &ColumnDescriptor {
+        &self.metadata().schema_descr().columns()[column.leaf]
+    }
+
+    fn column_error(&self, column: &Column, reason: impl Into<String>) -> RteError {
+        RteError::ParquetColumn {
+            file: self.file.to_owned(),
+            column: column.name.clone(),
+            reason: reason.into(),
+        }
+    }
+
+    /// `row` is counted from 0.
+    fn value_error(&self, column: &str, row: usize, reason: String) -> RteError {
+        let place = Place::row(self.file, row + 1);
+        RteError::InvalidValue { place, column: column.to_owned(), reason }
     }
 }
 
-/// The width of the column's values, if it has one of these types.
-fn width(column: Column, types: &[(&str, Width)]) -> Result<Width, String> {
-    let (Some(found), "REQUIRED" | "OPTIONAL") = (column.kind, column.repetition) else {
-        return Err("is nested, but one value a row is needed".to_owned());
-    };
-    types.iter().find(|(name, _)| *name == found).map(|(_, width)| *width).ok_or_else(|| {
-        let names: Vec<&str> = types.iter().map(|(name, _)| *name).collect();
-        format!("its type is {found}, but {} is needed", names.join(" or "))
-    })
+struct Column {
+    name: String,
+    /// Its number among the columns that hold values, those of groups included.
+    leaf: usize,
 }
 
-/// A little-endian integer of at most eight bytes.
-fn integer(bytes: &[u8]) -> i64 {
-    let sign = if bytes.last().is_some_and(|byte| *byte >= 0x80) { -1 } else { 0 };
-    bytes.iter().rev().fold(sign, |number, byte| number << 8 | i64::from(*byte))
+/// The names of the classes of a `ClassLabel` column, by number, as Hugging Face's `datasets` writes them.
+fn class_names(metadata: &FileMetaData, column: &str) -> Option<Vec<String>> {
+    let written = metadata.key_value_metadata()?.iter().find(|pair| pair.key == "huggingface")?;
+    let written: Value = serde_json::from_str(written.value.as_ref()?).ok()?;
+    let names = written.get("info")?.get("features")?.get(column)?.get("names")?;
+    serde_json::from_value(names.clone()).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use ::parquet::file::properties::WriterProperties;
-
-    use super::{RteError, RteExample, read_parquet};
-    use crate::testing::{
-        self, Column, HUB_SCHEMA, hub_columns, hub_properties, parquet_file, plain_properties,
-        version_2_properties,
+    use parquet::{
+        basic::{Compression, Encoding},
+        file::{metadata::KeyValue, properties::WriterProperties},
     };
 
-    fn read(bytes: Vec<u8>) -> Result<Vec<RteExample>, RteError> {
-        read_parquet(bytes, "dev.parquet")
+    use crate::{
+        Example, Format, RteError,
+        testing::{
+            self, Column, HUB_SCHEMA, hub_columns, hub_properties, parquet_file, plain_properties,
+            version_2_properties,
+        },
+    };
+
+    fn read(bytes: Vec<u8>) -> Result<Vec<Example>, RteError> {
+        Format::Parquet.read(bytes.as_slice(), "dev.parquet", &testing::rte())
     }
 
     fn error(schema: &str, columns: Vec<Column>) -> String {
@@ -221,10 +325,10 @@ mod tests {
 
     #[test]
     fn a_long_file_uses_runs_of_every_kind() {
-        let examples: Vec<RteExample> = (0..1000)
-            .map(|idx| RteExample {
-                sentence1: format!("sentence {}", idx * idx % 37),
-                sentence2: format!("sentence {}", idx / 100),
+        let examples: Vec<Example> = (0..1000)
+            .map(|idx| Example {
+                text: format!("sentence {}", idx * idx % 37),
+                text_pair: Some(format!("sentence {}", idx / 100)),
                 label: [None, Some(0), Some(1)][(idx / 3 + idx % 2) % 3],
                 idx,
             })
@@ -245,7 +349,7 @@ mod tests {
         ];
         let examples = read(parquet_file(schema, &[columns], hub_properties())).unwrap();
         let summary: Vec<_> =
-            examples.iter().map(|e| (e.sentence2.as_str(), e.label, e.idx)).collect();
+            examples.iter().map(|e| (e.text_pair.as_deref().unwrap(), e.label, e.idx)).collect();
         assert_eq!(summary, [("d", None, 0), ("e", None, 1), ("f", Some(1), 2)]);
     }
 
@@ -274,10 +378,10 @@ mod tests {
         );
         assert_eq!(
             error(
-                &format!("{TEXTS} required binary label; }}"),
-                vec![Column::text(&["a"]), Column::text(&["b"]), Column::text(&["entailment"])]
+                &format!("{TEXTS} required double label; }}"),
+                vec![Column::text(&["a"]), Column::text(&["b"]), Column::Double(vec![Some(0.5)])]
             ),
-            "dev.parquet, column label: its type is BYTE_ARRAY, but INT64 or INT32 is needed"
+            "dev.parquet, column label: its type is DOUBLE, but INT64 or INT32 is needed"
         );
     }
 
@@ -299,7 +403,7 @@ mod tests {
         let schema = format!("message schema {{ {group} {}", &TEXTS["message schema {".len()..]);
         let file = parquet_file(&format!("{schema} }}"), &[columns], hub_properties());
         let examples = read(file).unwrap();
-        assert_eq!((&*examples[0].sentence1, &*examples[0].sentence2), ("a", "b"));
+        assert_eq!((&*examples[0].text, examples[0].text_pair.as_deref()), ("a", Some("b")));
 
         let schema = "message schema { required group sentence1 { required binary text; } required binary sentence2; }";
         assert_eq!(
@@ -325,7 +429,7 @@ mod tests {
         };
         assert_eq!(
             error(group(b"d", Some(2), Some(3))),
-            "dev.parquet, row 4: unknown label 2; the labels are 0 (entailment) and 1 (not_entailment); -1 or null where there is none"
+            "dev.parquet, row 4: unknown label 2; the labels are entailment (0) and not_entailment (1); -1 or null where there is none"
         );
         assert_eq!(
             error(group(b"\xff", Some(1), Some(3))),
@@ -347,21 +451,30 @@ mod tests {
         let columns = vec![Column::text(&["a", "b"]), Column::Text(vec![Some(vec![]), None])];
         assert_eq!(
             error(schema, columns),
-            "dev.parquet, row 2, column sentence2: null where a sentence is needed"
+            "dev.parquet, row 2, column sentence2: null where a text is needed"
         );
     }
 
     #[test]
-    fn another_encoding_is_refused_by_name() {
-        let properties = WriterProperties::builder()
-            .set_dictionary_enabled(false)
-            .set_encoding(::parquet::basic::Encoding::DELTA_BYTE_ARRAY)
-            .build();
-        let columns = vec![Column::text(&["a"]), Column::text(&["b"])];
-        assert_eq!(
-            damaged(parquet_file(&format!("{TEXTS} }}"), &[columns], properties)),
-            "dev.parquet, column sentence1: its encoding is DELTA_BYTE_ARRAY, but only PLAIN and RLE_DICTIONARY are read; write the file again with those"
-        );
+    fn every_encoding_and_the_common_compressions_are_read() {
+        let examples = testing::examples();
+        let plain = || WriterProperties::builder().set_dictionary_enabled(false);
+        for properties in [
+            plain().set_encoding(Encoding::DELTA_BYTE_ARRAY),
+            plain().set_compression(Compression::GZIP(Default::default())),
+            plain().set_compression(Compression::ZSTD(Default::default())),
+        ] {
+            let texts = |number: usize| match &hub_columns(&examples)[number] {
+                Column::Text(texts) => Column::Text(texts.clone()),
+                _ => unreachable!(),
+            };
+            let columns = vec![texts(0), texts(1)];
+            let file = parquet_file(&format!("{TEXTS} }}"), &[columns], properties.build());
+            let read: Vec<String> =
+                read(file).unwrap().into_iter().map(|example| example.text).collect();
+            let expected: Vec<&str> = examples.iter().map(|e| e.text.as_str()).collect();
+            assert_eq!(read, expected);
+        }
     }
 
     #[test]
@@ -371,10 +484,10 @@ mod tests {
         // In the footer a column's codec follows its name: the header of the field, and Snappy's number doubled.
         let name = b"sentence1\x15\x02";
         let at = file.windows(name.len()).rposition(|window| window == name).unwrap();
-        file[at + name.len() - 1] = 6 << 1;
+        file[at + name.len() - 1] = 4 << 1;
         assert_eq!(
             damaged(file),
-            "dev.parquet, column sentence1: its compression is ZSTD, but only SNAPPY and none are read; write the file again with one of these"
+            "dev.parquet, column sentence1: its compression is BROTLI, but only SNAPPY, GZIP, ZSTD and none are read; write the file again with one of these"
         );
     }
 
@@ -413,5 +526,47 @@ mod tests {
             );
         }
         assert!(damaged(b"PAR1 but nothing else PAR1".to_vec()).starts_with("dev.parquet: not"));
+    }
+
+    /// The hub's file with these classes of the label in its metadata.
+    fn with_classes(names: &[&str], label: i64) -> Vec<u8> {
+        let written = serde_json::json!({
+            "info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}
+        });
+        let pair = KeyValue::new("huggingface".to_owned(), written.to_string());
+        let properties =
+            WriterProperties::builder().set_key_value_metadata(Some(vec![pair])).build();
+        let label = Column::Int64(vec![Some(label)]);
+        let columns = vec![Column::text(&["a"]), Column::text(&["b"]), label];
+        parquet_file(&format!("{TEXTS} required int64 label; }}"), &[columns], properties)
+    }
+
+    #[test]
+    fn integer_labels_go_by_the_files_own_names() {
+        let label = |names: &[&str], label| read(with_classes(names, label)).map(|e| e[0].label);
+        assert_eq!(label(&["entailment", "not_entailment"], 0).unwrap(), Some(0));
+        // As in WNLI.
+        assert_eq!(label(&["not_entailment", "entailment"], 0).unwrap(), Some(1));
+        assert_eq!(label(&["not_entailment", "entailment"], 1).unwrap(), Some(0));
+        assert_eq!(label(&["not_entailment", "entailment"], -1).unwrap(), None);
+        assert_eq!(
+            label(&["not_equivalent", "equivalent"], 0).unwrap_err().to_string(),
+            "dev.parquet: its labels are not_equivalent, equivalent, but the task's are entailment, not_entailment; the file belongs to another task"
+        );
+    }
+
+    #[test]
+    fn labels_may_be_names() {
+        let file = parquet_file(
+            &format!("{TEXTS} optional binary label; }}"),
+            &[vec![
+                Column::text(&["a", "b"]),
+                Column::text(&["c", "d"]),
+                Column::Text(vec![Some(b"not_entailment".to_vec()), None]),
+            ]],
+            hub_properties(),
+        );
+        let labels: Vec<_> = read(file).unwrap().iter().map(|example| example.label).collect();
+        assert_eq!(labels, [Some(1), None]);
     }
 }

@@ -1,4 +1,4 @@
-//! The three splits of the task and their names.
+//! The splits of a data set and their names.
 
 use std::{fmt, str::FromStr};
 
@@ -6,21 +6,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::RteError;
 
-/// One of the task's splits: 2490 training, 277 validation and 3000 (unlabelled) test examples.
+/// A part of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Split {
     /// The training split.
     Train,
-    /// The validation split, also called `dev` (GLUE) or `val` (SuperGLUE).
+    /// The validation split, also called `dev` (GLUE) or `val` (SuperGLUE); in MNLI the matched one.
     Validation,
-    /// The test split, whose labels are not published.
+    /// The test split, whose labels GLUE does not publish; in MNLI the matched one.
     Test,
+    /// MNLI's validation split of other genres than those of the training split.
+    ValidationMismatched,
+    /// MNLI's test split of other genres than those of the training split.
+    TestMismatched,
 }
 
 impl Split {
     /// Every split, in the order they are used.
-    pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
+    pub const ALL: [Self; 5] = [
+        Self::Train,
+        Self::Validation,
+        Self::Test,
+        Self::ValidationMismatched,
+        Self::TestMismatched,
+    ];
 
     /// The names this split goes by, the canonical one first.
     pub fn names(self) -> &'static [&'static str] {
@@ -28,6 +38,10 @@ impl Split {
             Self::Train => &["train"],
             Self::Validation => &["validation", "val", "dev"],
             Self::Test => &["test"],
+            Self::ValidationMismatched => {
+                &["validation_mismatched", "val_mismatched", "dev_mismatched"]
+            }
+            Self::TestMismatched => &["test_mismatched"],
         }
     }
 }
@@ -68,7 +82,7 @@ mod tests {
     fn another_name_is_refused_with_the_names_there_are() {
         assert_eq!(
             "Train".parse::<Split>().unwrap_err().to_string(),
-            "unknown split \"Train\"; the splits are train, validation (dev, val) and test"
+            "unknown split \"Train\"; the splits are train, validation (dev, val) and test, and validation_mismatched and test_mismatched of MNLI"
         );
     }
 }

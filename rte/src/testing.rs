@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parquet::{
     basic::Compression,
-    data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type},
+    data_type::{ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type},
     file::{
         properties::{WriterProperties, WriterVersion},
         writer::SerializedFileWriter,
@@ -12,13 +12,14 @@ use parquet::{
     schema::{parser::parse_message_type, types::SchemaDescriptor},
 };
 
-use crate::RteExample;
+use crate::{Example, Task};
 
 /// A column of a Parquet file to be written; nulls need an `optional` field in the schema.
 pub(crate) enum Column {
     Text(Vec<Option<Vec<u8>>>),
     Int64(Vec<Option<i64>>),
     Int32(Vec<Option<i32>>),
+    Double(Vec<Option<f64>>),
 }
 
 impl Column {
@@ -30,13 +31,13 @@ impl Column {
 pub(crate) const HUB_SCHEMA: &str = "message schema { optional binary sentence1 (UTF8); optional binary sentence2 (UTF8); optional int64 label; optional int32 idx; }";
 
 /// The hub's columns for these examples.
-pub(crate) fn hub_columns(examples: &[RteExample]) -> Vec<Column> {
-    let text = |sentence: fn(&RteExample) -> &String| {
-        Column::Text(examples.iter().map(|e| Some(sentence(e).clone().into_bytes())).collect())
+pub(crate) fn hub_columns(examples: &[Example]) -> Vec<Column> {
+    let text = |text: fn(&Example) -> Option<&String>| {
+        Column::Text(examples.iter().map(|e| text(e).map(|t| t.clone().into_bytes())).collect())
     };
     vec![
-        text(|example| &example.sentence1),
-        text(|example| &example.sentence2),
+        text(|example| Some(&example.text)),
+        text(|example| example.text_pair.as_ref()),
         Column::Int64(
             examples.iter().map(|e| Some(e.label.map_or(-1, |label| label as i64))).collect(),
         ),
@@ -94,6 +95,7 @@ pub(crate) fn parquet_file(
                 }
                 Column::Int64(values) => write!(Int64Type, values, |number| *number),
                 Column::Int32(values) => write!(Int32Type, values, |number| *number),
+                Column::Double(values) => write!(DoubleType, values, |number| *number),
             }
             writer.close().unwrap();
         }
@@ -104,10 +106,10 @@ pub(crate) fn parquet_file(
 }
 
 /// Examples with what trips readers: quotes, repeated sentences, letters beyond ASCII, an empty sentence.
-pub(crate) fn examples() -> Vec<RteExample> {
-    let row = |sentence1: &str, sentence2: &str, label, idx| RteExample {
-        sentence1: sentence1.to_owned(),
-        sentence2: sentence2.to_owned(),
+pub(crate) fn examples() -> Vec<Example> {
+    let row = |text: &str, text_pair: &str, label, idx| Example {
+        text: text.to_owned(),
+        text_pair: Some(text_pair.to_owned()),
         label: Some(label),
         idx,
     };
@@ -120,24 +122,47 @@ pub(crate) fn examples() -> Vec<RteExample> {
     ]
 }
 
+/// The task of most tests.
+pub(crate) fn rte() -> Task {
+    Task::named("rte").unwrap()
+}
+
+fn label_name(example: &Example) -> String {
+    rte().labels.swap_remove(example.label.unwrap())
+}
+
+fn pair(example: &Example) -> &str {
+    example.text_pair.as_deref().unwrap()
+}
+
 /// GLUE's TSV of labelled examples.
-pub(crate) fn tsv(examples: &[RteExample]) -> String {
+pub(crate) fn tsv(examples: &[Example]) -> String {
     let mut text = "index\tsentence1\tsentence2\tlabel\n".to_owned();
     for example in examples {
-        let label = crate::LABELS[example.label.unwrap()];
-        text +=
-            &format!("{}\t{}\t{}\t{label}\n", example.idx, example.sentence1, example.sentence2);
+        let label = label_name(example);
+        text += &format!("{}\t{}\t{}\t{label}\n", example.idx, example.text, pair(example));
+    }
+    text
+}
+
+/// The same rows as CSV, every field quoted.
+pub(crate) fn csv(examples: &[Example]) -> String {
+    let mut text = "index,sentence1,sentence2,label\r\n".to_owned();
+    for example in examples {
+        let label = label_name(example);
+        let [first, second] = [&*example.text, pair(example)].map(|text| text.replace('"', "\"\""));
+        text += &format!("{},\"{first}\",\"{second}\",{label}\r\n", example.idx);
     }
     text
 }
 
 /// SuperGLUE's JSONL of labelled examples.
-pub(crate) fn jsonl(examples: &[RteExample]) -> String {
-    let line = |example: &RteExample| {
+pub(crate) fn jsonl(examples: &[Example]) -> String {
+    let line = |example: &Example| {
         serde_json::json!({
-            "premise": example.sentence1,
-            "hypothesis": example.sentence2,
-            "label": crate::LABELS[example.label.unwrap()],
+            "premise": example.text,
+            "hypothesis": example.text_pair,
+            "label": label_name(example),
             "idx": example.idx,
         })
         .to_string()

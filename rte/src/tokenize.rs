@@ -1,30 +1,39 @@
-//! Sentence pairs to token ids, with the tokenizer of a model folder.
+//! Texts and pairs of texts to token ids, with the tokenizer of a model folder.
 
 use std::{
-    fs, io,
+    io,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
 };
 
+use files::FileKind;
 use rayon::prelude::*;
 use serde_json::Value;
-use tokenizers::{
-    PostProcessor, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy,
-    utils::truncation::truncate_encodings,
+use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
+
+use crate::{
+    Example, RteError,
+    chunks::{chunks, shorten_runs},
 };
 
-use crate::{RteError, RteExample};
+/// How much of a text is tokenised at a time: the library takes some 200 bytes of memory for each byte of text.
+const CHUNK: usize = 64 << 10;
+/// The longest part where it cannot be divided well.
+const LONGEST_CHUNK: usize = 256 << 10;
+/// The longest word or run of white space; a quarter of a part, so that one always ends within a part.
+const LONGEST_RUN: usize = LONGEST_CHUNK / 4;
 
-/// A pair's token ids and segment ids, of the same length; no padding.
+/// The token ids and segment ids of a text or a pair, of the same length; no padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncodedPair {
+pub struct EncodedText {
     /// The token ids, special tokens included.
     pub input_ids: Vec<u32>,
-    /// For each token its segment, as the tokenizer's template has it: 0 in the first sentence, 1 in the second.
+    /// For each token its segment, as the tokenizer's template has it: in BERT's 0 for the first
+    /// text and 1 for the second, in RoBERTa's 0 for all.
     pub token_type_ids: Vec<u32>,
 }
 
-/// A tokenised [`RteExample`].
+/// A tokenised [`Example`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedExample {
     /// The token ids, special tokens included; no padding.
@@ -37,34 +46,41 @@ pub struct EncodedExample {
     pub idx: usize,
 }
 
-/// Tokenises sentence pairs as the original library does for a pair with `truncation="longest_first"`.
+/// Tokenises texts and pairs as Hugging Face's `tokenizers` does with `truncation="longest_first"`.
 ///
 /// Special tokens and segment ids come from the template of the folder's `tokenizer.json`; the padding and truncation
-/// that the file may carry do not count. A pair longer than the maximum length, special tokens included, loses tokens
-/// from the end of its longer sentence until both are equally long, then from both.
+/// that the file may hold do not count. A text longer than the maximum length, special tokens included, is cut at
+/// its end; of a pair the longer text is cut until both are equally long, then both are.
+///
+/// A text is tokenised 64 KiB at a time, so that a long one takes little memory. It is divided between two ASCII letters
+/// separated by one space, where every tokenizer starts a new word, or, where 256 KiB have no such place, at the end of a
+/// word. A word or a run of white space is cut to 64 KiB: by then it has given more tokens than are kept.
 #[derive(Debug, Clone)]
-pub struct PairTokenizer {
+pub struct TextTokenizer {
     tokenizer: Tokenizer,
     path: PathBuf,
-    /// The length that is left for the two sentences.
-    sentences_length: usize,
+    /// The length that special tokens leave for a single text, …
+    text_length: usize,
+    /// … and for the two texts of a pair.
+    pair_length: usize,
     pad_token_id: u32,
     max_token_id: u32,
 }
 
-impl PairTokenizer {
-    /// Reads `tokenizer.json` from a model folder, for pairs of at most `max_length` tokens, special tokens included.
+impl TextTokenizer {
+    /// Reads `tokenizer.json` from a model folder, for texts and pairs of at most `max_length` tokens, special tokens included.
     ///
     /// # Errors
     ///
     /// A missing or damaged `tokenizer.json`, a tokenizer without a padding token, a maximum length that leaves less
-    /// than a token to each sentence.
+    /// than a token to each text of a pair.
     pub fn from_folder(folder: &Path, max_length: usize) -> Result<Self, RteError> {
         let path = folder.join("tokenizer.json");
-        let bytes = fs::read(&path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => missing_tokenizer(folder),
-            _ => RteError::Io { file: path.display().to_string(), source },
-        })?;
+        let bytes =
+            files::read(&path, FileKind::Tokenizer).map_err(|source| match source.kind() {
+                io::ErrorKind::NotFound => missing_tokenizer(folder),
+                _ => RteError::Io { file: path.display().to_string(), source },
+            })?;
         Self::new(&bytes, path, max_length, || written_pad_token_id(folder))
     }
 
@@ -72,7 +88,7 @@ impl PairTokenizer {
     ///
     /// # Errors
     ///
-    /// As [`PairTokenizer::from_folder`].
+    /// As [`TextTokenizer::from_folder`].
     pub fn from_bytes(bytes: &[u8], name: &str, max_length: usize) -> Result<Self, RteError> {
         Self::new(bytes, name.into(), max_length, || None)
     }
@@ -91,21 +107,25 @@ impl PairTokenizer {
         tokenizer.with_padding(None);
         // Removing the truncation cannot fail: only lengths are checked.
         let _ = tokenizer.with_truncation(None);
-        let special_tokens =
-            tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(true));
+        let added_tokens = |is_pair| {
+            tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(is_pair))
+        };
+        let special_tokens = added_tokens(true);
         let minimum = special_tokens + 2;
         if max_length < minimum {
             return Err(RteError::MaxLengthTooSmall { max_length, special_tokens, minimum });
         }
         let mut tokenizer = Self {
+            text_length: max_length.saturating_sub(added_tokens(false)),
+            pair_length: max_length - special_tokens,
             tokenizer,
             path,
-            sentences_length: max_length - special_tokens,
             pad_token_id,
             max_token_id: 0,
         };
         // The template may name ids that the vocabulary does not have.
-        let template = tokenizer.encode("", "")?.input_ids;
+        let mut template = tokenizer.encode("", Some(""))?.input_ids;
+        template.extend(tokenizer.encode("", None)?.input_ids);
         tokenizer.max_token_id = tokenizer
             .tokenizer
             .get_vocab(true)
@@ -122,7 +142,7 @@ impl PairTokenizer {
         self.tokenizer.get_vocab_size(true)
     }
 
-    /// The largest token id that can come out; it may be larger than [`PairTokenizer::vocab_size`] less one.
+    /// The largest token id that can come out; it may be larger than [`TextTokenizer::vocab_size`] less one.
     pub fn max_token_id(&self) -> u32 {
         self.max_token_id
     }
@@ -149,93 +169,142 @@ impl PairTokenizer {
         })
     }
 
-    /// Tokenises one pair.
+    /// Whether the two texts of a pair have different segment ids, which the model then reads as `token_type_ids`. For
+    /// RoBERTa's tokenizers they are all 0.
     ///
     /// # Errors
     ///
-    /// A sentence that the tokenizer refuses, such as an unknown word where it has no token for these.
-    pub fn encode(&self, sentence1: &str, sentence2: &str) -> Result<EncodedPair, RteError> {
-        self.encode_pair(sentence1, sentence2).map_err(|error| RteError::Encode {
-            what: "the pair".to_owned(),
+    /// As [`TextTokenizer::encode`].
+    pub fn has_token_types(&self) -> Result<bool, RteError> {
+        Ok(self.encode("a", Some("a"))?.token_type_ids.iter().any(|id| *id > 0))
+    }
+
+    /// Tokenises one text, or one pair.
+    ///
+    /// # Errors
+    ///
+    /// A text that the tokenizer refuses, such as an unknown word where it has no token for these.
+    pub fn encode(&self, text: &str, text_pair: Option<&str>) -> Result<EncodedText, RteError> {
+        self.encode_guarded(text, text_pair).map_err(|error| RteError::Encode {
+            what: "the text".to_owned(),
             reason: error.to_string(),
         })
     }
 
     /// The library panics where a template names tokens that it does not define.
-    fn encode_pair(&self, sentence1: &str, sentence2: &str) -> tokenizers::Result<EncodedPair> {
-        let encode = AssertUnwindSafe(|| self.encode_unguarded(sentence1, sentence2));
+    fn encode_guarded(
+        &self,
+        text: &str,
+        text_pair: Option<&str>,
+    ) -> tokenizers::Result<EncodedText> {
+        let encode = AssertUnwindSafe(|| self.encode_unguarded(text, text_pair));
         panic::catch_unwind(encode)
             .unwrap_or_else(|_| Err("a part of the tokenizer makes no sense".into()))
     }
 
     fn encode_unguarded(
         &self,
-        sentence1: &str,
-        sentence2: &str,
-    ) -> tokenizers::Result<EncodedPair> {
-        let first = self.tokenizer.encode_fast(sentence1, false)?;
-        let mut second = self.tokenizer.encode_fast(sentence2, false)?;
-        // Post-processors without a template keep the segment ids they are given.
-        second.set_type_ids(vec![1; second.len()]);
-        let truncation = TruncationParams {
-            max_length: self.sentences_length,
-            strategy: TruncationStrategy::LongestFirst,
-            direction: TruncationDirection::Right,
-            stride: 0,
+        text: &str,
+        text_pair: Option<&str>,
+    ) -> tokenizers::Result<EncodedText> {
+        let (mut first, first_length) = self.encode_text(text)?;
+        let second = match text_pair {
+            None => {
+                truncate(&mut first, self.text_length);
+                None
+            }
+            Some(text_pair) => {
+                let (mut second, second_length) = self.encode_text(text_pair)?;
+                // Post-processors without a template keep the segment ids they are given.
+                second.set_type_ids(vec![1; second.len()]);
+                let (first_kept, second_kept) =
+                    longest_first(first_length, second_length, self.pair_length);
+                truncate(&mut first, first_kept);
+                truncate(&mut second, second_kept);
+                Some(second)
+            }
         };
-        let (mut first, second) = truncate_encodings(first, Some(second), &truncation)?;
-        // The cut-off parts would be combined with each other, quadratically many for two long texts.
-        first.take_overflowing();
-        let second = second.map(|mut second| {
-            second.take_overflowing();
-            second
-        });
-        let pair = self.tokenizer.post_process(first, second, true)?;
-        Ok(EncodedPair {
-            input_ids: pair.get_ids().to_vec(),
-            token_type_ids: pair.get_type_ids().to_vec(),
+        let encoding = self.tokenizer.post_process(first, second, true)?;
+        Ok(EncodedText {
+            input_ids: encoding.get_ids().to_vec(),
+            token_type_ids: encoding.get_type_ids().to_vec(),
         })
+    }
+
+    /// A text's first tokens, at least as many as can be kept, and the number of all its tokens.
+    fn encode_text(&self, text: &str) -> tokenizers::Result<(Encoding, usize)> {
+        let mut first = Encoding::default();
+        let mut length = 0;
+        for chunk in chunks(&shorten_runs(text, LONGEST_RUN), CHUNK, LONGEST_CHUNK) {
+            let encoding = self.tokenizer.encode_fast(chunk, false)?;
+            length += encoding.len();
+            if first.is_empty() {
+                first = encoding;
+            } else if first.len() < self.text_length {
+                first.merge_with(encoding, false);
+            }
+        }
+        Ok((first, length))
     }
 
     /// Tokenises many examples on all cores, in their order.
     ///
     /// # Errors
     ///
-    /// The first example that [`PairTokenizer::encode`] refuses, by its `idx`.
-    pub fn encode_all(&self, examples: &[RteExample]) -> Result<Vec<EncodedExample>, RteError> {
+    /// The first example that [`TextTokenizer::encode`] refuses, by its `idx`.
+    pub fn encode_all(&self, examples: &[Example]) -> Result<Vec<EncodedExample>, RteError> {
         self.encode_all_with_progress(examples, || ())
     }
 
-    /// [`PairTokenizer::encode_all`], calling `done` after each example, from any thread.
+    /// [`TextTokenizer::encode_all`], calling `done` after each example, from any thread.
     ///
     /// # Errors
     ///
-    /// As [`PairTokenizer::encode_all`].
+    /// As [`TextTokenizer::encode_all`].
     pub fn encode_all_with_progress(
         &self,
-        examples: &[RteExample],
+        examples: &[Example],
         done: impl Fn() + Sync,
     ) -> Result<Vec<EncodedExample>, RteError> {
         examples
             .par_iter()
             .map(|example| {
-                let pair =
-                    self.encode_pair(&example.sentence1, &example.sentence2).map_err(|error| {
-                        RteError::Encode {
-                            what: format!("the example with idx {}", example.idx),
-                            reason: error.to_string(),
-                        }
+                let encoded = self
+                    .encode_guarded(&example.text, example.text_pair.as_deref())
+                    .map_err(|error| RteError::Encode {
+                        what: format!("the example with idx {}", example.idx),
+                        reason: error.to_string(),
                     })?;
                 done();
                 Ok(EncodedExample {
-                    input_ids: pair.input_ids,
-                    token_type_ids: pair.token_type_ids,
+                    input_ids: encoded.input_ids,
+                    token_type_ids: encoded.token_type_ids,
                     label: example.label,
                     idx: example.idx,
                 })
             })
             .collect()
     }
+}
+
+/// How many tokens of two texts are kept where `max_length` are: the longer text is cut until both are equally long,
+/// then both are, and of an odd number the longer text keeps one more (the second of two equals).
+fn longest_first(first: usize, second: usize, max_length: usize) -> (usize, usize) {
+    if first + second <= max_length {
+        (first, second)
+    } else if first <= second {
+        let kept = first.min(max_length / 2);
+        (kept, max_length - kept)
+    } else {
+        let kept = second.min(max_length / 2);
+        (max_length - kept, kept)
+    }
+}
+
+fn truncate(encoding: &mut Encoding, length: usize) {
+    encoding.truncate(length, 0, TruncationDirection::Right);
+    // The library keeps what was cut off, and post-processing combines the parts of two texts, quadratically many.
+    encoding.take_overflowing();
 }
 
 /// The tokenizer of a `tokenizer.json`. The library panics where text that is no JSON stands for a decoder, and on some
@@ -256,7 +325,7 @@ fn pad_token_id(tokenizer: &Tokenizer) -> Option<u32> {
 
 /// `pad_token_id` of the `config.json` beside a tokenizer.
 fn written_pad_token_id(folder: &Path) -> Option<u32> {
-    let config = fs::read(folder.join("config.json")).ok()?;
+    let config = files::read(&folder.join("config.json"), FileKind::Config).ok()?;
     let config: Value = serde_json::from_slice(&config).ok()?;
     config.get("pad_token_id")?.as_u64()?.try_into().ok()
 }
@@ -275,8 +344,11 @@ fn missing_tokenizer(folder: &Path) -> RteError {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, sync::LazyLock};
+
+    use proptest::prelude::*;
     use serde_json::json;
-    use tokenizers::PaddingParams;
+    use tokenizers::{PaddingParams, TruncationParams, utils::truncation::truncate_encodings};
 
     use super::*;
 
@@ -323,8 +395,8 @@ mod tests {
         folder
     }
 
-    fn load(tokenizer: &Value, max_length: usize) -> Result<PairTokenizer, RteError> {
-        PairTokenizer::from_folder(folder(tokenizer).path(), max_length)
+    fn load(tokenizer: &Value, max_length: usize) -> Result<TextTokenizer, RteError> {
+        TextTokenizer::from_folder(folder(tokenizer).path(), max_length)
     }
 
     /// The words w0, w1 and so on.
@@ -334,19 +406,19 @@ mod tests {
 
     /// The error's message with the folder's path taken out.
     fn error(folder: &tempfile::TempDir, max_length: usize) -> String {
-        let error = PairTokenizer::from_folder(folder.path(), max_length).unwrap_err();
+        let error = TextTokenizer::from_folder(folder.path(), max_length).unwrap_err();
         error.to_string().replace(&folder.path().display().to_string(), "FOLDER")
     }
 
     #[test]
     fn special_tokens_and_segments_come_from_the_template() {
-        let pair = load(&tokenizer(), 128).unwrap().encode("w1 w2", "w3 nonsense").unwrap();
+        let pair = load(&tokenizer(), 128).unwrap().encode("w1 w2", Some("w3 nonsense")).unwrap();
         assert_eq!(pair.input_ids, [CLS, 11, 12, SEP, 13, 1, SEP]);
         assert_eq!(pair.token_type_ids, [0, 0, 0, 0, 1, 1, 1]);
 
         let mut other = tokenizer();
         other["post_processor"]["pair"][1]["Sequence"]["type_id"] = 5.into();
-        let pair = load(&other, 128).unwrap().encode("w1", "w2").unwrap();
+        let pair = load(&other, 128).unwrap().encode("w1", Some("w2")).unwrap();
         assert_eq!(pair.token_type_ids, [0, 5, 0, 1, 1]);
     }
 
@@ -354,7 +426,7 @@ mod tests {
     fn the_longer_sentence_is_cut_first_then_both() {
         let encode = |first, second, max_length| {
             let tokenizer = load(&tokenizer(), max_length).unwrap();
-            tokenizer.encode(&words(first), &words(second)).unwrap().input_ids
+            tokenizer.encode(&words(first), Some(&words(second))).unwrap().input_ids
         };
         assert_eq!(encode(6, 2, 9), [CLS, 10, 11, 12, 13, SEP, 10, 11, SEP]);
         assert_eq!(encode(2, 6, 9), [CLS, 10, 11, SEP, 10, 11, 12, 13, SEP]);
@@ -363,6 +435,27 @@ mod tests {
         assert_eq!(encode(6, 6, 8), [CLS, 10, 11, SEP, 10, 11, 12, SEP]);
         assert_eq!(encode(7, 6, 8), [CLS, 10, 11, 12, SEP, 10, 11, SEP]);
         assert_eq!(encode(3, 3, 9), [CLS, 10, 11, 12, SEP, 10, 11, 12, SEP]);
+    }
+
+    /// The library's own pair encoding of whole texts. Its `encode` with truncation cuts each text to the maximum
+    /// length before it compares their lengths (since 0.23), so that two long texts may differ in a token from what
+    /// earlier releases give.
+    fn library_encode(
+        library: &Tokenizer,
+        first: &str,
+        second: &str,
+        max_length: usize,
+    ) -> Encoding {
+        let special = library.get_post_processor().map_or(0, |p| p.added_tokens(true));
+        let first = library.encode(first, false).unwrap();
+        let mut second = library.encode(second, false).unwrap();
+        second.set_type_ids(vec![1; second.len()]);
+        let params = TruncationParams { max_length: max_length - special, ..Default::default() };
+        let (mut first, mut second) = truncate_encodings(first, Some(second), &params).unwrap();
+        // The cut-off parts would be combined with each other, quadratically many for two long texts.
+        first.take_overflowing();
+        second.as_mut().map(Encoding::take_overflowing);
+        library.post_process(first, second, true).unwrap()
     }
 
     #[test]
@@ -378,18 +471,44 @@ mod tests {
         for json in others {
             for max_length in 6..14 {
                 let ours = load(&json, max_length).unwrap();
-                let mut library = Tokenizer::from_bytes(json.to_string()).unwrap();
-                let truncation = TruncationParams { max_length, ..Default::default() };
-                library.with_truncation(Some(truncation)).unwrap();
+                let library = Tokenizer::from_bytes(json.to_string()).unwrap();
                 for (first, second) in (0..10).flat_map(|first| (0..10).map(move |s| (first, s))) {
                     let (first, second) = (words(first), words(second));
-                    let pair = ours.encode(&first, &second).unwrap();
-                    let expected = library.encode((first, second), true).unwrap();
+                    let pair = ours.encode(&first, Some(&second)).unwrap();
+                    let expected = library_encode(&library, &first, &second, max_length);
                     assert_eq!(pair.input_ids, expected.get_ids());
                     assert_eq!(pair.token_type_ids, expected.get_type_ids());
                 }
             }
         }
+    }
+
+    #[test]
+    fn single_texts_have_the_template_of_single_texts() {
+        let encode = |max_length, text: &str| {
+            load(&tokenizer(), max_length).unwrap().encode(text, None).unwrap()
+        };
+        let single = encode(9, "w1 w2");
+        assert_eq!(single.input_ids, [CLS, 11, 12, SEP]);
+        assert_eq!(single.token_type_ids, [0; 4]);
+        // One special token less than in a pair leaves room for one more.
+        assert_eq!(encode(5, &words(6)).input_ids, [CLS, 10, 11, 12, SEP]);
+    }
+
+    #[test]
+    fn robertas_template_has_two_separators_and_no_segments() {
+        let mut json = tokenizer();
+        json["post_processor"] = json!({
+            "type": "RobertaProcessing", "sep": ["[SEP]", SEP], "cls": ["[CLS]", CLS],
+            "trim_offsets": true, "add_prefix_space": true,
+        });
+        let roberta = load(&json, 9).unwrap();
+        let pair = roberta.encode("w1", Some("w2 w3")).unwrap();
+        assert_eq!(pair.input_ids, [CLS, 11, SEP, SEP, 12, 13, SEP]);
+        assert_eq!(pair.token_type_ids, [0; 7]);
+        assert_eq!(roberta.encode(&words(9), None).unwrap().input_ids.len(), 9);
+        assert!(!roberta.has_token_types().unwrap());
+        assert!(load(&tokenizer(), 9).unwrap().has_token_types().unwrap());
     }
 
     #[test]
@@ -406,8 +525,8 @@ mod tests {
         for (first, second) in [(1, 1), (6, 6)] {
             let (first, second) = (words(first), words(second));
             assert_eq!(
-                own.encode(&first, &second).unwrap(),
-                plain.encode(&first, &second).unwrap()
+                own.encode(&first, Some(&second)).unwrap(),
+                plain.encode(&first, Some(&second)).unwrap()
             );
         }
         assert_eq!(own.pad_token_id(), PAD);
@@ -432,7 +551,7 @@ mod tests {
             "FOLDER/tokenizer.json: no padding token: neither a token <pad> or [PAD], nor padding settings, nor a pad_token_id in config.json beside it"
         );
         fs::write(folder.path().join("config.json"), r#"{"pad_token_id": 6}"#).unwrap();
-        assert_eq!(PairTokenizer::from_folder(folder.path(), 9).unwrap().pad_token_id(), 6);
+        assert_eq!(TextTokenizer::from_folder(folder.path(), 9).unwrap().pad_token_id(), 6);
     }
 
     #[test]
@@ -460,12 +579,12 @@ mod tests {
     #[test]
     fn a_max_length_without_room_for_both_sentences_is_refused() {
         let folder = folder(&tokenizer());
-        PairTokenizer::from_folder(folder.path(), 5).unwrap();
+        TextTokenizer::from_folder(folder.path(), 5).unwrap();
         for max_length in [0, 1, 4] {
             assert_eq!(
                 error(&folder, max_length),
                 format!(
-                    "max length {max_length} is too small: 3 special tokens and a token of each sentence need at least 5"
+                    "max length {max_length} is too small: 3 special tokens and a token of each text need at least 5"
                 )
             );
         }
@@ -490,7 +609,7 @@ mod tests {
             error(&folder, 9)
         );
         assert_eq!(
-            PairTokenizer::from_folder(Path::new("absent"), 9).unwrap_err().to_string(),
+            TextTokenizer::from_folder(Path::new("absent"), 9).unwrap_err().to_string(),
             "absent: no tokenizer.json, for the folder does not exist"
         );
     }
@@ -500,18 +619,18 @@ mod tests {
         let mut json = tokenizer();
         json["decoder"] = serde_json::json!({ "type": "MARK" });
         let text = json.to_string().replace("MARK", "Fuse\n");
-        let error = PairTokenizer::from_bytes(text.as_bytes(), "f", 9).unwrap_err().to_string();
+        let error = TextTokenizer::from_bytes(text.as_bytes(), "f", 9).unwrap_err().to_string();
         assert!(error.starts_with("f: not a usable tokenizer: control character"), "{error}");
 
         let mut json = tokenizer();
         json["post_processor"]["special_tokens"] = serde_json::json!({});
-        let error = PairTokenizer::from_bytes(json.to_string().as_bytes(), "f", 9).unwrap_err();
+        let error = TextTokenizer::from_bytes(json.to_string().as_bytes(), "f", 9).unwrap_err();
         assert!(error.to_string().contains("a part of the tokenizer makes no sense"), "{error}");
 
         let mut json = tokenizer();
         json["normalizer"] =
             serde_json::json!({ "type": "Precompiled", "precompiled_charsmap": "AAAA" });
-        let error = PairTokenizer::from_bytes(json.to_string().as_bytes(), "f", 9).unwrap_err();
+        let error = TextTokenizer::from_bytes(json.to_string().as_bytes(), "f", 9).unwrap_err();
         assert!(error.to_string().starts_with("f: not a usable tokenizer: "), "{error}");
     }
 
@@ -519,9 +638,9 @@ mod tests {
     fn a_refused_example_is_named() {
         let mut json = tokenizer();
         json["model"]["unk_token"] = "missing".into();
-        let example = |sentence2: &str, idx| RteExample {
-            sentence1: "w1".to_owned(),
-            sentence2: sentence2.to_owned(),
+        let example = |text_pair: &str, idx| Example {
+            text: "w1".to_owned(),
+            text_pair: Some(text_pair.to_owned()),
             label: None,
             idx,
         };
@@ -533,10 +652,10 @@ mod tests {
 
     #[test]
     fn many_are_encoded_in_order_and_each_is_counted() {
-        let examples: Vec<RteExample> = (0..300)
-            .map(|idx| RteExample {
-                sentence1: words(idx % 7),
-                sentence2: words(idx % 5),
+        let examples: Vec<Example> = (0..300)
+            .map(|idx| Example {
+                text: words(idx % 7),
+                text_pair: (idx % 3 > 0).then(|| words(idx % 5)),
                 label: Some(idx % 2),
                 idx,
             })
@@ -550,7 +669,7 @@ mod tests {
             .unwrap();
         assert_eq!(done.into_inner(), 300);
         for (example, encoded) in examples.iter().zip(encoded) {
-            let pair = tokenizer.encode(&example.sentence1, &example.sentence2).unwrap();
+            let pair = tokenizer.encode(&example.text, example.text_pair.as_deref()).unwrap();
             assert_eq!(encoded.input_ids, pair.input_ids);
             assert_eq!(encoded.token_type_ids, pair.token_type_ids);
             assert_eq!((encoded.label, encoded.idx), (example.label, example.idx));
@@ -560,7 +679,116 @@ mod tests {
     #[test]
     fn two_very_long_sentences_are_no_burden() {
         let long = words(10).repeat(20_000);
-        let pair = load(&tokenizer(), 128).unwrap().encode(&long, &long).unwrap();
+        let pair = load(&tokenizer(), 128).unwrap().encode(&long, Some(&long)).unwrap();
         assert_eq!(pair.input_ids.len(), 128);
+    }
+
+    #[test]
+    fn texts_of_many_chunks_have_the_ids_of_whole_texts() {
+        let text = |words: usize, seed: usize| -> String {
+            let word = |n: usize| {
+                ["w1", "W2", "rain", "\u{301}e", "``a''", "東京", "  ", "x-y"][(n * n + seed) % 8]
+            };
+            (0..words).map(|n| format!("{} ", word(n))).collect()
+        };
+        let json = tokenizer();
+        let library = Tokenizer::from_bytes(json.to_string()).unwrap();
+        for max_length in [8, 9, 128] {
+            let ours = load(&json, max_length).unwrap();
+            for (first, second) in [(40_000, 39_999), (39_999, 40_000), (40_000, 3), (3, 40_000)] {
+                let (first, second) = (text(first, 0), text(second, 1));
+                assert!(first.len().max(second.len()) > 2 * CHUNK);
+                let expected = library_encode(&library, &first, &second, max_length);
+                assert_eq!(
+                    ours.encode(&first, Some(&second)).unwrap().input_ids,
+                    expected.get_ids()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn long_runs_and_texts_without_latin_letters_have_the_ids_of_whole_texts() {
+        let long = |piece: &str| piece.repeat(LONGEST_CHUNK * 3 / 2 / piece.len());
+        for name in ["wordpiece", "unigram-own"] {
+            let folder =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/tokens").join(name);
+            let ours = TextTokenizer::from_folder(&folder, 9).unwrap();
+            for text in [
+                format!("{}rain fell", long(" ")),
+                format!("rain{}fell", long(" \t")),
+                format!("{} rain", long("rain")),
+                format!("\u{200b}{} rain", long("\u{200b}")),
+                format!("{}rain", long("東京 ")),
+                format!("{}rain", long("1 2. ")),
+            ] {
+                let expected = library_encode(&ours.tokenizer, "fell", &text, 9);
+                assert_eq!(ours.encode("fell", Some(&text)).unwrap().input_ids, expected.get_ids());
+            }
+        }
+    }
+
+    /// The tokenizers that the project's encoders use: WordPiece, Unigram with ALBERT's normalisation, and byte-level
+    /// BPE as RoBERTa's.
+    fn families() -> Vec<Tokenizer> {
+        let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/tokens");
+        let byte_level = json!({
+            "version": "1.0", "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+            "post_processor": null, "decoder": null,
+            "model": {
+                "type": "BPE", "unk_token": "<unk>",
+                "vocab": {"<unk>": 0, "a": 1, "b": 2, "\u{120}": 3, "ab": 4, "\u{120}a": 5, "\u{120}ab": 6, "e": 7, "\u{120}\u{120}": 8},
+                "merges": [["a", "b"], ["\u{120}", "a"], ["\u{120}", "ab"], ["\u{120}", "\u{120}"]],
+            },
+        });
+        let mut families: Vec<Tokenizer> = ["wordpiece", "unigram-own"]
+            .map(|name| Tokenizer::from_file(cases.join(name).join("tokenizer.json")).unwrap())
+            .into();
+        families.push(Tokenizer::from_bytes(byte_level.to_string()).unwrap());
+        for tokenizer in &mut families {
+            tokenizer.with_truncation(None).unwrap();
+            tokenizer.with_padding(None);
+        }
+        families
+    }
+
+    static FAMILIES: LazyLock<Vec<Tokenizer>> = LazyLock::new(families);
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+        #[test]
+        fn dividing_a_text_changes_no_id(
+            pieces in proptest::collection::vec(
+                prop_oneof![
+                    4 => "[abeABE]{1,12}",
+                    3 => Just(" ".to_owned()),
+                    1 => "[ \t\n\r]{1,9}",
+                    // Marks, ligatures and invisible characters that normalisers join, divide or remove.
+                    2 => "[\u{300}\u{301}\u{200b}\u{ad}\u{fb01}\u{feff}\0éÄ東。'\"`.,-]{1,4}",
+                ],
+                0..60,
+            ),
+            smallest in 1..40usize,
+        ) {
+            let text = pieces.concat();
+            for tokenizer in FAMILIES.iter() {
+                let whole = tokenizer.encode_fast(text.as_str(), false).unwrap();
+                let parts = chunks(&text, smallest, usize::MAX)
+                    .flat_map(|chunk| tokenizer.encode_fast(chunk, false).unwrap().get_ids().to_vec());
+                prop_assert_eq!(parts.collect::<Vec<_>>(), whole.get_ids());
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_in_place_of_the_tokenizer_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("tokenizer.json");
+        assert!(std::process::Command::new("mkfifo").arg(fifo).status().unwrap().success());
+        let message = error(&folder, 9);
+        assert!(message.contains("FOLDER/tokenizer.json: it is a pipe or a device"), "{message}");
     }
 }
