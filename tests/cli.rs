@@ -10,7 +10,7 @@
 use std::fs;
 use std::process::Command;
 
-use albert::AlbertConfig;
+use albert::ModelConfig;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use tests::world::{ENTAILED, NOT_ENTAILED, Run, World, config, tsv, wait_for_a_step};
@@ -119,8 +119,8 @@ fn the_same_seeds_give_the_same_bits() {
 fn accumulated_batches_are_one_large_batch() {
     let world = World::new(PROGRAM);
     let calm =
-        AlbertConfig { hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0, ..config() };
-    let calm = AlbertConfig { classifier_dropout_prob: Some(0.0), ..calm };
+        ModelConfig { hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0, ..config() };
+    let calm = ModelConfig { classifier_dropout_prob: Some(0.0), ..calm };
     world.write_model("calm", &calm);
     // 24 examples in steps of 10: the last step of an epoch has 4.
     let run = |output: &str, extra: &[&str]| {
@@ -359,7 +359,7 @@ fn an_unusable_model_folder_is_named_by_file_and_key() {
     fs::write(world.path("keyless/config.json"), keys.to_string()).expect("written");
     finetune("keyless", &[]).fails(1, &["config.json", "num_attention_heads"]);
 
-    let small = AlbertConfig { vocab_size: 100, ..config() };
+    let small = ModelConfig { vocab_size: 100, ..config() };
     world.write_model("small", &small);
     finetune("small", &[]).fails(1, &["tokenizer.json", "100"]);
 

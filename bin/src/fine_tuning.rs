@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use adamw_l2sp::{grad_norm, scale_grads};
-use albert::{AlbertForSequenceClassification, AlbertInput, Precision, cross_entropy};
+use albert::{EncoderInput, Precision, SequenceClassifier, cross_entropy};
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -18,7 +18,7 @@ use crate::journal::{Journal, Score, Slot};
 #[derive(Module, Debug)]
 pub struct FineTuning<B: Backend> {
     /// What is fine-tuned.
-    pub model: AlbertForSequenceClassification<B>,
+    pub model: SequenceClassifier<B>,
     #[module(skip)]
     journal: Arc<Journal>,
     #[module(skip)]
@@ -30,7 +30,7 @@ pub struct FineTuning<B: Backend> {
 impl<B: Backend> FineTuning<B> {
     /// `model`, whose steps go into `journal`, draw their dropout from `seed` and are computed in `precision`.
     pub fn new(
-        model: AlbertForSequenceClassification<B>,
+        model: SequenceClassifier<B>,
         journal: Arc<Journal>,
         seed: u64,
         precision: Precision,
@@ -40,8 +40,8 @@ impl<B: Backend> FineTuning<B> {
 }
 
 /// What the model reads of a batch.
-pub fn input<B: Backend>(batch: RteBatch<B>) -> AlbertInput<B> {
-    AlbertInput {
+pub fn input<B: Backend>(batch: RteBatch<B>) -> EncoderInput<B> {
+    EncoderInput {
         input_ids: batch.input_ids,
         attention_mask: batch.attention_mask,
         token_type_ids: batch.token_type_ids,
@@ -49,7 +49,9 @@ pub fn input<B: Backend>(batch: RteBatch<B>) -> AlbertInput<B> {
 }
 
 /// What the model reads of a batch, and the labels; nothing for a batch without labels.
-pub fn labelled<B: Backend>(mut batch: RteBatch<B>) -> Option<(AlbertInput<B>, Tensor<B, 1, Int>)> {
+pub fn labelled<B: Backend>(
+    mut batch: RteBatch<B>,
+) -> Option<(EncoderInput<B>, Tensor<B, 1, Int>)> {
     let labels = batch.labels.take()?;
     Some((input(batch), labels))
 }
@@ -162,10 +164,7 @@ impl<B: Backend> InferenceStep for FineTuning<B> {
 }
 
 /// The model's loss and right answers on a labelled batch.
-pub fn score_batch<B: Backend>(
-    model: &AlbertForSequenceClassification<B>,
-    batch: RteBatch<B>,
-) -> Score {
+pub fn score_batch<B: Backend>(model: &SequenceClassifier<B>, batch: RteBatch<B>) -> Score {
     let examples = batch.idx.len();
     let Some((input, labels)) = labelled(batch) else { return Score::default() };
     let logits = model.forward(&input);

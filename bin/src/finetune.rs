@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use adamw_l2sp::{Anchors, Groups};
-use albert::{LoadReport, hugging_face_name};
+use albert::LoadReport;
 use burn::module::AutodiffModule;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::backend::AutodiffBackend;
@@ -240,7 +240,7 @@ fn validation_data(data: &Path) -> &Path {
     if data.is_file() { folder_of(data) } else { data }
 }
 
-/// The recipe's optimizer. Everything pretrained under `albert` is source; the classifier, and
+/// The recipe's optimizer. Everything pretrained under `encoder` is source; the classifier, and
 /// whatever else the weights file lacked, is novel. For AdamW all is novel, but the distance is
 /// measured all the same.
 fn optimizer<B: AutodiffBackend>(
@@ -251,9 +251,8 @@ fn optimizer<B: AutodiffBackend>(
     keeper: Keeper,
 ) -> Result<RecordedOptimizer<FineTuning<B>, B>, ProgramError> {
     let pretrained = |path: &str| {
-        path.strip_prefix("model.").is_some_and(|path| {
-            path.starts_with("albert.") && !report.new.contains(&hugging_face_name(path))
-        })
+        path.strip_prefix("model.")
+            .is_some_and(|path| path.starts_with("encoder.") && !report.is_new(path))
     };
     let anchors = Anchors::from_module(&model.valid()).filter(pretrained);
     let groups = match recipe.optimizer {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use albert::{AlbertForSequenceClassification, Precision};
+use albert::{Precision, SequenceClassifier};
 use burn::tensor::backend::Backend;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -57,7 +57,7 @@ impl ModelFolder {
         &self,
         precision: Precision,
         device: &B::Device,
-    ) -> Result<AlbertForSequenceClassification<B>, ProgramError> {
+    ) -> Result<SequenceClassifier<B>, ProgramError> {
         let (model, report) = self.source.load::<B>(&self.config, 0, device)?;
         if !report.new.is_empty() {
             return Err(ProgramError::Mismatch(format!(

@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, ScopedJoinHandle};
 
 use adamw_l2sp::{AdamWL2SPConfig, Groups, ScheduleConfig, clip_grad_norm};
-use albert::{AlbertConfig, AlbertForPreTraining, HiddenAct, Precision, cross_entropy};
+use albert::{
+    AlbertForPreTraining, HiddenAct, ModelConfig, Precision, cross_entropy, tokenizer_config,
+};
 use burn::module::{AutodiffModule, Module};
 use burn::nn::Linear;
 use burn::optim::lr_scheduler::LrScheduler;
@@ -30,7 +32,7 @@ use crate::finetune::watch_signals;
 use crate::inference::{at_least_one, progress_bar};
 use crate::masking::{Masked, MaskedBatch, Masking, masked_batch};
 use crate::output::{Output, write_beside};
-use crate::task::write_tokenizer_config;
+use crate::task::TOKENIZER_CONFIG;
 use crate::vocabulary::unigram_tokenizer;
 
 /// The flags of `pretrain`.
@@ -88,8 +90,8 @@ const MAX_LENGTH: usize = 128;
 const HELD_OUT: usize = 2048;
 
 /// The embedded model: as large as two megabytes of weights allow. Without dropout, as ALBERT's version 2.
-fn config(vocab_size: usize) -> AlbertConfig {
-    AlbertConfig {
+fn config(vocab_size: usize) -> ModelConfig {
+    ModelConfig {
         vocab_size,
         embedding_size: 64,
         hidden_size: 128,
@@ -104,7 +106,7 @@ fn config(vocab_size: usize) -> AlbertConfig {
         classifier_dropout_prob: Some(0.0),
         // About 1/√hidden_size: with the 0.02 of large models attention starts out flat, and stays so for long.
         initializer_range: 0.09,
-        ..AlbertConfig::base_v2()
+        ..ModelConfig::albert_base_v2()
     }
 }
 
@@ -118,21 +120,15 @@ fn config(vocab_size: usize) -> AlbertConfig {
 /// - The head that names a word begins as the transpose of the map from words.
 fn start<B: AutodiffBackend>(
     mut model: AlbertForPreTraining<B>,
-    config: &AlbertConfig,
+    config: &ModelConfig,
     device: &B::Device,
 ) -> AlbertForPreTraining<B> {
     let set = |linear: &mut Linear<B>, weight: Tensor<B, 2>| {
         linear.weight = linear.weight.clone().map(|_| weight.detach().require_grad());
     };
-    let positions = &mut model.albert.embeddings.position_embeddings;
+    let positions = &mut model.encoder.embeddings.position_embeddings;
     positions.weight = positions.weight.clone().map(|_| sinusoids(config, device).require_grad());
-    for layer in model
-        .albert
-        .encoder
-        .albert_layer_groups
-        .iter_mut()
-        .flat_map(|group| &mut group.albert_layers)
-    {
+    for layer in model.encoder.layer_groups.iter_mut().flat_map(|group| &mut group.layers) {
         let attention = &mut layer.attention;
         set(&mut attention.key, attention.query.weight.val() * 0.5);
         for linear in [&mut attention.dense, &mut layer.ffn_output] {
@@ -140,14 +136,15 @@ fn start<B: AutodiffBackend>(
             set(linear, weight);
         }
     }
-    let mapping = &model.albert.encoder.embedding_hidden_mapping_in;
-    set(&mut model.predictions.dense, mapping.weight.val().transpose());
+    if let Some(projection) = &model.encoder.embedding_projection {
+        set(&mut model.predictions.dense, projection.weight.val().transpose());
+    }
     model
 }
 
 /// Position embeddings, `[max_position_embeddings, embedding_size]`: sinusoids (Vaswani et al., arXiv 1706.03762, section
 /// 3.5) with the standard deviation of the other weights and periods of 2π to about 2π · 100 words.
-fn sinusoids<B: Backend>(config: &AlbertConfig, device: &B::Device) -> Tensor<B, 2> {
+fn sinusoids<B: Backend>(config: &ModelConfig, device: &B::Device) -> Tensor<B, 2> {
     let (positions, size) = (config.max_position_embeddings, config.embedding_size);
     let amplitude = SQRT_2 * config.initializer_range;
     let value = |position: usize, dimension: usize| {
@@ -199,7 +196,8 @@ fn run<B: AutodiffBackend>(args: &PretrainArgs, device: &B::Device) -> Result<()
     let save = |model: &AlbertForPreTraining<B>| {
         model.save_pretrained(&config, &args.output)?;
         write_beside(&args.output.join("tokenizer.json"), &tokenizer_json)?;
-        write_tokenizer_config(&args.output, MAX_LENGTH)
+        let text = tokenizer_config(&config, &tokenizer_json, None, MAX_LENGTH);
+        write_beside(&args.output.join(TOKENIZER_CONFIG), text.as_bytes())
     };
     let mut report = Report::new(args)?;
     for step in 1..=args.steps {
@@ -509,12 +507,12 @@ mod tests {
         let model =
             start(AlbertForPreTraining::<Train>::init(&config, 1, &device), &config, &device);
         let values = |tensor: Tensor<Train, 2>| tensor.into_data().to_vec::<f32>().expect("floats");
-        for group in &model.albert.encoder.albert_layer_groups {
-            let attention = &group.albert_layers[0].attention;
+        for group in &model.encoder.layer_groups {
+            let attention = &group.layers[0].attention;
             let halves = values(attention.query.weight.val() * 0.5);
             assert_eq!(values(attention.key.weight.val()), halves);
         }
-        let positions = model.albert.embeddings.position_embeddings.weight.val();
+        let positions = model.encoder.embeddings.position_embeddings.weight.val();
         let likeness = values(positions.clone().matmul(positions.transpose()));
         let of =
             |place: usize, other: usize| likeness[place * config.max_position_embeddings + other];

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use albert::{AlbertConfig, AlbertForSequenceClassification, LoadReport};
+use albert::{LoadReport, ModelConfig, SequenceClassifier};
 use burn::tensor::backend::Backend;
 use rte::{LABELS, PairTokenizer, RteDataset, RteExample, Split, label_id};
 
@@ -54,11 +54,11 @@ impl ModelSource {
     /// `config.json`.
     ///
     /// # Errors
-    /// As [`AlbertConfig::from_folder`].
-    pub fn config(&self) -> Result<AlbertConfig, ProgramError> {
+    /// As [`ModelConfig::from_folder`].
+    pub fn config(&self) -> Result<ModelConfig, ProgramError> {
         Ok(match self {
-            Self::Embedded => AlbertConfig::from_json(embedded::CONFIG)?,
-            Self::Folder(path) => AlbertConfig::from_folder(path)?,
+            Self::Embedded => ModelConfig::from_json(embedded::CONFIG)?,
+            Self::Folder(path) => ModelConfig::from_folder(path)?,
         })
     }
 
@@ -79,14 +79,14 @@ impl ModelSource {
     /// `model.safetensors`, under a classifier that is drawn from `seed` if need be.
     ///
     /// # Errors
-    /// As [`AlbertForSequenceClassification::from_pretrained`].
+    /// As [`SequenceClassifier::from_pretrained`].
     pub fn load<B: Backend>(
         &self,
-        config: &AlbertConfig,
+        config: &ModelConfig,
         seed: u64,
         device: &B::Device,
-    ) -> Result<(AlbertForSequenceClassification<B>, LoadReport), ProgramError> {
-        type Classifier<B> = AlbertForSequenceClassification<B>;
+    ) -> Result<(SequenceClassifier<B>, LoadReport), ProgramError> {
+        type Classifier<B> = SequenceClassifier<B>;
         Ok(match self {
             Self::Embedded => {
                 Classifier::from_bytes(embedded::WEIGHTS, EMBEDDED_MODEL, config, seed, device)?

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use albert::AlbertConfig;
+use albert::{ModelConfig, tokenizer_config};
 use rte::{EncodedExample, LABELS, PairTokenizer, RteExample, Split};
 use serde::Deserialize;
 
@@ -14,14 +14,14 @@ use crate::source::{ModelSource, dataset};
 const DEFAULT_MAX_LENGTH: usize = 128;
 
 /// The file of a model folder that says how long a pair may be.
-const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// A model folder's configuration and tokenizer.
 pub struct ModelFolder {
     /// Where it comes from.
     pub source: ModelSource,
     /// `config.json`.
-    pub config: AlbertConfig,
+    pub config: ModelConfig,
     /// `tokenizer.json`, cutting pairs to [`Self::max_length`] tokens.
     pub tokenizer: PairTokenizer,
     /// The longest pair, in tokens.
@@ -65,7 +65,7 @@ impl ModelFolder {
         let inside = path.join("model");
         let path =
             if !path.join("config.json").exists() && inside.is_dir() { &inside } else { &path };
-        let config = AlbertConfig::from_folder(path)?;
+        let config = ModelConfig::from_folder(path)?;
         if config.num_labels() != LABELS.len() {
             return Err(ProgramError::Mismatch(format!(
                 "{}: the model has {} labels, but RTE has {} ({})",
@@ -76,20 +76,25 @@ impl ModelFolder {
             )));
         }
         let length = max_length
-            .or_else(|| {
-                written_max_length(path).map(|length| length.min(config.max_position_embeddings))
-            })
-            .unwrap_or(DEFAULT_MAX_LENGTH.min(config.max_position_embeddings));
+            .or_else(|| written_max_length(path).map(|length| length.min(config.max_length())))
+            .unwrap_or(DEFAULT_MAX_LENGTH.min(config.max_length()));
         Self::open(path, length)
     }
 
-    /// Put the tokenizer beside a fine-tuned model, with the length of its pairs.
+    /// Put the tokenizer beside a fine-tuned model, as Python's `AutoTokenizer` reads it.
     ///
     /// # Errors
-    /// Names the file that cannot be written.
+    /// Names the file that cannot be read or written.
     pub fn copy_tokenizer(&self, folder: &Path) -> Result<(), ProgramError> {
         self.source.copy_tokenizer(folder)?;
-        write_tokenizer_config(folder, self.max_length)
+        let path = folder.join("tokenizer.json");
+        let tokenizer = std::fs::read(&path).map_err(ProgramError::io("read", &path))?;
+        let source = match &self.source {
+            ModelSource::Embedded => None,
+            ModelSource::Folder(path) => Some(path.as_path()),
+        };
+        let text = tokenizer_config(&self.config, &tokenizer, source, self.max_length);
+        write_beside(&folder.join(TOKENIZER_CONFIG), text.as_bytes())
     }
 
     /// Tokenise a labelled split of RTE.
@@ -118,15 +123,6 @@ impl ModelFolder {
         };
         LABELS.iter().enumerate().map(|(order, label)| named(label).unwrap_or(order)).collect()
     }
-}
-
-/// Put beside a `tokenizer.json` how long its pairs may be.
-pub(crate) fn write_tokenizer_config(folder: &Path, max_length: usize) -> Result<(), ProgramError> {
-    let text = serde_json::json!({
-        "model_max_length": max_length,
-        "tokenizer_class": "PreTrainedTokenizerFast",
-    });
-    write_beside(&folder.join(TOKENIZER_CONFIG), format!("{text:#}\n").as_bytes())
 }
 
 /// `model_max_length` of a folder's `tokenizer_config.json`, if it says a usable one.
