@@ -7,6 +7,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod layouts;
 mod models;
 mod optim;
 mod trajectory;
