@@ -68,7 +68,6 @@
 //! | Which parameters were loaded, which drawn? | [`LoadReport`] |
 //! | How is mixed precision switched on? | [`Precision`] |
 //! | How is an ALBERT pretrained? | [`AlbertForPreTraining`] |
-//! | What makes it fast on a CPU? | [`kernels`] |
 
 mod attention;
 mod classification;

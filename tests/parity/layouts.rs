@@ -8,6 +8,7 @@ use std::path::Path;
 use adamw_l2sp::{AdamWL2SPConfig, Groups, clip_grad_norm};
 use albert::{EncoderInput, ModelConfig, ModelType, SequenceClassifier, cross_entropy};
 use burn::backend::Autodiff;
+use burn::module::Module;
 use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::Tensor;
 use tests::{Arrays, OneBackend, ok, own_cases};
@@ -71,7 +72,8 @@ fn a_bert_in_alberts_layout_trains_bit_for_bit_the_same() {
     let albert = tempfile::tempdir().expect("a folder");
     write_as_albert(&bert, albert.path());
     let batches = Arrays::read(&bert.join("batches.safetensors"));
-    let [of_bert, of_albert] = [bert.as_path(), albert.path()].map(|folder| train(folder, &batches, 12));
+    let [of_bert, of_albert] =
+        [bert.as_path(), albert.path()].map(|folder| train(folder, &batches, 12));
     assert_eq!(of_bert, of_albert);
     assert_ne!(of_bert[0], of_bert[22], "it learns");
 }
