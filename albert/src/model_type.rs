@@ -16,8 +16,7 @@ use serde::{Deserialize, Serialize};
 /// | positions | from 0 | from 0 | from `pad_token_id` + 1, tokens other than padding counted |
 /// | between encoder and classifier | the encoder's pooler | the encoder's pooler | a linear layer and tanh of the classifier's own |
 ///
-/// The [names of the parameters](crate::LoadReport) in a weights file differ, too. XLM-RoBERTa is RoBERTa with another
-/// vocabulary.
+/// The names of the parameters in a weights file differ, too. XLM-RoBERTa is RoBERTa with another vocabulary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", try_from = "String")]
 pub enum ModelType {

@@ -20,7 +20,8 @@ const SPECIAL_TOKENS: [(&str, &[&str]); 7] = [
 ];
 
 /// The text of a `tokenizer_config.json` with which Python's `AutoTokenizer` and `pipeline` read `tokenizer_json`, the
-/// text of a `tokenizer.json`, for this model: tokenizer class, inputs, special tokens and maximum length.
+/// text of a `tokenizer.json`, for this model: tokenizer class, inputs, special tokens, maximum length, padding and
+/// truncation on the right.
 ///
 /// The special tokens are those of `tokenizer_config.json` and `special_tokens_map.json` in `source`, the folder that
 /// the tokenizer comes from; else the tokens of the vocabulary with the usual spellings. A token that the vocabulary
@@ -75,6 +76,10 @@ pub fn tokenizer_config(
     };
     keys.insert("model_input_names".into(), json!(inputs));
     keys.insert("model_max_length".into(), json!(max_length));
+    // Else Python takes the sides from the padding and truncation in tokenizer.json, which are not ours.
+    for side in ["padding_side", "truncation_side"] {
+        keys.insert(side.into(), json!("right"));
+    }
     format!("{:#}\n", Value::Object(keys))
 }
 
@@ -220,7 +225,7 @@ mod tests {
             written(&ModelConfig::bert_base(), &bert(), None),
             json!({
                 "tokenizer_class": "BertTokenizer", "do_lower_case": false, "strip_accents": null,
-                "tokenize_chinese_chars": true, "model_max_length": 77,
+                "tokenize_chinese_chars": true, "model_max_length": 77, "padding_side": "right", "truncation_side": "right",
                 "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
                 "pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
                 "mask_token": "[MASK]",
@@ -230,7 +235,7 @@ mod tests {
             written(&ModelConfig::roberta_base(), &roberta(), None),
             json!({
                 "tokenizer_class": "RobertaTokenizer", "add_prefix_space": false, "trim_offsets": true,
-                "model_max_length": 77, "model_input_names": ["input_ids", "attention_mask"],
+                "model_max_length": 77, "padding_side": "right", "truncation_side": "right", "model_input_names": ["input_ids", "attention_mask"],
                 "pad_token": "<pad>", "unk_token": "<unk>", "cls_token": "<s>", "sep_token": "</s>",
                 "mask_token": "<mask>", "bos_token": "<s>", "eos_token": "</s>",
             })
@@ -240,7 +245,7 @@ mod tests {
         assert_eq!(
             written(&ModelConfig::albert_base_v2(), &unigram, None),
             json!({
-                "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 77,
+                "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 77, "padding_side": "right", "truncation_side": "right",
                 "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
                 "pad_token": "<pad>", "cls_token": "[CLS]",
             })
