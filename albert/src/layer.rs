@@ -71,3 +71,30 @@ impl<B: Backend> LayerGroup<B> {
         Self { layers: (0..config.inner_group_num).map(|_| Layer::new(config, device)).collect() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Distribution;
+
+    use super::*;
+    use crate::testing::{Train, batch, distance, tiny, tiny_bert, tiny_roberta, values};
+
+    /// With nearly everything dropped, what a sublayer adds to its input shows whether it has a dropout.
+    #[test]
+    fn only_albert_has_no_dropout_in_the_feed_forward_network() {
+        let device = Default::default();
+        for (config, drops) in [(tiny(), false), (tiny_bert(), true), (tiny_roberta(), true)] {
+            let config = ModelConfig { hidden_dropout_prob: 1.0 - 1e-7, ..config };
+            let layer = Layer::<Train>::new(&config, &device);
+            let input = batch::<Train>(&[&[2, 5, 7, 3]], 4, 0);
+            let sequences = Sequences::all(&input.attention_mask);
+            let hidden = Tensor::random([4, 12], Distribution::Default, &device);
+            let key_value = layer.attention.key_value();
+            let output = layer.forward(hidden.clone(), &key_value, &sequences, Outputs::All);
+
+            let attention = layer.attention.layer_norm.forward(hidden);
+            let untouched = values(layer.layer_norm.forward(attention));
+            assert_eq!(distance(&values(output), &untouched) < 1e-4, drops, "{config:?}");
+        }
+    }
+}

@@ -87,6 +87,8 @@ mod pretraining;
 mod testing;
 mod tokenizer_config;
 mod weights;
+mod weights_error;
+mod weights_file;
 
 pub use attention::SelfAttention;
 pub use classification::{SequenceClassifier, cross_entropy};
@@ -101,4 +103,5 @@ pub use pretraining::{
     AlbertForPreTraining, AlbertForPreTrainingOutput, AlbertMlmHead, AlbertSopHead,
 };
 pub use tokenizer_config::tokenizer_config;
-pub use weights::{LoadReport, ShapeMismatch, WeightsError};
+pub use weights::LoadReport;
+pub use weights_error::{ShapeMismatch, WeightsError};

@@ -4,10 +4,9 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
@@ -17,8 +16,6 @@ use burn_store::{
     BurnToPyTorchAdapter, ModuleAdapter, ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter,
     SafetensorsStore, TensorSnapshot,
 };
-use serde::Deserialize;
-use thiserror::Error;
 
 use crate::classification::SequenceClassifier;
 use crate::config::{CONFIG_FILE, ModelConfig};
@@ -27,12 +24,8 @@ use crate::init;
 use crate::model_type::ModelType;
 use crate::names::{ENCODER, TIED, hugging_face_name, names_in_file};
 use crate::pretraining::AlbertForPreTraining;
-
-/// The file of a model folder that holds its weights.
-const WEIGHTS_FILE: &str = "model.safetensors";
-
-/// The file that says which shard holds which tensor, where the weights are split.
-const INDEX_FILE: &str = "model.safetensors.index.json";
+use crate::weights_error::{ShapeMismatch, WeightsError};
+use crate::weights_file::{WEIGHTS_FILE, WeightsFile, read_tensors};
 
 /// What loading found besides the tensors it needed, by Hugging Face name and in alphabetical order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,116 +43,6 @@ impl LoadReport {
     pub fn is_new(&self, path: &str) -> bool {
         self.new_paths.contains(path)
     }
-}
-
-/// A tensor that has another shape in the file than in the model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShapeMismatch {
-    /// Its Hugging Face name.
-    pub name: String,
-    /// Its shape in the file.
-    pub found: Vec<usize>,
-    /// The shape the model needs, laid out as in the file.
-    pub expected: Vec<usize>,
-}
-
-impl fmt::Display for ShapeMismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} is {:?} in the file and {:?} in the model",
-            self.name, self.found, self.expected
-        )
-    }
-}
-
-/// Why weights cannot be loaded or saved.
-#[derive(Debug, Error)]
-pub enum WeightsError {
-    /// The folder holds neither `model.safetensors` nor shards.
-    #[error("{} holds no {WEIGHTS_FILE}: {hint}", folder.display())]
-    NoWeights {
-        /// The folder.
-        folder: PathBuf,
-        /// What was found instead, and what to do.
-        hint: &'static str,
-    },
-    /// The file is not a safetensors file, or not a whole one.
-    #[error("{} is not a complete safetensors file ({reason}); fetch or write it again", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The index of sharded weights cannot be followed.
-    #[error("{} is not a usable index of shards: {reason}", path.display())]
-    Index {
-        /// The index.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The file's tensors are not those of the configured model.
-    #[error(
-        "{} does not fit the configured model{}{}{}",
-        path.display(),
-        list("missing", missing),
-        list("shape mismatch", shape_mismatch),
-        list("not floating point", not_float),
-    )]
-    Mismatch {
-        /// The file.
-        path: PathBuf,
-        /// Tensors of the encoder that the file lacks.
-        missing: Vec<String>,
-        /// Tensors of another shape.
-        shape_mismatch: Vec<ShapeMismatch>,
-        /// Tensors of integers or booleans.
-        not_float: Vec<String>,
-    },
-    /// Tensors of the file hold values that are NaN or infinite.
-    #[error("{} holds NaN or infinite values{}", path.display(), list("in", tensors))]
-    NotFinite {
-        /// The file.
-        path: PathBuf,
-        /// The tensors' Hugging Face names.
-        tensors: Vec<String>,
-    },
-    /// The file stores two different tensors where the model has a single one.
-    #[error("{}: {copy} differs from {name}, but the model ties the two into one", path.display())]
-    Untied {
-        /// The file.
-        path: PathBuf,
-        /// The tensor the model has.
-        name: &'static str,
-        /// Its second copy.
-        copy: &'static str,
-    },
-    /// The folder cannot be written to.
-    #[error("cannot write {}: {reason}", path.display())]
-    Write {
-        /// The file or folder.
-        path: PathBuf,
-        /// What went wrong.
-        reason: String,
-    },
-}
-
-/// How many items a message lists.
-const LISTED: usize = 3;
-
-/// A line with the first few of the items and the number of the others; nothing where there are none.
-fn list<T: ToString>(title: &str, items: &[T]) -> String {
-    if items.is_empty() {
-        return String::new();
-    }
-    let first: Vec<_> = items.iter().take(LISTED).map(ToString::to_string).collect();
-    let more = match items.len().saturating_sub(LISTED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("\n  {title}: {}{more}", first.join(", "))
 }
 
 impl<B: Backend> Encoder<B> {
@@ -374,76 +257,6 @@ fn load_file<B: Backend, M: Module<B>>(
     Ok((module, report))
 }
 
-/// The tensors of a folder's weights, which are read when they are needed.
-struct WeightsFile {
-    /// What errors name.
-    path: PathBuf,
-    tensors: BTreeMap<String, TensorSnapshot>,
-}
-
-impl WeightsFile {
-    /// Opens `model.safetensors`, or the shards that its index lists.
-    fn open(folder: &Path) -> Result<Self, WeightsError> {
-        let path = folder.join(WEIGHTS_FILE);
-        if path.is_file() {
-            let tensors = read_tensors(SafetensorsStore::from_file(&path), &path)?;
-            return Ok(Self { path, tensors });
-        }
-        let index = folder.join(INDEX_FILE);
-        if index.is_file() {
-            return Self::open_shards(folder, index);
-        }
-        let hint = if !folder.is_dir() {
-            "there is no such folder"
-        } else if folder.join("pytorch_model.bin").exists() {
-            "its weights are a pickled pytorch_model.bin; load it in Python and save it with safe_serialization=True"
-        } else {
-            "a Hugging Face model folder has its weights in that file"
-        };
-        Err(WeightsError::NoWeights { folder: folder.to_path_buf(), hint })
-    }
-
-    fn open_shards(folder: &Path, path: PathBuf) -> Result<Self, WeightsError> {
-        #[derive(Deserialize)]
-        struct Index {
-            /// The shard of each tensor.
-            weight_map: BTreeMap<String, String>,
-        }
-        let not_an_index = |reason: String| WeightsError::Index { path: path.clone(), reason };
-        let text = fs::read(&path).map_err(|error| not_an_index(error.to_string()))?;
-        let Index { weight_map } =
-            serde_json::from_slice(&text).map_err(|error| not_an_index(error.to_string()))?;
-
-        let mut tensors = BTreeMap::new();
-        let shards: BTreeSet<&String> = weight_map.values().collect();
-        for shard in shards {
-            if Path::new(shard).file_name() != Some(shard.as_ref()) {
-                return Err(not_an_index(format!("`{shard}` is not the name of a file beside it")));
-            }
-            let path = folder.join(shard);
-            if !path.is_file() {
-                return Err(not_an_index(format!("the shard {shard} is missing")));
-            }
-            let shard_tensors = read_tensors(SafetensorsStore::from_file(&path), &path)?;
-            tensors.extend(
-                shard_tensors.into_iter().filter(|(name, _)| weight_map.get(name) == Some(shard)),
-            );
-        }
-        Ok(Self { path, tensors })
-    }
-}
-
-fn read_tensors(
-    mut store: SafetensorsStore,
-    path: &Path,
-) -> Result<BTreeMap<String, TensorSnapshot>, WeightsError> {
-    let tensors = store.get_all_snapshots().map_err(|error| WeightsError::Unreadable {
-        path: path.to_path_buf(),
-        reason: error.to_string(),
-    })?;
-    Ok(tensors.clone())
-}
-
 /// A parameter of the model: its path, its Hugging Face name and the shape it has in a file.
 struct Parameter {
     path: String,
@@ -591,6 +404,8 @@ mod tests {
 
     use super::*;
     use crate::testing::{batch, tiny, tiny_bert, tiny_roberta, values};
+    use crate::weights_error::LISTED;
+    use crate::weights_file::INDEX_FILE;
 
     type Classifier = SequenceClassifier<Flex>;
     type PreTraining = AlbertForPreTraining<Flex>;
