@@ -62,6 +62,9 @@ def main() -> None:
         tokenizer = train(sentences)
         torch.manual_seed(1)
         kind(config(vocab_size=tokenizer.get_vocab_size(), **SIZES, **changes)).save_pretrained(args.out / name)
+        # What the file says of truncation and padding must not matter.
+        tokenizer._tokenizer.enable_truncation(10, stride=2, strategy="only_second", direction="left")
+        tokenizer._tokenizer.enable_padding(direction="left", length=40, pad_id=3)
         tokenizer.save(str(args.out / name / "tokenizer.json"))
         print(f"{args.out / name}: {tokenizer.get_vocab_size()} tokens")
 
