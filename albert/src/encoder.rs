@@ -163,52 +163,58 @@ mod tests {
     use burn::tensor::Int;
 
     use super::*;
-    use crate::testing::{Train, batch, distance, tiny, values};
+    use crate::testing::{Train, batch, distance, tiny, tiny_bert, tiny_roberta, values};
 
     const SHORT: &[i64] = &[2, 11, 4, 3, 9, 3];
     const LONG: &[i64] = &[2, 7, 31, 49, 3, 12, 13, 14, 3];
 
     #[test]
     fn padding_changes_no_real_position() {
-        let config = tiny();
-        let model = Encoder::<Flex>::init(&config, 5, &Default::default());
-        let alone = model.forward(&batch(&[SHORT], SHORT.len(), 0));
-        for length in [9, 10, 16, 17, 32] {
-            for filler in [0, 42] {
-                let padded = model.forward(&batch(&[SHORT, LONG], length, filler));
-                let real = padded.last_hidden_state.slice([0..1, 0..SHORT.len()]);
-                assert!(distance(&values(real), &values(alone.last_hidden_state.clone())) < 2e-6);
-                let pooled = padded.pooler_output.narrow(0, 0, 1);
-                assert!(distance(&values(pooled), &values(alone.pooler_output.clone())) < 2e-6);
+        for config in [tiny(), tiny_bert(), tiny_roberta()] {
+            let model = Encoder::<Flex>::init(&config, 5, &Default::default());
+            let alone = model.forward(&batch(&[SHORT], SHORT.len(), 0));
+            for length in [9, 10, 16, 17, config.max_length()] {
+                for filler in [0, 42] {
+                    let padded = model.forward(&batch(&[SHORT, LONG], length, filler));
+                    let real = padded.last_hidden_state.slice([0..1, 0..SHORT.len()]);
+                    assert!(
+                        distance(&values(real), &values(alone.last_hidden_state.clone())) < 2e-6
+                    );
+                    let pooled = padded.pooler_output.narrow(0, 0, 1);
+                    assert!(distance(&values(pooled), &values(alone.pooler_output.clone())) < 2e-6);
+                }
             }
         }
     }
 
     #[test]
     fn the_pooled_output_alone_is_the_same_with_the_same_gradients() {
-        let model = Encoder::<Train>::init(&tiny(), 5, &Default::default());
-        let mut input = batch(&[SHORT, LONG, &[]], 12, 7);
-        // Tokens that a mask hides in the middle and at the start.
-        let hidden =
-            Tensor::<Train, 2, Int>::from_ints([[0, 1], [1, 0], [0, 0]], &Default::default());
-        input.attention_mask = input.attention_mask.slice_assign([0..3, 0..2], hidden);
-        let results = [model.pooled(&input), model.forward(&input).pooler_output].map(|pooled| {
-            let grads = pooled.clone().powf_scalar(3.0).sum().backward();
-            let layer = &model.layer_groups[0].layers[0];
-            let parameters = [
-                &model.embeddings.word_embeddings.weight,
-                &model.embeddings.position_embeddings.weight,
-                &layer.ffn.weight,
-                &layer.attention.query.weight,
-                &layer.attention.value.weight,
-            ];
-            let mut numbers = vec![values(pooled)];
-            numbers.extend(parameters.map(|p| values(p.val().grad(&grads).unwrap())));
-            numbers
-        });
-        for (alone, full) in results[0].iter().zip(&results[1]) {
-            let scale = full.iter().fold(1.0, |largest: f32, x| largest.max(x.abs()));
-            assert!(distance(alone, full) < 5e-6 * scale, "{} {scale}", distance(alone, full));
+        for config in [tiny(), tiny_bert(), tiny_roberta()] {
+            let model = Encoder::<Train>::init(&config, 5, &Default::default());
+            let mut input = batch(&[SHORT, LONG, &[]], 12, 7);
+            // Tokens that a mask hides in the middle and at the start.
+            let hidden =
+                Tensor::<Train, 2, Int>::from_ints([[0, 1], [1, 0], [0, 0]], &Default::default());
+            input.attention_mask = input.attention_mask.slice_assign([0..3, 0..2], hidden);
+            let results =
+                [model.pooled(&input), model.forward(&input).pooler_output].map(|pooled| {
+                    let grads = pooled.clone().powf_scalar(3.0).sum().backward();
+                    let layer = &model.layer_groups[0].layers[0];
+                    let parameters = [
+                        &model.embeddings.word_embeddings.weight,
+                        &model.embeddings.position_embeddings.weight,
+                        &layer.ffn.weight,
+                        &layer.attention.query.weight,
+                        &layer.attention.value.weight,
+                    ];
+                    let mut results = vec![values(pooled)];
+                    results.extend(parameters.map(|p| values(p.val().grad(&grads).unwrap())));
+                    results
+                });
+            for (alone, full) in results[0].iter().zip(&results[1]) {
+                let scale = full.iter().fold(1.0, |largest: f32, x| largest.max(x.abs()));
+                assert!(distance(alone, full) < 5e-6 * scale, "{} {scale}", distance(alone, full));
+            }
         }
     }
 
