@@ -83,6 +83,7 @@ pub struct ModelConfig {
     /// Dropout of the attention probabilities.
     pub attention_probs_dropout_prob: f64,
     /// Dropout before the classifier; `None` stands for `hidden_dropout_prob`.
+    #[serde(alias = "classifier_dropout")]
     pub classifier_dropout_prob: Option<f64>,
     /// Number of position embeddings; see [`max_length`](Self::max_length).
     pub max_position_embeddings: usize,
@@ -112,12 +113,11 @@ const REQUIRED: [&str; 6] = [
     "intermediate_size",
 ];
 
-/// What stands for the keys that BERT and RoBERTa do not have, or name otherwise.
-const OF_OTHER_TYPES: [(&str, &str); 3] = [
-    ("embedding_size", "hidden_size"),
-    ("num_hidden_groups", "num_hidden_layers"),
-    ("classifier_dropout_prob", "classifier_dropout"),
-];
+/// Keys that the types other than ALBERT do not have, since their values are fixed.
+const ALBERT_ONLY: [&str; 3] = ["embedding_size", "num_hidden_groups", "inner_group_num"];
+
+/// The classifier's dropout, as ALBERT and as the other types call it.
+const CLASSIFIER_DROPOUT: (&str, &str) = ("classifier_dropout_prob", "classifier_dropout");
 
 /// Activation of the feed-forward layer, under Hugging Face's names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -267,23 +267,24 @@ impl ModelConfig {
         }
         keys.extend(read_json::<Map<_, _>>(text)?);
         keys.insert("model_type".into(), json!(model_type));
-        if !model_type.is_albert() {
-            keys.insert("inner_group_num".into(), json!(1));
-            for (key, name) in OF_OTHER_TYPES {
-                keys.remove(key);
-                if let Some(value) = keys.get(name).cloned() {
-                    keys.insert(key.into(), value);
-                }
-            }
+        if model_type.is_albert() {
+            keys.remove(CLASSIFIER_DROPOUT.1);
+        } else {
+            keys.remove(CLASSIFIER_DROPOUT.0);
+            keys.extend(ALBERT_ONLY.map(|key| (key.into(), json!(1))));
         }
-        let config: Self = serde_path_to_error::deserialize(Value::Object(keys))
+        let mut config: Self = serde_path_to_error::deserialize(Value::Object(keys))
             .map_err(|error| ConfigError::Json(error.to_string()))?;
+        if !model_type.is_albert() {
+            config.embedding_size = config.hidden_size;
+            config.num_hidden_groups = config.num_hidden_layers;
+        }
         config.validate()?;
         Ok(config)
     }
 
     /// The text of a `config.json` that Hugging Face's libraries read as this configuration of `architecture`, the name
-    /// of one of their classes such as `SequenceClassifier`.
+    /// of one of their classes such as `AlbertForSequenceClassification`.
     pub fn to_json(&self, architecture: &str) -> String {
         let label2id: serde_json::Map<_, _> =
             self.id2label.iter().map(|(id, label)| (label.clone(), json!(id))).collect();
@@ -291,11 +292,9 @@ impl ModelConfig {
         // Python requires a number.
         keys.insert("classifier_dropout_prob".into(), json!(self.classifier_dropout()));
         if !self.model_type.is_albert() {
-            keys.remove("inner_group_num");
-            for (key, name) in OF_OTHER_TYPES {
-                if let Some(value) = keys.remove(key) {
-                    keys.insert(name.into(), value);
-                }
+            keys.retain(|key, _| !ALBERT_ONLY.contains(&key.as_str()));
+            if let Some(dropout) = keys.remove(CLASSIFIER_DROPOUT.0) {
+                keys.insert(CLASSIFIER_DROPOUT.1.into(), dropout);
             }
         }
         keys.insert("architectures".into(), json!([architecture]));
@@ -890,6 +889,11 @@ mod tests {
         // Keys of ALBERT mean nothing there.
         let keys = r#", "embedding_size": 3, "num_hidden_groups": 9, "inner_group_num": 2"#;
         assert_eq!(of_type("bert", keys).unwrap(), bert);
+        let message = of_type("bert", r#", "classifier_dropout": "no""#).unwrap_err().to_string();
+        assert!(message.contains("classifier_dropout: invalid type"), "{message}");
+        let text = r#"{"model_type": "bert", "vocab_size": 5, "hidden_size": "wide"}"#;
+        let message = ModelConfig::from_json(text).unwrap_err().to_string();
+        assert!(message.contains("hidden_size: invalid type"), "{message}");
         let text = r#"{"model_type": "bert", "vocab_size": 5}"#;
         let message = ModelConfig::from_json(text).unwrap_err().to_string();
         assert!(message.contains("missing field `hidden_size`"), "{message}");
