@@ -10,7 +10,7 @@
 use std::fs;
 use std::process::Command;
 
-use albert::AlbertConfig;
+use albert::ModelConfig;
 use safetensors::SafeTensors;
 use serde_json::Value;
 use tests::world::{ENTAILED, NOT_ENTAILED, Run, World, config, tsv, wait_for_a_step};
@@ -119,8 +119,8 @@ fn the_same_seeds_give_the_same_bits() {
 fn accumulated_batches_are_one_large_batch() {
     let world = World::new(PROGRAM);
     let calm =
-        AlbertConfig { hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0, ..config() };
-    let calm = AlbertConfig { classifier_dropout_prob: Some(0.0), ..calm };
+        ModelConfig { hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0, ..config() };
+    let calm = ModelConfig { classifier_dropout_prob: Some(0.0), ..calm };
     world.write_model("calm", &calm);
     // 24 examples in steps of 10: the last step of an epoch has 4.
     let run = |output: &str, extra: &[&str]| {
@@ -359,7 +359,7 @@ fn an_unusable_model_folder_is_named_by_file_and_key() {
     fs::write(world.path("keyless/config.json"), keys.to_string()).expect("written");
     finetune("keyless", &[]).fails(1, &["config.json", "num_attention_heads"]);
 
-    let small = AlbertConfig { vocab_size: 100, ..config() };
+    let small = ModelConfig { vocab_size: 100, ..config() };
     world.write_model("small", &small);
     finetune("small", &[]).fails(1, &["tokenizer.json", "100"]);
 
@@ -535,4 +535,56 @@ fn progress_that_cannot_be_printed_stops_nothing() {
     // An error is still an error.
     let status = finetune("full").stderr(unwritable()).status().expect("run");
     assert_eq!(status.code(), Some(1));
+}
+
+/// The test's small model as another type; the test's tokenizer has its padding token at 0.
+fn of_type(base: ModelConfig) -> ModelConfig {
+    let small = config();
+    ModelConfig {
+        vocab_size: small.vocab_size,
+        embedding_size: small.hidden_size,
+        hidden_size: small.hidden_size,
+        num_hidden_layers: small.num_hidden_layers,
+        num_hidden_groups: small.num_hidden_layers,
+        num_attention_heads: small.num_attention_heads,
+        intermediate_size: small.intermediate_size,
+        max_position_embeddings: small.max_position_embeddings,
+        pad_token_id: small.pad_token_id,
+        ..base
+    }
+}
+
+#[test]
+fn bert_and_roberta_are_fine_tuned_like_albert() {
+    for (base, class, inputs, new) in [
+        (ModelConfig::bert_base(), "Bert", 3, "2 new parameters"),
+        (ModelConfig::roberta_base(), "Roberta", 2, "4 new parameters"),
+    ] {
+        let world = World::empty(PROGRAM);
+        world.write_model("model", &of_type(base));
+        world.write_data("data");
+        let run = world.finetune("out", &["--epochs", "1"]).succeeds();
+        assert!(run.stderr.contains(new), "{}", run.stderr);
+
+        let saved = world.json("out/model/config.json");
+        assert_eq!(saved["architectures"][0], format!("{class}ForSequenceClassification"));
+        let tokenizer = world.json("out/model/tokenizer_config.json");
+        assert_eq!(tokenizer["model_input_names"].as_array().map(Vec::len), Some(inputs));
+        assert_eq!(tokenizer["pad_token"], "[PAD]");
+        assert_eq!(tokenizer["model_max_length"], 40);
+
+        let evaluated = world.run(&["evaluate", "--model", "out", "--data", "data"]).succeeds();
+        let accuracy = world.json("out/summary.json")["eval_accuracy"].as_f64().expect("a number");
+        let percent = format!("{:.2} %", 100.0 * accuracy);
+        assert!(evaluated.stdout.contains(&percent), "{percent}: {}", evaluated.stdout);
+    }
+}
+
+#[test]
+fn robertas_length_leaves_room_for_the_padding_position() {
+    let world = World::empty(PROGRAM);
+    world.write_model("model", &of_type(ModelConfig::roberta_base()));
+    world.write_data("data");
+    let args = ["finetune", "--model", "model", "--data", "data", "--max-length", "64"];
+    world.run(&args).fails(1, &["a length of 64 tokens is beyond the 63"]);
 }

@@ -88,7 +88,7 @@ fn a_run_is_the_same_run_on_every_device() {
             world.run(&[&["finetune"][..], &all, &sizes, &end, args].concat())
         };
         if first.is_none() {
-            let config = albert::AlbertConfig {
+            let config = albert::ModelConfig {
                 hidden_dropout_prob: 0.0,
                 attention_probs_dropout_prob: 0.0,
                 classifier_dropout_prob: Some(0.0),

@@ -15,7 +15,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use albert::{AlbertConfig, AlbertForSequenceClassification};
+use albert::{ModelConfig, SequenceClassifier};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::TensorData;
 use l2sp::resume::{Checkpoint, CheckpointHeader, Contents, state};
@@ -346,7 +346,7 @@ fn model_configurations() {
     let counted = serde_json::to_string_pretty(keys).expect("JSON");
     for (name, valid) in [("config.json", named), ("config.json (counted labels)", counted)] {
         survives(name, valid.as_bytes(), 100_000, |bytes| {
-            AlbertConfig::from_json(&String::from_utf8_lossy(bytes)).is_ok()
+            ModelConfig::from_json(&String::from_utf8_lossy(bytes)).is_ok()
         });
     }
 }
@@ -365,8 +365,8 @@ fn tokenizers() {
 }
 
 /// A model that is small even for a test, so that damage reaches the header.
-fn tiny() -> AlbertConfig {
-    AlbertConfig {
+fn tiny() -> ModelConfig {
+    ModelConfig {
         vocab_size: 8,
         embedding_size: 2,
         hidden_size: 4,
@@ -378,7 +378,7 @@ fn tiny() -> AlbertConfig {
     .with_labels(&["entailment", "not_entailment"])
 }
 
-type Classifier<B> = AlbertForSequenceClassification<B>;
+type Classifier<B> = SequenceClassifier<B>;
 
 #[test]
 fn weights() {

@@ -6,23 +6,23 @@ use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, Linea
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use crate::config::AlbertConfig;
+use crate::config::ModelConfig;
 use crate::ops::{Outputs, Sequences, add_layer_norm, affine, linear};
 
-/// softmax(Q·Kᵀ/√d + bias)·V per head of width d, projected, added to the input and normalised.
+/// layer_norm(x + dropout(W·heads)), where a head of width d is dropout(softmax(Q·Kᵀ/√d + bias))·V.
 ///
-/// Dropout falls on the probabilities and on the projection.
+/// Source: Vaswani et al., *Attention Is All You Need*, <https://arxiv.org/abs/1706.03762>.
 #[derive(Module, Debug)]
-pub struct AlbertAttention<B: Backend> {
-    /// `[hidden_size, hidden_size]`, like the three that follow.
+pub struct SelfAttention<B: Backend> {
+    /// `[hidden_size, hidden_size]`, as the other three projections.
     pub query: Linear<B>,
-    /// Keys. A bias here shifts all scores of a query alike, so its gradient is zero but for rounding.
+    /// Its bias shifts all scores of a query alike, so the bias's gradient is zero but for rounding.
     pub key: Linear<B>,
-    /// Values.
+    /// `[hidden_size, hidden_size]`
     pub value: Linear<B>,
-    /// Projection of the heads' joined outputs.
+    /// Projects the heads' concatenated outputs.
     pub dense: Linear<B>,
-    /// Over `hidden_size`.
+    /// Over the sum of the input and the projected heads.
     pub layer_norm: LayerNorm<B>,
     attention_dropout: Dropout,
     output_dropout: Dropout,
@@ -30,7 +30,7 @@ pub struct AlbertAttention<B: Backend> {
     layer_norm_eps: f64,
 }
 
-/// The projections of keys and values side by side, made once for all the layers that share them.
+/// The projections of keys and values concatenated, once for all the layers that share them.
 pub(crate) struct KeyValue<B: Backend> {
     /// `[hidden_size, 2 · hidden_size]`
     weight: Tensor<B, 2>,
@@ -38,8 +38,8 @@ pub(crate) struct KeyValue<B: Backend> {
     bias: Tensor<B, 1>,
 }
 
-impl<B: Backend> AlbertAttention<B> {
-    pub(crate) fn new(config: &AlbertConfig, device: &B::Device) -> Self {
+impl<B: Backend> SelfAttention<B> {
+    pub(crate) fn new(config: &ModelConfig, device: &B::Device) -> Self {
         let linear = || LinearConfig::new(config.hidden_size, config.hidden_size).init(device);
         Self {
             query: linear(),
@@ -67,7 +67,7 @@ impl<B: Backend> AlbertAttention<B> {
         }
     }
 
-    /// A row of `hidden` `[rows, hidden_size]` is a token; the result has a row for each of the `outputs`.
+    /// `hidden` has a row for each token, `[rows, hidden_size]`; the result has a row for each of the `outputs`.
     pub(crate) fn forward(
         &self,
         hidden: Tensor<B, 2>,

@@ -1,76 +1,92 @@
-//! ALBERT with a classifier on top, and its loss.
+//! An encoder with a classifier on top, and its loss.
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Int, Tensor, activation};
 
-use crate::config::AlbertConfig;
+use crate::config::ModelConfig;
+use crate::encoder::Encoder;
 use crate::init;
-use crate::input::AlbertInput;
-use crate::model::AlbertModel;
+use crate::input::EncoderInput;
 use crate::ops::{cast, linear};
 use crate::precision::Precision;
 
-/// ALBERT with a linear classifier over the pooled first token, after dropout.
+/// An encoder with a classifier: logits = W·dropout(p) + b.
+///
+/// In ALBERT and BERT p is the encoder's pooled output. RoBERTa's classifier computes it itself from the first token's
+/// last hidden state h: p = tanh(dense(dropout(h))).
 #[derive(Module, Debug)]
-pub struct AlbertForSequenceClassification<B: Backend> {
-    /// The encoder.
-    pub albert: AlbertModel<B>,
+pub struct SequenceClassifier<B: Backend> {
+    /// The pretrained part.
+    pub encoder: Encoder<B>,
+    /// `[hidden_size, hidden_size]`; RoBERTa's alone.
+    pub dense: Option<Linear<B>>,
     /// `[hidden_size, labels]`
     pub classifier: Linear<B>,
     dropout: Dropout,
 }
 
-impl<B: Backend> AlbertForSequenceClassification<B> {
-    /// A model whose parameters come into being on first use, to be replaced by loaded ones.
+impl<B: Backend> SequenceClassifier<B> {
+    /// A model whose parameters are initialised on first use, to be replaced by loaded ones.
     ///
-    /// `config` must be [valid](AlbertConfig::validate).
-    pub fn new(config: &AlbertConfig, device: &B::Device) -> Self {
+    /// `config` must be [valid](ModelConfig::validate).
+    pub fn new(config: &ModelConfig, device: &B::Device) -> Self {
+        let linear = |outputs| LinearConfig::new(config.hidden_size, outputs).init(device);
+        let mut encoder = Encoder::new(config, device);
+        let mut dense = None;
+        if config.model_type.is_roberta() {
+            encoder.pooler = None;
+            dense = Some(linear(config.hidden_size));
+        }
         Self {
-            albert: AlbertModel::new(config, device),
-            classifier: LinearConfig::new(config.hidden_size, config.num_labels()).init(device),
+            encoder,
+            dense,
+            classifier: linear(config.num_labels()),
             dropout: DropoutConfig::new(config.classifier_dropout()).init(),
         }
     }
 
-    /// A model with fresh parameters; see [`AlbertModel::init`].
-    pub fn init(config: &AlbertConfig, seed: u64, device: &B::Device) -> Self {
+    /// A model with freshly drawn parameters; see [`Encoder::init`].
+    pub fn init(config: &ModelConfig, seed: u64, device: &B::Device) -> Self {
         init::draw(Self::new(config, device), config, seed, |_| true)
     }
 
-    /// Scores a batch: logits `[batch, labels]`.
+    /// The logits of a batch, `[batch, labels]`.
     ///
     /// # Panics
     ///
-    /// As [`AlbertModel::forward`].
-    pub fn forward(&self, input: &AlbertInput<B>) -> Tensor<B, 2> {
-        let pooled = self.albert.pooled(input);
+    /// As [`Encoder::forward`].
+    pub fn forward(&self, input: &EncoderInput<B>) -> Tensor<B, 2> {
+        let mut pooled = self.encoder.pooled(input);
+        if let Some(dense) = &self.dense {
+            pooled = linear(dense, self.dropout.forward(pooled)).tanh();
+        }
         linear(&self.classifier, self.dropout.forward(pooled))
     }
 
-    /// The model with the parameters of its linear layers in `precision`, for one forward pass. The gradients go through to
-    /// this model's own parameters, which stay as they are.
+    /// A copy with the parameters of the linear layers in `precision`, for one forward pass. Gradients flow through the
+    /// conversion to this model's own parameters, which do not change.
     ///
     /// ```
-    /// use albert::{AlbertConfig, AlbertForSequenceClassification, Precision};
+    /// use albert::{ModelConfig, Precision, SequenceClassifier};
     /// use burn::backend::Flex;
     /// use burn::tensor::DType;
     ///
-    /// # let config = AlbertConfig { vocab_size: 9, embedding_size: 4, hidden_size: 8, num_hidden_layers: 1,
-    /// #     num_attention_heads: 2, intermediate_size: 8, ..AlbertConfig::base_v2() };
-    /// let model = AlbertForSequenceClassification::<Flex>::init(&config, 0, &Default::default());
+    /// # let config = ModelConfig { vocab_size: 9, embedding_size: 4, hidden_size: 8, num_hidden_layers: 1,
+    /// #     num_attention_heads: 2, intermediate_size: 8, ..ModelConfig::albert_base_v2() };
+    /// let model = SequenceClassifier::<Flex>::init(&config, 0, &Default::default());
     /// let lower = model.in_precision(Precision::BFloat16);
     /// assert_eq!(lower.classifier.weight.dtype(), DType::BF16);
-    /// assert_eq!(lower.albert.embeddings.layer_norm.gamma.dtype(), DType::F32);
+    /// assert_eq!(lower.encoder.embeddings.layer_norm.gamma.dtype(), DType::F32);
     /// ```
     pub fn in_precision(&self, precision: Precision) -> Self {
         precision.of(self)
     }
 }
 
-/// Cross-entropy of `logits` `[batch, labels]` against the true `labels` `[batch]`, the mean over the batch, `[1]`:
-/// −1/n · Σᵢ log softmax(logitsᵢ)\[labelsᵢ\], with the natural logarithm, in float32 at least.
+/// The cross-entropy of `logits` `[n, labels]` and the true `labels` `[n]`: −1/n · Σᵢ log softmax(logitsᵢ)\[labelsᵢ\] with
+/// the natural logarithm, as a tensor `[1]`. 16-bit logits are widened to float32 first.
 ///
 /// ```
 /// use burn::backend::Flex;
@@ -93,7 +109,7 @@ mod tests {
     use burn::module::AutodiffModule;
 
     use super::*;
-    use crate::testing::{Train, batch, distance, tiny, values};
+    use crate::testing::{Train, batch, distance, tiny, tiny_bert, tiny_roberta, values};
 
     const TOKENS: &[i64] = &[2, 11, 4, 3, 9, 3];
 
@@ -111,7 +127,7 @@ mod tests {
 
     #[test]
     fn without_dropout_training_and_inference_agree() {
-        let model = AlbertForSequenceClassification::<Train>::init(&tiny(), 3, &Default::default());
+        let model = SequenceClassifier::<Train>::init(&tiny(), 3, &Default::default());
         let training = values(model.forward(&batch(&[TOKENS], 8, 0)));
         let inference = values(model.valid().forward(&batch(&[TOKENS], 8, 0)));
         assert!(distance(&training, &inference) < 2e-6);
@@ -119,20 +135,40 @@ mod tests {
     }
 
     #[test]
+    fn robertas_classifier_has_a_dense_layer_instead_of_the_pooler() {
+        let model = SequenceClassifier::<Train>::init(&tiny_roberta(), 3, &Default::default());
+        assert!(model.encoder.pooler.is_none());
+        let input = batch(&[&[0, 11, 4, 2]], 6, 1);
+        let first: Tensor<Train, 2> =
+            model.encoder.forward(&input).last_hidden_state.narrow(1, 0, 1).squeeze_dim(1);
+        let dense = model.dense.as_ref().unwrap().forward(first).tanh();
+        let expected = values(model.classifier.forward(dense));
+        assert!(distance(&values(model.forward(&input)), &expected) < 2e-6);
+
+        let bert = SequenceClassifier::<Train>::init(&tiny_bert(), 3, &Default::default());
+        assert!(bert.encoder.pooler.is_some() && bert.dense.is_none());
+    }
+
+    #[test]
     fn each_dropout_acts_in_training_only() {
-        let none = tiny();
+        for none in [tiny(), tiny_bert(), tiny_roberta()] {
+            check_each_dropout(none);
+        }
+    }
+
+    fn check_each_dropout(none: ModelConfig) {
         let device = Default::default();
-        let inference = |config: &AlbertConfig| {
-            let model = AlbertForSequenceClassification::<Train>::init(config, 3, &device).valid();
+        let inference = |config: &ModelConfig| {
+            let model = SequenceClassifier::<Train>::init(config, 3, &device).valid();
             values(model.forward(&batch(&[TOKENS], 8, 0)))
         };
         for config in [
-            AlbertConfig { hidden_dropout_prob: 0.5, ..none.clone() },
-            AlbertConfig { attention_probs_dropout_prob: 0.5, ..none.clone() },
-            AlbertConfig { classifier_dropout_prob: Some(0.5), ..none.clone() },
+            ModelConfig { hidden_dropout_prob: 0.5, ..none.clone() },
+            ModelConfig { attention_probs_dropout_prob: 0.5, ..none.clone() },
+            ModelConfig { classifier_dropout_prob: Some(0.5), ..none.clone() },
         ] {
             assert_eq!(inference(&config), inference(&none));
-            let model = AlbertForSequenceClassification::<Train>::init(&config, 3, &device);
+            let model = SequenceClassifier::<Train>::init(&config, 3, &device);
             let once = values(model.forward(&batch(&[TOKENS], 8, 0)));
             let again = values(model.forward(&batch(&[TOKENS], 8, 0)));
             assert_ne!(once, again);

@@ -1,4 +1,4 @@
-//! Fresh parameters, drawn on the host so that one seed means the same numbers on every backend.
+//! Initialisation, drawn on the host so that a seed gives the same values on every backend.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
@@ -6,13 +6,13 @@ use burn::tensor::{Distribution, Tensor, TensorData};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::config::AlbertConfig;
+use crate::config::ModelConfig;
 
-/// Draws anew every parameter whose path is `selected`: weights normal with standard deviation `initializer_range`,
-/// biases zero, norms the identity, the padding token's embedding zero.
+/// Draws every parameter whose path is `selected`: weights normal with standard deviation `initializer_range`, biases
+/// zero, norms the identity, the padding token's embeddings zero.
 pub(crate) fn draw<B: Backend, M: Module<B>>(
     module: M,
-    config: &AlbertConfig,
+    config: &ModelConfig,
     seed: u64,
     selected: impl Fn(&str) -> bool,
 ) -> M {
@@ -25,7 +25,7 @@ pub(crate) fn draw<B: Backend, M: Module<B>>(
 }
 
 struct Initialization<'a, F> {
-    config: &'a AlbertConfig,
+    config: &'a ModelConfig,
     rng: StdRng,
     selected: F,
     path: Vec<String>,
@@ -39,13 +39,15 @@ impl<F> Initialization<'_, F> {
             "gamma" => TensorData::ones::<f32, _>(shape),
             "weight" => {
                 let normal = Distribution::Normal(0.0, self.config.initializer_range);
-                let is_words = module == "word_embeddings";
+                let padding = match module {
+                    "word_embeddings" => self.config.pad_token_id,
+                    "position_embeddings" => self.config.position_padding(),
+                    _ => None,
+                };
                 let width = shape.last().copied().unwrap_or_default();
                 let mut weight = TensorData::random::<f32, _, _>(shape, normal, &mut self.rng);
-                if let (true, Some(pad), Ok(rows)) =
-                    (is_words, self.config.pad_token_id, weight.as_mut_slice::<f32>())
-                {
-                    rows[pad * width..(pad + 1) * width].fill(0.0);
+                if let (Some(padding), Ok(rows)) = (padding, weight.as_mut_slice::<f32>()) {
+                    rows[padding * width..(padding + 1) * width].fill(0.0);
                 }
                 weight
             }
@@ -77,29 +79,27 @@ impl<B: Backend, F: Fn(&str) -> bool> ModuleMapper<B> for Initialization<'_, F> 
 mod tests {
     use burn::backend::Flex;
 
-    use crate::classification::AlbertForSequenceClassification;
-    use crate::config::AlbertConfig;
+    use crate::classification::SequenceClassifier;
+    use crate::config::ModelConfig;
     use crate::testing::{Train, tiny, values};
 
     #[test]
-    fn a_seed_means_the_same_numbers_on_every_backend() {
+    fn a_seed_gives_the_same_values_on_every_backend() {
         let weight = |seed| {
-            let model =
-                AlbertForSequenceClassification::<Flex>::init(&tiny(), seed, &Default::default());
+            let model = SequenceClassifier::<Flex>::init(&tiny(), seed, &Default::default());
             values(model.classifier.weight.val())
         };
-        let trained =
-            AlbertForSequenceClassification::<Train>::init(&tiny(), 7, &Default::default());
+        let trained = SequenceClassifier::<Train>::init(&tiny(), 7, &Default::default());
         assert_eq!(weight(7), weight(7));
         assert_eq!(weight(7), values(trained.classifier.weight.val()));
         assert_ne!(weight(7), weight(8));
     }
 
     #[test]
-    fn fresh_parameters_are_distributed_as_in_hugging_faces_model() {
-        let config = AlbertConfig { vocab_size: 4000, initializer_range: 0.02, ..tiny() };
-        let model = AlbertForSequenceClassification::<Train>::init(&config, 7, &Default::default());
-        let embeddings = &model.albert.embeddings;
+    fn initial_parameters_are_distributed_as_in_hugging_faces_model() {
+        let config = ModelConfig { vocab_size: 4000, initializer_range: 0.02, ..tiny() };
+        let model = SequenceClassifier::<Train>::init(&config, 7, &Default::default());
+        let embeddings = &model.encoder.embeddings;
 
         let words = values(embeddings.word_embeddings.weight.val());
         let (padding, drawn) = words.split_at(config.embedding_size);
@@ -110,12 +110,12 @@ mod tests {
         assert!(mean.abs() < 5e-4, "{mean}");
         assert!((deviation - 0.02).abs() < 5e-4, "{deviation}");
 
-        let layer = &model.albert.encoder.albert_layer_groups[1].albert_layers[0];
+        let layer = &model.encoder.layer_groups[1].layers[0];
         let bias = layer.ffn.bias.as_ref().unwrap().val();
         assert!(bias.is_require_grad());
         assert!(values(bias).iter().all(|&x| x == 0.0));
-        assert!(values(layer.full_layer_layer_norm.gamma.val()).iter().all(|&x| x == 1.0));
-        let shift = layer.full_layer_layer_norm.beta.as_ref().unwrap().val();
+        assert!(values(layer.layer_norm.gamma.val()).iter().all(|&x| x == 1.0));
+        let shift = layer.layer_norm.beta.as_ref().unwrap().val();
         assert!(values(shift).iter().all(|&x| x == 0.0));
         let query = values(layer.attention.query.weight.val());
         assert_ne!(query, values(layer.attention.key.weight.val()));

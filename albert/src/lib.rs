@@ -1,37 +1,49 @@
-//! ALBERT for [Burn](https://burn.dev), with Hugging Face's weights.
+//! Transformer encoders for [Burn](https://burn.dev) with Hugging Face's weights: ALBERT, BERT, RoBERTa and XLM-RoBERTa.
 //!
-//! | type | what it is |
-//! |---|---|
-//! | [`AlbertConfig`] | sizes and constants: a `config.json`, or one of the published sizes |
-//! | [`AlbertModel`] | the encoder with its pooler |
-//! | [`AlbertForSequenceClassification`] | with a classifier; [`cross_entropy`] is its loss |
-//! | [`AlbertForPreTraining`] | with the masked language modelling and sentence order heads |
-//! | [`AlbertInput`] | a padded batch of token ids |
-//! | [`Precision`] | mixed precision |
-//! | [`LoadReport`] | which tensors of a weights file were new or unused |
+//! # Fine-tuning a pretrained model
 //!
-//! Each model is built with `init` (fresh parameters) or `from_pretrained` (a Hugging Face folder), and written with
-//! `save_pretrained`. They run on every Burn backend; dropout acts on an autodiff backend only, as everywhere in Burn.
+//! A Hugging Face folder has a `config.json` and a `model.safetensors`, whole or in shards. The two become a
+//! [`ModelConfig`] and a [`SequenceClassifier`]; where the file holds no classifier, a new one is drawn from the seed.
+//!
+//! ```no_run
+//! use albert::{ModelConfig, SequenceClassifier};
+//! use burn::backend::{Autodiff, Flex};
+//!
+//! let folder = "bert-base-uncased".as_ref();
+//! let config = ModelConfig::from_folder(folder)?.with_labels(&["entailment", "not_entailment"]);
+//! let device = Default::default();
+//! let (model, report) =
+//!     SequenceClassifier::<Autodiff<Flex>>::from_pretrained(folder, &config, 10013, &device)?;
+//! assert_eq!(report.new, ["classifier.bias", "classifier.weight"]);
+//! // … train …
+//! model.save_pretrained(&config, "fine-tuned".as_ref())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Python's `AutoModelForSequenceClassification` loads what [`save_pretrained`](SequenceClassifier::save_pretrained)
+//! writes; [`tokenizer_config`] makes the file with which `AutoTokenizer` loads the tokenizer beside it.
+//!
+//! # Computing logits and a loss
 //!
 //! ```
-//! use albert::{AlbertConfig, AlbertForSequenceClassification, AlbertInput, cross_entropy};
+//! use albert::{EncoderInput, ModelConfig, SequenceClassifier, cross_entropy};
 //! use burn::backend::Flex;
 //! use burn::tensor::{Int, Tensor};
 //!
-//! let config = AlbertConfig {
+//! let config = ModelConfig {
 //!     vocab_size: 100,
 //!     embedding_size: 8,
 //!     hidden_size: 16,
 //!     num_hidden_layers: 2,
 //!     num_attention_heads: 4,
 //!     intermediate_size: 32,
-//!     ..AlbertConfig::base_v2().with_labels(&["entailment", "not_entailment"])
+//!     ..ModelConfig::albert_base_v2().with_labels(&["entailment", "not_entailment"])
 //! };
 //! config.validate()?;
 //!
 //! let device = Default::default();
-//! let model = AlbertForSequenceClassification::<Flex>::init(&config, 10013, &device);
-//! let logits = model.forward(&AlbertInput {
+//! let model = SequenceClassifier::<Flex>::init(&config, 10013, &device);
+//! let logits = model.forward(&EncoderInput {
 //!     input_ids: Tensor::from_ints([[2, 17, 3, 42, 3], [2, 8, 3, 0, 0]], &device),
 //!     attention_mask: Tensor::from_ints([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], &device),
 //!     token_type_ids: Tensor::from_ints([[0, 0, 0, 1, 1], [0, 0, 0, 0, 0]], &device),
@@ -43,6 +55,19 @@
 //! assert!(loss.is_finite());
 //! # Ok::<(), albert::ConfigError>(())
 //! ```
+//!
+//! The models run on every Burn backend. Dropout acts on autodiff backends only, as everywhere in Burn.
+//!
+//! # Where to look
+//!
+//! | question | answer |
+//! |---|---|
+//! | Which models are there, and how do they differ? | [`ModelType`] |
+//! | What is in a `config.json`? | [`ModelConfig`] |
+//! | What does a model read and compute? | [`EncoderInput`], [`Encoder`], [`SequenceClassifier`], [`cross_entropy`] |
+//! | Which parameters were loaded, which drawn? | [`LoadReport`] |
+//! | How is mixed precision switched on? | [`Precision`] |
+//! | How is an ALBERT pretrained? | [`AlbertForPreTraining`] |
 
 mod attention;
 mod classification;
@@ -55,24 +80,30 @@ mod input;
 #[doc(hidden)]
 pub mod kernels;
 mod layer;
-mod model;
+mod model_type;
+mod names;
 mod ops;
 mod precision;
 mod pretraining;
 #[cfg(test)]
 mod testing;
+mod tokenizer_config;
 mod weights;
+mod weights_error;
+mod weights_file;
 
-pub use attention::AlbertAttention;
-pub use classification::{AlbertForSequenceClassification, cross_entropy};
-pub use config::{AlbertConfig, ConfigError, HiddenAct};
-pub use embeddings::AlbertEmbeddings;
-pub use encoder::AlbertEncoder;
-pub use input::AlbertInput;
-pub use layer::{AlbertLayer, AlbertLayerGroup};
-pub use model::{AlbertModel, AlbertOutput};
+pub use attention::SelfAttention;
+pub use classification::{SequenceClassifier, cross_entropy};
+pub use config::{ConfigError, HiddenAct, ModelConfig};
+pub use embeddings::Embeddings;
+pub use encoder::{Encoder, EncoderOutput};
+pub use input::EncoderInput;
+pub use layer::{Layer, LayerGroup};
+pub use model_type::ModelType;
 pub use precision::Precision;
 pub use pretraining::{
     AlbertForPreTraining, AlbertForPreTrainingOutput, AlbertMlmHead, AlbertSopHead,
 };
-pub use weights::{LoadReport, Misshapen, WeightsError, hugging_face_name};
+pub use tokenizer_config::tokenizer_config;
+pub use weights::LoadReport;
+pub use weights_error::{ShapeMismatch, WeightsError};

@@ -5,40 +5,40 @@ use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, Linea
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
 
-use crate::config::{AlbertConfig, HiddenAct};
+use crate::config::{HiddenAct, ModelConfig};
+use crate::encoder::Encoder;
 use crate::init;
-use crate::input::AlbertInput;
-use crate::model::AlbertModel;
+use crate::input::EncoderInput;
 use crate::ops::{activate, linear};
 
-/// ALBERT with masked language modelling and sentence order prediction.
+/// ALBERT with the heads for masked language modelling and sentence order prediction. The other types have none.
 #[derive(Module, Debug)]
 pub struct AlbertForPreTraining<B: Backend> {
-    /// The encoder.
-    pub albert: AlbertModel<B>,
-    /// Scores every token of the vocabulary at every position.
+    /// The part that fine-tuning starts from.
+    pub encoder: Encoder<B>,
+    /// Predicts masked words.
     pub predictions: AlbertMlmHead<B>,
-    /// Tells whether the two segments stand in their original order.
+    /// Predicts whether the two segments are in their original order.
     pub sop_classifier: AlbertSopHead<B>,
 }
 
-/// What [`AlbertForPreTraining`] says about a batch.
+/// What [`AlbertForPreTraining`] computes of a batch.
 #[derive(Clone, Debug)]
 pub struct AlbertForPreTrainingOutput<B: Backend> {
-    /// Scores of the vocabulary, `[batch, sequence, vocab_size]`.
+    /// Logits of the vocabulary, `[batch, sequence, vocab_size]`.
     pub prediction_logits: Tensor<B, 3>,
-    /// Scores of the original and of the switched order, `[batch, 2]`.
+    /// Logits of the original and of the swapped order, `[batch, 2]`.
     pub sop_logits: Tensor<B, 2>,
 }
 
 impl<B: Backend> AlbertForPreTraining<B> {
-    /// A model whose parameters come into being on first use, to be replaced by loaded ones.
+    /// A model whose parameters are initialised on first use, to be replaced by loaded ones.
     ///
-    /// `config` must be [valid](AlbertConfig::validate). As in Hugging Face's model, the sentence order head has
-    /// [`num_labels`](AlbertConfig::num_labels) outputs, 2 in every published configuration.
-    pub fn new(config: &AlbertConfig, device: &B::Device) -> Self {
+    /// `config` must be [valid](ModelConfig::validate). As in Hugging Face's model, the sentence order head has
+    /// [`num_labels`](ModelConfig::num_labels) outputs, 2 in every published configuration.
+    pub fn new(config: &ModelConfig, device: &B::Device) -> Self {
         Self {
-            albert: AlbertModel::new(config, device),
+            encoder: Encoder::new(config, device),
             predictions: AlbertMlmHead::new(config, device),
             sop_classifier: AlbertSopHead {
                 classifier: LinearConfig::new(config.hidden_size, config.num_labels()).init(device),
@@ -47,19 +47,19 @@ impl<B: Backend> AlbertForPreTraining<B> {
         }
     }
 
-    /// A model with fresh parameters; see [`AlbertModel::init`].
-    pub fn init(config: &AlbertConfig, seed: u64, device: &B::Device) -> Self {
+    /// A model with freshly drawn parameters; see [`Encoder::init`].
+    pub fn init(config: &ModelConfig, seed: u64, device: &B::Device) -> Self {
         init::draw(Self::new(config, device), config, seed, |_| true)
     }
 
-    /// Scores a batch.
+    /// The logits of a batch.
     ///
     /// # Panics
     ///
-    /// As [`AlbertModel::forward`].
-    pub fn forward(&self, input: &AlbertInput<B>) -> AlbertForPreTrainingOutput<B> {
+    /// As [`Encoder::forward`].
+    pub fn forward(&self, input: &EncoderInput<B>) -> AlbertForPreTrainingOutput<B> {
         let [batch, length] = input.input_ids.dims();
-        let output = self.albert.forward(input);
+        let output = self.encoder.forward(input);
         let scores = self.prediction_logits(output.last_hidden_state.flatten(0, 1));
         let [_, vocab_size] = scores.dims();
         AlbertForPreTrainingOutput {
@@ -68,32 +68,32 @@ impl<B: Backend> AlbertForPreTraining<B> {
         }
     }
 
-    /// Scores a batch, the vocabulary at some positions only: training needs the masked ones, a seventh of the work.
+    /// The logits of the vocabulary at some positions only, `[n, vocab_size]`, and of the sentence order, `[batch, 2]`.
+    /// Training needs the masked positions alone, a seventh of the work.
     ///
-    /// `positions` `[n]` counts through the batch's rows: position `j` of row `i` is `i · sequence + j`. The logits
-    /// are `[n, vocab_size]` and, for the sentence order, `[batch, 2]`. Padding is not computed; at such a position the
-    /// scores mean nothing.
+    /// `positions` `[n]` are indices into the flattened batch: position `j` of row `i` is `i · sequence + j`. Padding is
+    /// not computed, so that the logits there are meaningless.
     ///
     /// # Panics
     ///
-    /// As [`AlbertModel::forward`], or if a position is not in the batch.
+    /// As [`Encoder::forward`], or if a position is not in the batch.
     pub fn forward_at(
         &self,
-        input: &AlbertInput<B>,
+        input: &EncoderInput<B>,
         positions: Tensor<B, 1, Int>,
     ) -> (Tensor<B, 2>, Tensor<B, 2>) {
-        let (hidden, pooled) = self.albert.forward_tokens(input);
+        let (hidden, pooled) = self.encoder.forward_tokens(input);
         let scores = self.prediction_logits(hidden.select(0, positions));
         (scores, self.sop_classifier.forward(pooled))
     }
 
     fn prediction_logits(&self, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
-        let word_embeddings = self.albert.embeddings.word_embeddings.weight.val();
+        let word_embeddings = self.encoder.embeddings.word_embeddings.weight.val();
         self.predictions.forward(hidden, word_embeddings)
     }
 }
 
-/// The masked language modelling head: norm(act(dense(h)))·Eᵀ + bias, where E are the word embeddings.
+/// The masked language modelling head: layer_norm(act(dense(h)))·Eᵀ + bias, where E are the word embeddings.
 #[derive(Module, Debug)]
 pub struct AlbertMlmHead<B: Backend> {
     /// Over `embedding_size`.
@@ -107,7 +107,7 @@ pub struct AlbertMlmHead<B: Backend> {
 }
 
 impl<B: Backend> AlbertMlmHead<B> {
-    fn new(config: &AlbertConfig, device: &B::Device) -> Self {
+    fn new(config: &ModelConfig, device: &B::Device) -> Self {
         Self {
             layer_norm: LayerNormConfig::new(config.embedding_size)
                 .with_epsilon(config.layer_norm_eps)
@@ -179,7 +179,7 @@ mod tests {
         let model = AlbertForPreTraining::<Train>::init(&tiny(), 3, &Default::default());
         let grads = model.forward(&batch(&[TOKENS], 6, 0)).prediction_logits.sum().backward();
         let gradient =
-            values(model.albert.embeddings.word_embeddings.weight.val().grad(&grads).unwrap());
+            values(model.encoder.embeddings.word_embeddings.weight.val().grad(&grads).unwrap());
         // Token 40 is not in the batch: its row is reached through the decoder alone.
         assert!(gradient[40 * 6..41 * 6].iter().any(|&g| g != 0.0));
     }

@@ -1,27 +1,10 @@
-//! Weights as Hugging Face stores them: `model.safetensors` beside `config.json`.
+//! Weights as Hugging Face stores them: `model.safetensors`, whole or in shards, beside `config.json`.
 //!
-//! A parameter's path in the Burn module is its name in the file, but for the norms:
-//!
-//! | Burn | Hugging Face |
-//! |---|---|
-//! | `albert.embeddings.{word,position,token_type}_embeddings.weight` | the same |
-//! | `albert.embeddings.layer_norm.{gamma,beta}` | `albert.embeddings.LayerNorm.{weight,bias}` |
-//! | `albert.encoder.embedding_hidden_mapping_in.{weight,bias}` | the same |
-//! | `albert.encoder.albert_layer_groups.G.albert_layers.L.` … | the same |
-//! | … `attention.{query,key,value,dense}.{weight,bias}` | the same |
-//! | … `attention.layer_norm.{gamma,beta}` | … `attention.LayerNorm.{weight,bias}` |
-//! | … `{ffn,ffn_output}.{weight,bias}` | the same |
-//! | … `full_layer_layer_norm.{gamma,beta}` | … `full_layer_layer_norm.{weight,bias}` |
-//! | `albert.pooler.{weight,bias}` | the same |
-//! | `classifier.{weight,bias}` | the same |
-//! | `predictions.dense.{weight,bias}`, `predictions.bias` | the same |
-//! | `predictions.layer_norm.{gamma,beta}` | `predictions.LayerNorm.{weight,bias}` |
-//! | `sop_classifier.classifier.{weight,bias}` | the same |
-//!
-//! A linear weight is `[inputs, outputs]` in Burn and `[outputs, inputs]` in the file.
+//! The module `names` has the table of the parameters' names.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -30,196 +13,97 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor};
 use burn_store::{
-    BurnToPyTorchAdapter, ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter, SafetensorsStore,
-    TensorSnapshot,
+    BurnToPyTorchAdapter, ModuleAdapter, ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter,
+    SafetensorsStore, TensorSnapshot,
 };
-use thiserror::Error;
 
-use crate::classification::AlbertForSequenceClassification;
-use crate::config::{AlbertConfig, CONFIG_FILE};
+use crate::classification::SequenceClassifier;
+use crate::config::{CONFIG_FILE, ModelConfig};
+use crate::encoder::Encoder;
 use crate::init;
-use crate::model::AlbertModel;
+use crate::model_type::ModelType;
+use crate::names::{ENCODER, TIED, hugging_face_name, names_in_file};
 use crate::pretraining::AlbertForPreTraining;
+use crate::weights_error::{ShapeMismatch, WeightsError};
+use crate::weights_file::{WEIGHTS_FILE, WeightsFile, read_tensors};
 
-/// The file of a model folder that holds its weights.
-const WEIGHTS_FILE: &str = "model.safetensors";
-
-/// The norms' names, Burn's and Hugging Face's: the module's, then those of its scale and shift.
-const NORM: (&str, &str) = (".layer_norm.", ".LayerNorm.");
-const NORM_PARAMETERS: [(&str, &str); 2] = [(".gamma", ".weight"), (".beta", ".bias")];
-
-/// What the names of the encoder begin with inside a model that has a head.
-const ENCODER: &str = "albert.";
-
-/// Tensors that are one and the same in the model but may be stored twice, or under the second name only.
-const TIED: [(&str, &str); 2] = [
-    ("albert.embeddings.word_embeddings.weight", "predictions.decoder.weight"),
-    ("predictions.bias", "predictions.decoder.bias"),
-];
-
-/// The Hugging Face name of the parameter at a path of a Burn module.
-///
-/// ```
-/// assert_eq!(
-///     albert::hugging_face_name("albert.embeddings.layer_norm.gamma"),
-///     "albert.embeddings.LayerNorm.weight"
-/// );
-/// assert_eq!(albert::hugging_face_name("classifier.bias"), "classifier.bias");
-/// ```
-pub fn hugging_face_name(path: &str) -> String {
-    let name = path.replace(NORM.0, NORM.1);
-    for (burn, hugging_face) in NORM_PARAMETERS {
-        if let Some(module) = name.strip_suffix(burn) {
-            return format!("{module}{hugging_face}");
-        }
-    }
-    name
-}
-
-/// What loading left out, by Hugging Face name and in alphabetical order.
+/// What loading found besides the tensors it needed, by Hugging Face name and in alphabetical order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
-    /// Parameters of the model's head that the file lacks, and that were therefore drawn anew.
+    /// Parameters of the model's head or pooler that the file lacks, and that were therefore drawn.
     pub new: Vec<String>,
-    /// Tensors of the file that the model has no place for.
+    /// Tensors of the file that the model does not have.
     pub unused: Vec<String>,
+    /// The paths of the new parameters in the module.
+    new_paths: BTreeSet<String>,
 }
 
-/// A tensor that has another shape in the file than in the model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Misshapen {
-    /// Its Hugging Face name.
-    pub name: String,
-    /// Its shape in the file.
-    pub found: Vec<usize>,
-    /// The shape the model needs, laid out as in the file.
-    pub expected: Vec<usize>,
-}
-
-impl fmt::Display for Misshapen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} is {:?} in the file and {:?} in the model",
-            self.name, self.found, self.expected
-        )
+impl LoadReport {
+    /// Whether the parameter at this path of the module, such as `classifier.weight`, is new.
+    pub fn is_new(&self, path: &str) -> bool {
+        self.new_paths.contains(path)
     }
 }
 
-/// Why weights cannot be loaded or saved.
-#[derive(Debug, Error)]
-pub enum WeightsError {
-    /// The folder holds no `model.safetensors`.
-    #[error("{} holds no {WEIGHTS_FILE}: {hint}", folder.display())]
-    NoWeights {
-        /// The folder.
-        folder: PathBuf,
-        /// What was found instead, and what to do.
-        hint: &'static str,
-    },
-    /// The file is not a safetensors file, or not a whole one.
-    #[error("{} is not a complete safetensors file ({reason}); fetch or write it again", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The file's tensors are not those of the configured model.
-    #[error(
-        "{} does not fit the configured model{}{}{}",
-        path.display(),
-        list("\n  missing: ", missing),
-        list("\n  misshapen: ", misshapen),
-        list("\n  not floating point: ", not_float),
-    )]
-    Mismatch {
-        /// The file.
-        path: PathBuf,
-        /// Tensors outside the head that the file lacks.
-        missing: Vec<String>,
-        /// Tensors of another shape.
-        misshapen: Vec<Misshapen>,
-        /// Tensors of integers or truth values.
-        not_float: Vec<String>,
-    },
-    /// The file stores two different tensors where the model has a single one.
-    #[error("{}: {copy} differs from {name}, but the model ties the two into one", path.display())]
-    Untied {
-        /// The file.
-        path: PathBuf,
-        /// The tensor the model has.
-        name: &'static str,
-        /// Its second copy.
-        copy: &'static str,
-    },
-    /// The folder cannot be written to.
-    #[error("cannot write {}: {reason}", path.display())]
-    Write {
-        /// The file or folder.
-        path: PathBuf,
-        /// What went wrong.
-        reason: String,
-    },
-}
-
-fn list<T: ToString>(title: &str, items: &[T]) -> String {
-    if items.is_empty() {
-        return String::new();
-    }
-    let items: Vec<_> = items.iter().map(ToString::to_string).collect();
-    format!("{title}{}", items.join(", "))
-}
-
-impl<B: Backend> AlbertModel<B> {
-    /// Loads the encoder of a Hugging Face folder, whatever head its weights have.
+impl<B: Backend> Encoder<B> {
+    /// Loads the encoder of a Hugging Face folder, whatever head its weights have. A pooler that they lack is drawn from
+    /// `seed`.
     ///
     /// # Errors
     ///
-    /// As [`AlbertForSequenceClassification::from_pretrained`].
+    /// As [`SequenceClassifier::from_pretrained`].
     pub fn from_pretrained(
         folder: &Path,
-        config: &AlbertConfig,
+        config: &ModelConfig,
         seed: u64,
         device: &B::Device,
     ) -> Result<(Self, LoadReport), WeightsError> {
-        load(Self::new(config, device), folder, config, seed)
+        load(Self::new(config, device), folder, config, seed, Head::Loaded)
     }
 
-    /// Writes a Hugging Face folder that `AlbertModel.from_pretrained` loads in Python.
+    /// Writes a Hugging Face folder that `AutoModel.from_pretrained` loads in Python.
     ///
     /// # Errors
     ///
-    /// As [`AlbertForSequenceClassification::save_pretrained`].
-    pub fn save_pretrained(
-        &self,
-        config: &AlbertConfig,
-        folder: &Path,
-    ) -> Result<(), WeightsError> {
-        save(self, config, "AlbertModel", folder)
+    /// As [`SequenceClassifier::save_pretrained`].
+    pub fn save_pretrained(&self, config: &ModelConfig, folder: &Path) -> Result<(), WeightsError> {
+        save(self, config, "Model", folder)
     }
 }
 
-impl<B: Backend> AlbertForSequenceClassification<B> {
-    /// Loads `model.safetensors` of a Hugging Face folder: a classifier, or the encoder of a base or pre-training model
-    /// under a classifier that is drawn from `seed` as in [`AlbertModel::init`]. Files in half precision are widened to
-    /// float32.
+impl<B: Backend> SequenceClassifier<B> {
+    /// Loads a Hugging Face folder: a classifier, or the encoder of a base or pre-training model under a classifier that
+    /// is drawn from `seed` as in [`Encoder::init`]. 16-bit weights are widened to float32.
     ///
-    /// `config` must be [valid](AlbertConfig::validate); it is usually [read](AlbertConfig::from_folder) from the same
+    /// `config` must be [valid](ModelConfig::validate); it is usually [read](ModelConfig::from_folder) from the same
     /// folder.
     ///
     /// # Errors
     ///
-    /// No weights in the folder, a file that is damaged or not in the safetensors format, or one that lacks a tensor of
-    /// the encoder or has one of another shape; a classifier for another number of labels is one of those. All such
-    /// tensors are named.
+    /// No weights in the folder; a file that is damaged or not in the safetensors format; one that lacks a tensor of
+    /// the encoder, has one of another shape, such as a classifier for another number of labels, or holds a NaN.
     pub fn from_pretrained(
         folder: &Path,
-        config: &AlbertConfig,
+        config: &ModelConfig,
         seed: u64,
         device: &B::Device,
     ) -> Result<(Self, LoadReport), WeightsError> {
-        load(Self::new(config, device), folder, config, seed)
+        load(Self::new(config, device), folder, config, seed, Head::Loaded)
+    }
+
+    /// [`from_pretrained`](Self::from_pretrained) for another task: the classifier is drawn even where the folder holds
+    /// one, whose tensors are then [unused](LoadReport::unused).
+    ///
+    /// # Errors
+    ///
+    /// As [`from_pretrained`](Self::from_pretrained).
+    pub fn from_pretrained_encoder(
+        folder: &Path,
+        config: &ModelConfig,
+        seed: u64,
+        device: &B::Device,
+    ) -> Result<(Self, LoadReport), WeightsError> {
+        load(Self::new(config, device), folder, config, seed, Head::New)
     }
 
     /// [`from_pretrained`](Self::from_pretrained) from the bytes of a `model.safetensors`; `name` is what errors call
@@ -231,93 +115,101 @@ impl<B: Backend> AlbertForSequenceClassification<B> {
     pub fn from_bytes(
         bytes: &[u8],
         name: &str,
-        config: &AlbertConfig,
+        config: &ModelConfig,
         seed: u64,
         device: &B::Device,
     ) -> Result<(Self, LoadReport), WeightsError> {
         let store = SafetensorsStore::from_bytes(Some(bytes.to_vec()));
-        load_store(Self::new(config, device), store, name.into(), config, seed)
+        let tensors = read_tensors(store, Path::new(name))?;
+        let file = WeightsFile { path: name.into(), tensors };
+        load_file(Self::new(config, device), file, config, seed, Head::Loaded)
     }
 
-    /// Writes a Hugging Face folder that `AlbertForSequenceClassification.from_pretrained` loads in Python:
-    /// `model.safetensors` and `config.json`, each written beside and then renamed. The folder is made if need be.
+    /// Writes a Hugging Face folder that `AutoModelForSequenceClassification.from_pretrained` loads in Python:
+    /// `model.safetensors` and `config.json`, each under a temporary name first. The folder is created if need be.
     ///
     /// # Errors
     ///
     /// Names the file or folder that cannot be written.
-    pub fn save_pretrained(
-        &self,
-        config: &AlbertConfig,
-        folder: &Path,
-    ) -> Result<(), WeightsError> {
-        save(self, config, "AlbertForSequenceClassification", folder)
+    pub fn save_pretrained(&self, config: &ModelConfig, folder: &Path) -> Result<(), WeightsError> {
+        save(self, config, "ForSequenceClassification", folder)
     }
 }
 
 impl<B: Backend> AlbertForPreTraining<B> {
-    /// Loads `model.safetensors` of a Hugging Face folder; heads the file lacks are drawn from `seed`. The decoder's
+    /// Loads a Hugging Face folder of the type `albert`; heads that its weights lack are drawn from `seed`. The decoder's
     /// weight is the word embeddings, whether or not the file holds it a second time.
     ///
     /// # Errors
     ///
-    /// As [`AlbertForSequenceClassification::from_pretrained`], and where the file holds a decoder of its own.
+    /// As [`SequenceClassifier::from_pretrained`], and where the file holds a decoder of its own.
     pub fn from_pretrained(
         folder: &Path,
-        config: &AlbertConfig,
+        config: &ModelConfig,
         seed: u64,
         device: &B::Device,
     ) -> Result<(Self, LoadReport), WeightsError> {
-        load(Self::new(config, device), folder, config, seed)
+        load(Self::new(config, device), folder, config, seed, Head::Loaded)
     }
 
     /// Writes a Hugging Face folder that `AlbertForPreTraining.from_pretrained` loads in Python.
     ///
     /// # Errors
     ///
-    /// As [`AlbertForSequenceClassification::save_pretrained`].
-    pub fn save_pretrained(
-        &self,
-        config: &AlbertConfig,
-        folder: &Path,
-    ) -> Result<(), WeightsError> {
-        save(self, config, "AlbertForPreTraining", folder)
+    /// As [`SequenceClassifier::save_pretrained`].
+    pub fn save_pretrained(&self, config: &ModelConfig, folder: &Path) -> Result<(), WeightsError> {
+        save(self, config, "ForPreTraining", folder)
     }
+}
+
+/// Where the parameters of a head come from.
+#[derive(Clone, Copy, PartialEq)]
+enum Head {
+    /// The file, as far as it has them.
+    Loaded,
+    /// They are drawn.
+    New,
 }
 
 fn load<B: Backend, M: Module<B>>(
     module: M,
     folder: &Path,
-    config: &AlbertConfig,
+    config: &ModelConfig,
     seed: u64,
+    head: Head,
 ) -> Result<(M, LoadReport), WeightsError> {
-    let path = find_weights(folder)?;
-    load_store(module, SafetensorsStore::from_file(&path), path, config, seed)
+    load_file(module, WeightsFile::open(folder)?, config, seed, head)
 }
 
-fn load_store<B: Backend, M: Module<B>>(
+fn load_file<B: Backend, M: Module<B>>(
     mut module: M,
-    mut store: SafetensorsStore,
-    path: PathBuf,
-    config: &AlbertConfig,
+    file: WeightsFile,
+    config: &ModelConfig,
     seed: u64,
+    head: Head,
 ) -> Result<(M, LoadReport), WeightsError> {
+    let WeightsFile { path, tensors } = file;
     let unreadable = |reason: String| WeightsError::Unreadable { path: path.clone(), reason };
 
-    let file = store.get_all_snapshots().map_err(|error| unreadable(error.to_string()))?;
-
-    let mut parameters = Parameters::default();
+    let mut parameters = Parameters { model_type: config.model_type, ..Parameters::default() };
     module.visit(&mut parameters);
-    let has_head = parameters.found.iter().any(|parameter| parameter.name.starts_with(ENCODER));
+    let has_head = parameters.found.iter().any(|parameter| parameter.path.starts_with(ENCODER));
 
-    let mut unused: BTreeSet<&str> = file.keys().map(String::as_str).collect();
+    let not_finite = Rc::default();
+    let mut unused: BTreeSet<&str> = tensors.keys().map(String::as_str).collect();
     let (mut found, mut new) = (Vec::new(), BTreeMap::new());
-    let (mut missing, mut misshapen, mut not_float) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut missing, mut shape_mismatch, mut not_float) = (Vec::new(), Vec::new(), Vec::new());
     for Parameter { path, name, shape } in &parameters.found {
-        match names_in_file(name).into_iter().find_map(|name| file.get_key_value(&name)) {
+        let is_head = has_head && !path.starts_with(ENCODER);
+        let stored = names_in_file(config.model_type, name)
+            .into_iter()
+            .find_map(|name| tensors.get_key_value(&name))
+            .filter(|_| !(is_head && head == Head::New));
+        match stored {
             Some((stored, tensor)) => {
                 unused.remove(stored.as_str());
                 if *tensor.shape != *shape {
-                    misshapen.push(Misshapen {
+                    shape_mismatch.push(ShapeMismatch {
                         name: stored.clone(),
                         found: tensor.shape.to_vec(),
                         expected: shape.clone(),
@@ -326,20 +218,24 @@ fn load_store<B: Backend, M: Module<B>>(
                 if !tensor.dtype.is_float() {
                     not_float.push(stored.clone());
                 }
-                found.push(as_float32_at(path, tensor));
+                found.push(as_float32_at(path, stored, tensor, &not_finite));
             }
-            None if has_head && !name.starts_with(ENCODER) => {
+            // Models trained for masked language modelling alone have no pooler.
+            None if is_head || path.contains("pooler.") => {
                 new.insert(name.clone(), path.clone());
             }
             None => missing.push(name.clone()),
         }
     }
-    if !(missing.is_empty() && misshapen.is_empty() && not_float.is_empty()) {
-        return Err(WeightsError::Mismatch { path, missing, misshapen, not_float });
+    if !(missing.is_empty() && shape_mismatch.is_empty() && not_float.is_empty()) {
+        return Err(WeightsError::Mismatch { path, missing, shape_mismatch, not_float });
     }
     for (name, copy) in TIED {
         let is_ours = parameters.found.iter().any(|parameter| parameter.name == "predictions.bias");
-        if is_ours && unused.remove(copy) && !same_values(file, name, copy).map_err(&unreadable)? {
+        if is_ours
+            && unused.remove(copy)
+            && !same_values(&tensors, name, copy).map_err(&unreadable)?
+        {
             return Err(WeightsError::Untied { path, name, copy });
         }
     }
@@ -348,31 +244,17 @@ fn load_store<B: Backend, M: Module<B>>(
     if let Some(error) = result.errors.first() {
         return Err(unreadable(error.to_string()));
     }
-    let drawn: BTreeSet<_> = new.values().cloned().collect();
-    let module = init::draw(module, config, seed, |path| drawn.contains(path));
+    if !not_finite.borrow().is_empty() {
+        return Err(WeightsError::NotFinite { path, tensors: not_finite.take() });
+    }
+    let new_paths: BTreeSet<_> = new.values().cloned().collect();
+    let module = init::draw(module, config, seed, |path| new_paths.contains(path));
     let report = LoadReport {
         new: new.into_keys().collect(),
         unused: unused.into_iter().map(String::from).collect(),
+        new_paths,
     };
     Ok((module, report))
-}
-
-/// The weights file of a folder, or what stands in its place.
-fn find_weights(folder: &Path) -> Result<PathBuf, WeightsError> {
-    let path = folder.join(WEIGHTS_FILE);
-    if path.is_file() {
-        return Ok(path);
-    }
-    let hint = if !folder.is_dir() {
-        "there is no such folder"
-    } else if folder.join("model.safetensors.index.json").exists() {
-        "its weights are split into shards; load it in Python and save it with a larger max_shard_size"
-    } else if folder.join("pytorch_model.bin").exists() {
-        "its weights are a pickled pytorch_model.bin; load it in Python and save it with safe_serialization=True"
-    } else {
-        "a Hugging Face model folder has its weights in that file"
-    };
-    Err(WeightsError::NoWeights { folder: folder.to_path_buf(), hint })
 }
 
 /// A parameter of the model: its path, its Hugging Face name and the shape it has in a file.
@@ -382,9 +264,10 @@ struct Parameter {
     shape: Vec<usize>,
 }
 
-/// Lists a module's parameters without bringing them into being.
+/// Lists a module's parameters without initialising them.
 #[derive(Default)]
 struct Parameters {
+    model_type: ModelType,
     found: Vec<Parameter>,
     path: Vec<String>,
     containers: Vec<String>,
@@ -407,32 +290,33 @@ impl<B: Backend> ModuleVisitor<B> for Parameters {
         if self.containers.last().is_some_and(|container| container == "Struct:Linear") {
             shape.reverse();
         }
-        self.found.push(Parameter { name: hugging_face_name(&path), path, shape });
+        let name = hugging_face_name(self.model_type, &path);
+        self.found.push(Parameter { path, name, shape });
     }
 }
 
-/// The names under which a file may hold a parameter, best first: its own, with or without the encoder's prefix, and
-/// that of a tied copy.
-fn names_in_file(name: &str) -> Vec<String> {
-    let mut names = vec![name.to_string()];
-    match name.strip_prefix(ENCODER) {
-        Some(bare) => names.push(bare.to_string()),
-        None => names.push(format!("{ENCODER}{name}")),
-    }
-    let copies = TIED
-        .iter()
-        .filter(|(tied, _)| names.iter().any(|name| name == tied))
-        .map(|(_, copy)| copy.to_string());
-    let copies: Vec<_> = copies.collect();
-    names.extend(copies);
-    names
-}
-
-/// The same tensor in float32, under the path of a parameter.
-fn as_float32_at(path: &str, tensor: &TensorSnapshot) -> TensorSnapshot {
+/// The same tensor in float32, under the path of a parameter. Reading it notes its name where a value is not finite.
+fn as_float32_at(
+    path: &str,
+    name: &str,
+    tensor: &TensorSnapshot,
+    not_finite: &Rc<RefCell<Vec<String>>>,
+) -> TensorSnapshot {
     let read = tensor.clone_data_fn();
+    let (name, not_finite) = (name.to_string(), not_finite.clone());
     TensorSnapshot::from_closure(
-        Rc::new(move || Ok(read()?.convert_dtype(DType::F32))),
+        Rc::new(move || {
+            let data = read()?.convert_dtype(DType::F32);
+            let is_finite = match data.as_slice::<f32>() {
+                Ok(values) => values.iter().all(|value| value.is_finite()),
+                // Bytes that are not aligned.
+                Err(_) => data.iter::<f32>().all(f32::is_finite),
+            };
+            if !is_finite {
+                not_finite.borrow_mut().push(name.clone());
+            }
+            Ok(data)
+        }),
         DType::F32,
         tensor.shape.clone(),
         path.split('.').map(String::from).collect(),
@@ -453,50 +337,52 @@ fn same_values(
     Ok(read(one)? == read(other)?)
 }
 
+/// Gives tensors their Hugging Face names.
+#[derive(Clone)]
+struct HuggingFaceNames(ModelType);
+
+impl ModuleAdapter for HuggingFaceNames {
+    fn adapt(&self, tensor: &TensorSnapshot) -> TensorSnapshot {
+        let name = hugging_face_name(self.0, &tensor.full_path());
+        let mut tensor = tensor.clone();
+        tensor.path_stack = Some(name.split('.').map(String::from).collect());
+        tensor
+    }
+
+    fn clone_box(&self) -> Box<dyn ModuleAdapter> {
+        Box::new(self.clone())
+    }
+}
+
+/// Writes a model; `head` is what the name of its Python class ends with.
 fn save<B: Backend, M: Module<B>>(
     module: &M,
-    config: &AlbertConfig,
-    architecture: &str,
+    config: &ModelConfig,
+    head: &str,
     folder: &Path,
 ) -> Result<(), WeightsError> {
-    std::fs::create_dir_all(folder).map_err(|error| WeightsError::Write {
+    fs::create_dir_all(folder).map_err(|error| WeightsError::Write {
         path: folder.to_path_buf(),
         reason: error.to_string(),
     })?;
-    write_beside(&folder.join(WEIGHTS_FILE), |path| {
-        SafetensorsStore::from_file(path)
-            .with_to_adapter(BurnToPyTorchAdapter)
-            .with_key_remapping(regex_of(NORM.0), NORM.1)
+    let written = |path: PathBuf, result: io::Result<()>| {
+        result.map_err(|error| WeightsError::Write { path, reason: error.to_string() })
+    };
+    let path = folder.join(WEIGHTS_FILE);
+    let saved = files::write_with(&path, |temporary| {
+        SafetensorsStore::from_file(temporary)
+            .with_to_adapter(BurnToPyTorchAdapter.chain(HuggingFaceNames(config.model_type)))
             .clear_metadata()
             .metadata("format", "pt")
             .overwrite(true)
             .collect_from(module)
-            .map_err(|error| error.to_string())
-    })?;
-    write_beside(&folder.join(CONFIG_FILE), |path| {
-        std::fs::write(path, config.to_json(architecture))
-            .map_err(|error: io::Error| error.to_string())
-    })
-}
-
-/// The pattern that matches a name literally.
-fn regex_of(name: &str) -> String {
-    name.replace('.', r"\.")
-}
-
-/// Writes a file under another name in the same folder and renames it when it is whole.
-fn write_beside(
-    path: &Path,
-    write: impl FnOnce(&Path) -> Result<(), String>,
-) -> Result<(), WeightsError> {
-    let beside = path.with_added_extension("tmp");
-    write(&beside)
-        .and_then(|()| std::fs::rename(&beside, path).map_err(|error| error.to_string()))
-        .map_err(|reason| {
-            // Nothing half-written stays behind; that there may be nothing to remove is fine.
-            std::fs::remove_file(&beside).ok();
-            WeightsError::Write { path: path.to_path_buf(), reason }
-        })
+            .map_err(io::Error::other)
+    });
+    written(path, saved)?;
+    let path = folder.join(CONFIG_FILE);
+    let architecture = format!("{}{head}", config.model_type.class_prefix());
+    let saved = files::write(&path, config.to_json(&architecture).as_bytes());
+    written(path, saved)
 }
 
 #[cfg(test)]
@@ -506,14 +392,16 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::testing::{batch, tiny, values};
+    use crate::testing::{batch, tiny, tiny_bert, tiny_roberta, values};
+    use crate::weights_error::LISTED;
+    use crate::weights_file::INDEX_FILE;
 
-    type Classifier = AlbertForSequenceClassification<Flex>;
+    type Classifier = SequenceClassifier<Flex>;
     type PreTraining = AlbertForPreTraining<Flex>;
     type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
     fn read(folder: &Path) -> Tensors {
-        let bytes = std::fs::read(folder.join(WEIGHTS_FILE)).unwrap();
+        let bytes = fs::read(folder.join(WEIGHTS_FILE)).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
         let tensor =
             |view: TensorView<'_>| (view.dtype(), view.shape().to_vec(), view.data().to_vec());
@@ -524,8 +412,7 @@ mod tests {
         let views = tensors.iter().map(|(name, (dtype, shape, data))| {
             (name, TensorView::new(*dtype, shape.clone(), data).unwrap())
         });
-        std::fs::write(folder.join(WEIGHTS_FILE), safetensors::serialize(views, None).unwrap())
-            .unwrap();
+        fs::write(folder.join(WEIGHTS_FILE), safetensors::serialize(views, None).unwrap()).unwrap();
     }
 
     /// A folder with the weights of a classifier.
@@ -548,7 +435,7 @@ mod tests {
         Classifier::from_pretrained(folder, &tiny(), 99, &Default::default())
     }
 
-    fn pooled(model: &AlbertModel<Flex>) -> Vec<f32> {
+    fn pooled(model: &Encoder<Flex>) -> Vec<f32> {
         values(model.forward(&batch(&[&[2, 5, 8, 3, 44, 3]], 7, 0)).pooler_output)
     }
 
@@ -603,7 +490,7 @@ mod tests {
             expected_names("albert.", &["classifier.bias", "classifier.weight"])
         );
 
-        model.albert.save_pretrained(&tiny(), folder.path()).unwrap();
+        model.encoder.save_pretrained(&tiny(), folder.path()).unwrap();
         assert_eq!(names(folder.path()), expected_names("", &[]));
 
         let (_, folder) = pretraining_folder();
@@ -626,13 +513,13 @@ mod tests {
         let name = "albert.encoder.albert_layer_groups.1.albert_layers.0.ffn.weight";
         let (dtype, shape, data) = &tensors[name];
         assert_eq!((*dtype, shape.as_slice()), (Dtype::F32, [20, 12].as_slice()));
-        let weight = &model.albert.encoder.albert_layer_groups[1].albert_layers[0].ffn.weight;
+        let weight = &model.encoder.layer_groups[1].layers[0].ffn.weight;
         #[expect(clippy::disallowed_methods, reason = "the view is only read")]
         let bytes: Vec<u8> =
             values(weight.val().transpose()).iter().flat_map(|x| x.to_le_bytes()).collect();
         assert_eq!(*data, bytes);
 
-        let bytes = std::fs::read(folder.path().join(WEIGHTS_FILE)).unwrap();
+        let bytes = fs::read(folder.path().join(WEIGHTS_FILE)).unwrap();
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let metadata = header.metadata().clone().unwrap();
         assert_eq!(
@@ -641,7 +528,7 @@ mod tests {
         );
 
         let mut left: Vec<_> =
-            std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+            fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["config.json", "model.safetensors"]);
     }
@@ -657,10 +544,10 @@ mod tests {
         let again = tempfile::tempdir().unwrap();
         loaded.save_pretrained(&tiny(), again.path()).unwrap();
         for file in [WEIGHTS_FILE, CONFIG_FILE] {
-            let bytes = |folder: &TempDir| std::fs::read(folder.path().join(file)).unwrap();
+            let bytes = |folder: &TempDir| fs::read(folder.path().join(file)).unwrap();
             assert_eq!(bytes(&folder), bytes(&again), "{file}");
         }
-        assert_eq!(AlbertConfig::from_folder(again.path()).unwrap(), tiny());
+        assert_eq!(ModelConfig::from_folder(again.path()).unwrap(), tiny());
     }
 
     #[test]
@@ -678,19 +565,15 @@ mod tests {
             let (loaded, report) = load_classifier(folder.path()).unwrap();
             assert_eq!(report.new, ["classifier.bias", "classifier.weight"]);
             assert!(report.unused.is_empty());
-            assert_eq!(pooled(&loaded.albert), pooled(&model.albert));
+            assert_eq!(pooled(&loaded.encoder), pooled(&model.encoder));
             assert_eq!(values(loaded.classifier.bias.as_ref().unwrap().val()), [0.0; 2]);
             heads.push(values(loaded.classifier.weight.val()));
 
-            let (base, report) = AlbertModel::<Flex>::from_pretrained(
-                folder.path(),
-                &tiny(),
-                0,
-                &Default::default(),
-            )
-            .unwrap();
+            let (base, report) =
+                Encoder::<Flex>::from_pretrained(folder.path(), &tiny(), 0, &Default::default())
+                    .unwrap();
             assert_eq!(report, LoadReport::default());
-            assert_eq!(pooled(&base), pooled(&model.albert));
+            assert_eq!(pooled(&base), pooled(&model.encoder));
         }
         assert_eq!(heads[0], heads[1], "the seed decides");
         assert!(heads[0].iter().all(|&x| x != 0.0 && x.abs() < 6.0 * 0.4));
@@ -714,14 +597,14 @@ mod tests {
             "sop_classifier.classifier.weight",
         ];
         assert_eq!(report.unused, heads);
-        assert_eq!(pooled(&loaded.albert), pooled(&model.albert));
+        assert_eq!(pooled(&loaded.encoder), pooled(&model.encoder));
 
         let (classifier, folder) = classifier_folder();
         let (loaded, report) =
             PreTraining::from_pretrained(folder.path(), &tiny(), 0, &Default::default()).unwrap();
         assert_eq!(report.new, heads);
         assert_eq!(report.unused, ["classifier.bias", "classifier.weight"]);
-        assert_eq!(pooled(&loaded.albert), pooled(&classifier.albert));
+        assert_eq!(pooled(&loaded.encoder), pooled(&classifier.encoder));
     }
 
     #[test]
@@ -784,16 +667,16 @@ mod tests {
             vec![6, 12];
         tensors.get_mut("albert.pooler.weight").unwrap().0 = Dtype::I32;
         write(folder.path(), &tensors);
-        let Err(WeightsError::Mismatch { path, missing, misshapen, not_float }) =
+        let Err(WeightsError::Mismatch { path, missing, shape_mismatch, not_float }) =
             load_classifier(folder.path())
         else {
             panic!("a mismatch");
         };
         assert_eq!(path, folder.path().join(WEIGHTS_FILE));
         assert_eq!(missing, ["albert.embeddings.LayerNorm.weight", key]);
-        let misshapen: Vec<_> = misshapen.iter().map(ToString::to_string).collect();
+        let shape_mismatch: Vec<_> = shape_mismatch.iter().map(ToString::to_string).collect();
         assert_eq!(
-            misshapen,
+            shape_mismatch,
             [
                 "albert.encoder.embedding_hidden_mapping_in.weight is [6, 12] in the file and [12, 6] in the model",
                 "albert.pooler.bias is [3, 4] in the file and [12] in the model",
@@ -865,14 +748,14 @@ mod tests {
     fn a_truncated_file_is_an_error_wherever_it_is_cut() {
         let (_, folder) = classifier_folder();
         let path = folder.path().join(WEIGHTS_FILE);
-        let bytes = std::fs::read(&path).unwrap();
+        let bytes = fs::read(&path).unwrap();
         let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         let ends = (0..header)
             .step_by(7)
             .chain((header..bytes.len()).step_by(997))
             .chain([8, bytes.len() - 1]);
         for end in ends {
-            std::fs::write(&path, &bytes[..end]).unwrap();
+            fs::write(&path, &bytes[..end]).unwrap();
             let Err(error @ WeightsError::Unreadable { .. }) = load_classifier(folder.path())
             else {
                 panic!("cut at {end}");
@@ -906,10 +789,10 @@ mod tests {
             with_header(&tensor("[2,12]", "95"), 96),
             with_header(&tensor("[-1]", "96"), 96),
         ] {
-            std::fs::write(folder.path().join(WEIGHTS_FILE), bytes).unwrap();
+            fs::write(folder.path().join(WEIGHTS_FILE), bytes).unwrap();
             assert!(matches!(load_classifier(folder.path()), Err(WeightsError::Unreadable { .. })));
         }
-        std::fs::write(folder.path().join(WEIGHTS_FILE), with_header("{}", 0)).unwrap();
+        fs::write(folder.path().join(WEIGHTS_FILE), with_header("{}", 0)).unwrap();
         assert!(matches!(load_classifier(folder.path()), Err(WeightsError::Mismatch { .. })));
     }
 
@@ -918,10 +801,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let message = || error(load_classifier(folder.path()));
         assert!(message().contains("holds no model.safetensors"), "{}", message());
-        std::fs::write(folder.path().join("pytorch_model.bin"), "").unwrap();
+        fs::write(folder.path().join("pytorch_model.bin"), "").unwrap();
         assert!(message().contains("safe_serialization"), "{}", message());
-        std::fs::write(folder.path().join("model.safetensors.index.json"), "").unwrap();
+        fs::write(folder.path().join("model.safetensors.index.json"), "").unwrap();
         assert!(message().contains("shards"), "{}", message());
+        fs::remove_file(folder.path().join("model.safetensors.index.json")).unwrap();
         let message = error(load_classifier(&folder.path().join("nowhere")));
         assert!(message.contains("nowhere") && message.contains("no such folder"), "{message}");
     }
@@ -931,34 +815,224 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let model = Classifier::init(&tiny(), 1, &Default::default());
         let file = folder.path().join("file");
-        std::fs::write(&file, "").unwrap();
+        fs::write(&file, "").unwrap();
         let message = error(model.save_pretrained(&tiny(), &file));
         assert!(message.contains("cannot write") && message.contains("file"), "{message}");
 
         let blocked = folder.path().join("blocked");
-        std::fs::create_dir_all(blocked.join(WEIGHTS_FILE).join("occupied")).unwrap();
+        fs::create_dir_all(blocked.join(WEIGHTS_FILE).join("occupied")).unwrap();
         let message = error(model.save_pretrained(&tiny(), &blocked));
         assert!(message.contains(WEIGHTS_FILE), "{message}");
-        assert_eq!(std::fs::read_dir(&blocked).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(&blocked).unwrap().count(), 1);
+    }
+
+    /// A classifier of each type, with its configuration and a folder that holds it.
+    fn classifier_folders() -> impl Iterator<Item = (ModelConfig, Classifier, TempDir)> {
+        [tiny(), tiny_bert(), tiny_roberta()].into_iter().map(|config| {
+            let folder = tempfile::tempdir().unwrap();
+            let model = Classifier::init(&config, 11, &Default::default());
+            model.save_pretrained(&config, folder.path()).unwrap();
+            (config, model, folder)
+        })
+    }
+
+    fn renamed(tensors: &Tensors, rename: impl Fn(&str) -> String) -> Tensors {
+        tensors.iter().map(|(name, tensor)| (rename(name), tensor.clone())).collect()
+    }
+
+    fn logits(model: &Classifier) -> Vec<f32> {
+        values(model.forward(&batch(&[&[2, 5, 8, 3, 44, 3]], 7, 0)))
     }
 
     #[test]
-    fn only_norms_change_their_names() {
-        let model = PreTraining::new(&tiny(), &Default::default());
-        let mut parameters = Parameters::default();
-        model.visit(&mut parameters);
-        let changed = parameters.found.iter().filter(|parameter| parameter.name != parameter.path);
-        for Parameter { path, name, .. } in changed {
+    fn every_type_is_saved_and_loaded_bit_for_bit_under_its_own_names() {
+        for (config, model, folder) in classifier_folders() {
+            let read_config = ModelConfig::from_folder(folder.path()).unwrap();
+            assert_eq!(read_config.to_json(""), config.to_json(""));
+            let device = Default::default();
+            let (loaded, report) =
+                Classifier::from_pretrained(folder.path(), &read_config, 0, &device).unwrap();
+            assert_eq!(report, LoadReport::default());
+            assert_eq!(logits(&loaded), logits(&model));
+
+            let keys: serde_json::Value =
+                serde_json::from_slice(&fs::read(folder.path().join(CONFIG_FILE)).unwrap())
+                    .unwrap();
+            let prefix = config.model_type.class_prefix();
+            assert_eq!(keys["architectures"][0], format!("{prefix}ForSequenceClassification"));
+        }
+    }
+
+    #[test]
+    fn bert_as_on_the_hub_loads_with_old_norm_names_and_unused_heads() {
+        let (config, model, folder) = classifier_folders().nth(1).unwrap();
+        let mut tensors = read(folder.path());
+        tensors.retain(|name, _| !name.starts_with("classifier."));
+        let mut old = renamed(&tensors, |name| {
+            name.replace("LayerNorm.weight", "LayerNorm.gamma")
+                .replace("LayerNorm.bias", "LayerNorm.beta")
+        });
+        let bias = old["bert.pooler.dense.bias"].clone();
+        for head in ["cls.predictions.bias", "cls.seq_relationship.bias"] {
+            old.insert(head.into(), bias.clone());
+        }
+        let bare = renamed(&tensors, |name| name["bert.".len()..].to_string());
+        for (tensors, unused) in
+            [(old, vec!["cls.predictions.bias", "cls.seq_relationship.bias"]), (bare, vec![])]
+        {
+            write(folder.path(), &tensors);
+            let (loaded, report) =
+                Classifier::from_pretrained(folder.path(), &config, 0, &Default::default())
+                    .unwrap();
+            assert_eq!(report.new, ["classifier.bias", "classifier.weight"]);
+            assert_eq!(report.unused, unused);
+            assert_eq!(pooled(&loaded.encoder), pooled(&model.encoder));
+        }
+    }
+
+    #[test]
+    fn roberta_as_on_the_hub_loads_and_its_language_model_and_pooler_are_unused() {
+        let (config, model, folder) = classifier_folders().nth(2).unwrap();
+        let mut tensors = read(folder.path());
+        let dense = tensors["classifier.dense.weight"].clone();
+        tensors.retain(|name, _| !name.starts_with("classifier."));
+        tensors.insert("roberta.pooler.dense.weight".into(), dense.clone());
+        tensors.insert("lm_head.dense.weight".into(), dense);
+        write(folder.path(), &tensors);
+        let (loaded, report) =
+            Classifier::from_pretrained(folder.path(), &config, 0, &Default::default()).unwrap();
+        assert_eq!(
+            report.new,
+            [
+                "classifier.dense.bias",
+                "classifier.dense.weight",
+                "classifier.out_proj.bias",
+                "classifier.out_proj.weight"
+            ]
+        );
+        assert!(report.is_new("dense.weight") && report.is_new("classifier.bias"));
+        assert!(!report.is_new("encoder.embeddings.word_embeddings.weight"));
+        assert_eq!(report.unused, ["lm_head.dense.weight", "roberta.pooler.dense.weight"]);
+        assert_eq!(pooled(&loaded.encoder), pooled(&model.encoder));
+    }
+
+    #[test]
+    fn a_masked_language_models_missing_pooler_is_drawn_and_reported() {
+        let (config, _, folder) = classifier_folders().nth(1).unwrap();
+        let mut tensors = read(folder.path());
+        tensors.retain(|name, _| !name.starts_with("bert.pooler."));
+        write(folder.path(), &tensors);
+        let (_, report) =
+            Classifier::from_pretrained(folder.path(), &config, 0, &Default::default()).unwrap();
+        assert_eq!(report.new, ["bert.pooler.dense.bias", "bert.pooler.dense.weight"]);
+        assert!(report.is_new("encoder.pooler.weight") && !report.is_new("classifier.weight"));
+    }
+
+    #[test]
+    fn another_task_gets_a_new_classifier_with_its_own_labels() {
+        for (config, model, folder) in classifier_folders() {
+            let three = config.clone().with_labels(&["a", "b", "c"]);
+            let device = Default::default();
+            let (loaded, report) =
+                Classifier::from_pretrained_encoder(folder.path(), &three, 5, &device).unwrap();
+            assert_eq!(loaded.classifier.weight.dims(), [12, 3]);
+            assert_eq!(pooled(&loaded.encoder), pooled(&model.encoder));
+            assert_eq!(report.new, report.unused, "the file's classifier is not used");
+            assert!(report.is_new("classifier.weight"));
+        }
+    }
+
+    /// Splits the weights of a folder into two shards with an index.
+    fn shard(folder: &Path) {
+        let tensors = read(folder);
+        fs::remove_file(folder.join(WEIGHTS_FILE)).unwrap();
+        let mut weight_map = BTreeMap::new();
+        let mut shards = [Tensors::new(), Tensors::new()];
+        for (index, (name, tensor)) in tensors.into_iter().enumerate() {
+            weight_map
+                .insert(name.clone(), format!("model-0000{}-of-00002.safetensors", index % 2));
+            shards[index % 2].insert(name, tensor);
+        }
+        for (index, tensors) in shards.iter().enumerate() {
+            write(folder, tensors);
+            let name = format!("model-0000{index}-of-00002.safetensors");
+            fs::rename(folder.join(WEIGHTS_FILE), folder.join(name)).unwrap();
+        }
+        let index =
+            serde_json::json!({ "metadata": { "total_size": 1 }, "weight_map": weight_map });
+        fs::write(folder.join(INDEX_FILE), index.to_string()).unwrap();
+    }
+
+    #[test]
+    fn sharded_weights_load_as_a_whole() {
+        let (model, folder) = classifier_folder();
+        shard(folder.path());
+        let (loaded, report) = load_classifier(folder.path()).unwrap();
+        assert_eq!(report, LoadReport::default());
+        assert_eq!(logits(&loaded), logits(&model));
+
+        fs::remove_file(folder.path().join("model-00001-of-00002.safetensors")).unwrap();
+        let message = error(load_classifier(folder.path()));
+        assert!(
+            message.contains("the shard model-00001-of-00002.safetensors is missing"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn an_index_that_leads_out_of_the_folder_or_nowhere_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        for (text, expected) in [
+            (
+                r#"{"weight_map": {"a": "../model.safetensors"}}"#,
+                "not the name of a file beside it",
+            ),
+            (r#"{"weight_map": {"a": "/etc/passwd"}}"#, "not the name of a file beside it"),
+            (r#"{"weight_map": {"a": ".."}}"#, "not the name of a file beside it"),
+            (r#"{"weight_map": {"a": 5}}"#, "not a usable index of shards: invalid type"),
+            (r#"{"metadata": {}}"#, "missing field `weight_map`"),
+        ] {
+            fs::write(folder.path().join(INDEX_FILE), text).unwrap();
+            let message = error(load_classifier(folder.path()));
+            assert!(message.contains(expected), "{message}");
+        }
+        fs::write(folder.path().join(INDEX_FILE), r#"{"weight_map": {}}"#).unwrap();
+        assert!(matches!(load_classifier(folder.path()), Err(WeightsError::Mismatch { .. })));
+    }
+
+    #[test]
+    fn values_that_are_not_finite_are_named_as_that() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let (_, folder) = classifier_folder();
+            let mut tensors = read(folder.path());
+            let name = "albert.pooler.weight";
+            tensors.get_mut(name).unwrap().2[8..12].copy_from_slice(&bad.to_le_bytes());
+            write(folder.path(), &tensors);
+            let message = error(load_classifier(folder.path()));
             assert!(
-                path.contains("norm.") && (path.ends_with(".gamma") || path.ends_with(".beta")),
-                "{path}"
-            );
-            assert!(
-                name.contains("orm.") && (name.ends_with(".weight") || name.ends_with(".bias")),
-                "{name}"
+                message.contains(
+                    "model.safetensors holds NaN or infinite values\n  in: albert.pooler.weight"
+                ),
+                "{message}"
             );
         }
-        let names: BTreeSet<_> = parameters.found.iter().map(|parameter| &parameter.name).collect();
-        assert_eq!(names.len(), parameters.found.len());
+    }
+
+    #[test]
+    fn many_tensors_of_another_shape_are_summarised() {
+        let (_, folder) = classifier_folder();
+        let wide = ModelConfig { hidden_size: 24, ..tiny() };
+        let message =
+            error(Classifier::from_pretrained(folder.path(), &wide, 0, &Default::default()));
+        let line = message.lines().find(|line| line.contains("shape mismatch")).unwrap();
+        assert_eq!(line.matches("in the file and").count(), LISTED, "{message}");
+        let Err(WeightsError::Mismatch { shape_mismatch, .. }) =
+            Classifier::from_pretrained(folder.path(), &wide, 0, &Default::default())
+        else {
+            panic!("a mismatch");
+        };
+        assert!(shape_mismatch.len() > LISTED);
+        let more = format!(" and {} more", shape_mismatch.len() - LISTED);
+        assert!(line.ends_with(&more), "{message}");
     }
 }

@@ -4,9 +4,7 @@
 use std::hint::black_box;
 
 use adamw_l2sp::{AdamWL2SPConfig, Groups, clip_grad_norm};
-use albert::{
-    AlbertConfig, AlbertForSequenceClassification, AlbertInput, HiddenAct, cross_entropy,
-};
+use albert::{EncoderInput, HiddenAct, ModelConfig, SequenceClassifier, cross_entropy};
 use burn::backend::{Autodiff, Flex};
 use burn::module::AutodiffModule;
 use burn::optim::{GradientsParams, Optimizer};
@@ -20,10 +18,10 @@ static ALLOCATOR: l2sp::memory::Allocator = l2sp::memory::Allocator;
 
 type Train = Autodiff<Flex>;
 
-fn input<B: Backend>(batch: usize, length: usize) -> (AlbertInput<B>, Tensor<B, 1, Int>) {
+fn input<B: Backend>(batch: usize, length: usize) -> (EncoderInput<B>, Tensor<B, 1, Int>) {
     let device = Default::default();
     let random = |high| Tensor::random([batch, length], Distribution::Uniform(1.0, high), &device);
-    let input = AlbertInput {
+    let input = EncoderInput {
         input_ids: random(1000.0),
         attention_mask: Tensor::ones([batch, length], &device),
         token_type_ids: Tensor::zeros([batch, length], &device),
@@ -33,21 +31,22 @@ fn input<B: Backend>(batch: usize, length: usize) -> (AlbertInput<B>, Tensor<B, 
 
 fn model(c: &mut Criterion) {
     l2sp::memory::keep_pages();
-    let small = AlbertConfig {
+    let small = ModelConfig {
         vocab_size: 1000,
         hidden_size: 128,
         num_hidden_layers: 4,
         num_attention_heads: 4,
         intermediate_size: 512,
         hidden_act: HiddenAct::Relu,
-        ..AlbertConfig::base_v2()
+        ..ModelConfig::albert_base_v2()
     };
-    for (name, config, batch, length) in
-        [("small, 32 x 32", small, 32, 32), ("base, 16 x 128", AlbertConfig::base_v2(), 16, 128)]
-    {
+    for (name, config, batch, length) in [
+        ("small, 32 x 32", small, 32, 32),
+        ("base, 16 x 128", ModelConfig::albert_base_v2(), 16, 128),
+    ] {
         let device = Default::default();
-        let mut model = AlbertForSequenceClassification::<Train>::init(&config, 1, &device);
-        let groups = Groups::new().source("albert").biases_and_norms_undecayed();
+        let mut model = SequenceClassifier::<Train>::init(&config, 1, &device);
+        let groups = Groups::new().source("encoder").biases_and_norms_undecayed();
         let rule = AdamWL2SPConfig::new().with_source_decay(0.5);
         let mut optimizer = rule.init(&model, groups).expect("a valid configuration");
         let (batch_input, labels) = input::<Train>(batch, length);

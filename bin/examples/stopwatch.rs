@@ -8,9 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use adamw_l2sp::{AdamWL2SPConfig, AdamWL2SPOptimizer, Groups, clip_grad_norm};
-use albert::{
-    AlbertConfig, AlbertForSequenceClassification, AlbertInput, Precision, cross_entropy,
-};
+use albert::{EncoderInput, ModelConfig, Precision, SequenceClassifier, cross_entropy};
 use burn::module::AutodiffModule;
 use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -63,8 +61,8 @@ fn matrix<B: Backend>(rows: &[Vec<i64>], device: &B::Device) -> Tensor<B, 2, Int
 }
 
 impl Batch {
-    fn tensors<B: Backend>(&self, device: &B::Device) -> (AlbertInput<B>, Tensor<B, 1, Int>) {
-        let input = AlbertInput {
+    fn tensors<B: Backend>(&self, device: &B::Device) -> (EncoderInput<B>, Tensor<B, 1, Int>) {
+        let input = EncoderInput {
             input_ids: matrix(&self.input_ids, device),
             attention_mask: matrix(&self.attention_mask, device),
             token_type_ids: matrix(&self.token_type_ids, device),
@@ -75,7 +73,7 @@ impl Batch {
 
 /// The loss, read by the host, and the gradients.
 fn gradients<B: AutodiffBackend>(
-    model: &AlbertForSequenceClassification<B>,
+    model: &SequenceClassifier<B>,
     precision: Precision,
     batch: &Batch,
     device: &B::Device,
@@ -87,9 +85,9 @@ fn gradients<B: AutodiffBackend>(
 }
 
 fn optimizer<B: AutodiffBackend>(
-    model: &AlbertForSequenceClassification<B>,
+    model: &SequenceClassifier<B>,
 ) -> Result<AdamWL2SPOptimizer<B>, adamw_l2sp::OptimizerError> {
-    let groups = Groups::new().source("albert").biases_and_norms_undecayed();
+    let groups = Groups::new().source("encoder").biases_and_norms_undecayed();
     AdamWL2SPConfig::new().with_epsilon(1e-6).with_source_decay(0.5).init(model, groups)
 }
 
@@ -112,9 +110,8 @@ fn time<B: AutodiffBackend>(
     args: &Args,
     device: &B::Device,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let config = AlbertConfig::from_folder(&args.model)?;
-    let (mut model, _) =
-        AlbertForSequenceClassification::<B>::from_pretrained(&args.model, &config, 0, device)?;
+    let config = ModelConfig::from_folder(&args.model)?;
+    let (mut model, _) = SequenceClassifier::<B>::from_pretrained(&args.model, &config, 0, device)?;
     let mut optimizer = optimizer(&model)?;
     let mut kept: Option<(f64, GradientsParams)> = None;
     for line in std::io::stdin().lock().lines() {

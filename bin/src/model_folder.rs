@@ -1,32 +1,29 @@
-//! Where models and data come from (the program itself, a path, or the hub), and the files of a model's folder.
+//! Where models come from (the program itself, a path, or the hub), and the files of a model's folder.
 
 use std::path::{Path, PathBuf};
 
-use albert::{AlbertConfig, AlbertForSequenceClassification, LoadReport, Precision};
+use albert::{LoadReport, ModelConfig, Precision, SequenceClassifier, tokenizer_config};
 use burn::tensor::backend::Backend;
-use rte::{
-    EncodedExample, LABELS, Padding, PairTokenizer, RteBatcher, RteDataset, RteExample, Split,
-    label_id,
-};
+use files::FileKind;
+use rte::{EncodedExample, Padding, Task, TextBatcher, TextDataset, TextTokenizer};
 use serde::Deserialize;
 
 use crate::ProgramError;
 use crate::hub::{self, Freshness};
 use crate::resume::file;
-use crate::settings::DEFAULT_MAX_LENGTH;
+use crate::settings::{DEFAULT_MAX_LENGTH, DEFAULT_TASK};
 
 /// The name of the bundled model and of the bundled task. (A folder of this name is `./embedded`.)
 pub(crate) const EMBEDDED: &str = "embedded";
 
-/// The folders in which a collection of tasks on the hub may have RTE.
-pub(crate) const DATA_FOLDERS: &[&str] = &["rte", "RTE"];
-
-/// What messages call them.
+/// What messages call it.
 const EMBEDDED_MODEL: &str = "the bundled model";
-const EMBEDDED_TASK: &str = "the bundled task";
 
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+
+/// What the model was fine-tuned on: a [`Task`] as JSON. Not one of Hugging Face's files, whose libraries ignore it.
+pub(crate) const TASK: &str = "task.json";
 
 /// Whether a `--model` or `--data` means the bundled one.
 pub(crate) fn is_embedded(path: &Path) -> bool {
@@ -35,7 +32,7 @@ pub(crate) fn is_embedded(path: &Path) -> bool {
 
 /// The files of a model, wherever they are.
 #[derive(Clone, Debug)]
-pub enum ModelSource {
+pub(crate) enum ModelSource {
     /// The small ALBERT in the program.
     Embedded,
     /// A Hugging Face folder.
@@ -47,7 +44,7 @@ impl ModelSource {
     ///
     /// # Errors
     /// As [`hub::model`].
-    pub fn find(path: &Path) -> Result<Self, ProgramError> {
+    pub(crate) fn find(path: &Path) -> Result<Self, ProgramError> {
         if is_embedded(path) {
             return Ok(Self::Embedded);
         }
@@ -56,60 +53,43 @@ impl ModelSource {
     }
 
     /// What messages call it.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self {
             Self::Embedded => EMBEDDED_MODEL.to_owned(),
             Self::Folder(path) => path.display().to_string(),
         }
     }
 
-    fn config(&self) -> Result<AlbertConfig, ProgramError> {
+    fn config(&self) -> Result<ModelConfig, ProgramError> {
         Ok(match self {
-            Self::Embedded => AlbertConfig::from_json(embedded::CONFIG)?,
-            Self::Folder(path) => AlbertConfig::from_folder(path)?,
+            Self::Embedded => ModelConfig::from_json(embedded::CONFIG)?,
+            Self::Folder(path) => ModelConfig::from_folder(path)?,
         })
     }
 
-    fn tokenizer(&self, max_length: usize) -> Result<PairTokenizer, ProgramError> {
+    fn tokenizer(&self, max_length: usize) -> Result<TextTokenizer, ProgramError> {
         Ok(match self {
             Self::Embedded => {
                 let json = embedded::TOKENIZER.as_bytes();
-                PairTokenizer::from_bytes(json, EMBEDDED_MODEL, max_length)?
+                TextTokenizer::from_bytes(json, EMBEDDED_MODEL, max_length)?
             }
-            Self::Folder(path) => PairTokenizer::from_folder(path, max_length)?,
-        })
-    }
-
-    /// Load the weights. A classifier that they lack is initialized with `seed`.
-    ///
-    /// # Errors
-    /// As [`AlbertForSequenceClassification::from_pretrained`].
-    pub fn load<B: Backend>(
-        &self,
-        config: &AlbertConfig,
-        seed: u64,
-        device: &B::Device,
-    ) -> Result<(AlbertForSequenceClassification<B>, LoadReport), ProgramError> {
-        type Classifier<B> = AlbertForSequenceClassification<B>;
-        Ok(match self {
-            Self::Embedded => {
-                Classifier::from_bytes(embedded::WEIGHTS, EMBEDDED_MODEL, config, seed, device)?
-            }
-            Self::Folder(path) => Classifier::from_pretrained(path, config, seed, device)?,
+            Self::Folder(path) => TextTokenizer::from_folder(path, max_length)?,
         })
     }
 }
 
 /// A model's configuration and tokenizer.
-pub struct ModelFolder {
+pub(crate) struct ModelFolder {
     /// Where its files are.
-    pub source: ModelSource,
+    pub(crate) source: ModelSource,
     /// `config.json`.
-    pub config: AlbertConfig,
-    /// `tokenizer.json`, truncating pairs to [`Self::max_length`] tokens.
-    pub tokenizer: PairTokenizer,
-    /// The longest pair, in tokens.
-    pub max_length: usize,
+    pub(crate) config: ModelConfig,
+    /// `tokenizer.json`, truncating texts to [`Self::max_length`] tokens.
+    pub(crate) tokenizer: TextTokenizer,
+    /// The longest text or pair, in tokens.
+    pub(crate) max_length: usize,
+    /// The classifier is to be initialized even if the weights have one.
+    new_classifier: bool,
 }
 
 impl ModelFolder {
@@ -118,53 +98,146 @@ impl ModelFolder {
     /// # Errors
     /// An unusable `config.json` or `tokenizer.json`, a `max_length` beyond the model's position embeddings, a tokenizer
     /// with ids beyond the model's vocabulary.
-    pub fn open(path: &Path, max_length: usize) -> Result<Self, ProgramError> {
-        let source = ModelSource::find(path)?;
+    pub(crate) fn open(path: &Path, max_length: usize) -> Result<Self, ProgramError> {
+        Self::new(ModelSource::find(path)?, max_length)
+    }
+
+    fn new(source: ModelSource, max_length: usize) -> Result<Self, ProgramError> {
         let config = source.config()?;
         config.check_length(max_length)?;
         let tokenizer = source.tokenizer(max_length)?;
         tokenizer.check_vocabulary(config.vocab_size)?;
-        Ok(Self { source, config, tokenizer, max_length })
+        Ok(Self { source, config, tokenizer, max_length, new_classifier: false })
     }
 
     /// Open a fine-tuned model. Without a `max_length` it is the one that the model was fine-tuned with.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and a model that has not RTE's two labels.
-    pub fn open_fine_tuned(path: &Path, max_length: Option<usize>) -> Result<Self, ProgramError> {
-        let ModelSource::Folder(path) = ModelSource::find(path)? else {
+    /// As [`open`](Self::open), and the bundled model, which is not fine-tuned.
+    pub(crate) fn open_fine_tuned(
+        path: &Path,
+        max_length: Option<usize>,
+    ) -> Result<Self, ProgramError> {
+        let source = ModelSource::find(path)?;
+        let ModelSource::Folder(folder) = &source else {
             return Err(ProgramError::Mismatch(
                 "the bundled model is not fine-tuned yet: use finetune first, and --model with its output folder"
                     .into(),
             ));
         };
-        let config = AlbertConfig::from_folder(&path)?;
-        if config.num_labels() != LABELS.len() {
-            return Err(ProgramError::Mismatch(format!(
-                "{}: the model has {} labels, but RTE has {} ({})",
-                path.join("config.json").display(),
-                config.num_labels(),
-                LABELS.len(),
-                LABELS.join(", ")
-            )));
+        let max_length = match max_length {
+            Some(max_length) => max_length,
+            None => {
+                let longest = source.config()?.max_length();
+                written_max_length(folder).unwrap_or(DEFAULT_MAX_LENGTH).min(longest)
+            }
+        };
+        Self::new(source, max_length)
+    }
+
+    /// The task that a fine-tuned model is for: `name`, what its run has written, or RTE.
+    ///
+    /// # Errors
+    /// An unknown name, a `task.json` that cannot be read.
+    pub(crate) fn task(&self, name: Option<&str>) -> Result<Task, ProgramError> {
+        let written = match &self.source {
+            ModelSource::Folder(folder) => Some(folder.join(TASK)).filter(|path| path.exists()),
+            ModelSource::Embedded => None,
+        };
+        match (name, written) {
+            (Some(name), _) => Ok(Task::named(name)?),
+            (None, Some(path)) => {
+                let text = files::read_to_string(&path, FileKind::Config)
+                    .map_err(ProgramError::io("read", &path))?;
+                serde_json::from_str(&text)
+                    .map_err(|error| ProgramError::Mismatch(format!("{}: {error}", path.display())))
+            }
+            (None, None) => Ok(Task::named(DEFAULT_TASK)?),
         }
-        let max_length = max_length.unwrap_or_else(|| {
-            let written = written_max_length(&path).unwrap_or(DEFAULT_MAX_LENGTH);
-            written.min(config.max_position_embeddings)
-        });
-        Self::open(&path, max_length)
+    }
+
+    /// Prepare the model for fine-tuning on `task`: its classifier is kept if it is for the same labels, in whatever
+    /// order, and replaced by a new one otherwise. Returns the model's index of each of the task's labels.
+    pub(crate) fn prepare_for(&mut self, task: &Task, new_classifier: bool) -> Vec<usize> {
+        let labels: Vec<&str> = task.labels.iter().map(String::as_str).collect();
+        let kept = if new_classifier { None } else { self.label_indices(task) };
+        self.new_classifier = kept.is_none();
+        if kept.is_none() || !self.has_label_names() {
+            self.config = self.config.clone().with_labels(&labels);
+        }
+        kept.unwrap_or_else(|| (0..labels.len()).collect())
+    }
+
+    /// The model's index of each of the task's labels: by name, or in order for a model without label names. `None` if
+    /// the model is for other labels.
+    pub(crate) fn label_indices(&self, task: &Task) -> Option<Vec<usize>> {
+        let names = &self.config.id2label;
+        if names.len() != task.labels.len() {
+            return None;
+        }
+        if !self.has_label_names() {
+            return Some((0..names.len()).collect());
+        }
+        let index =
+            |label: &String| names.iter().find(|(_, name)| *name == label).map(|(index, _)| *index);
+        task.labels.iter().map(index).collect()
+    }
+
+    /// [`label_indices`](Self::label_indices) of a model that must be for the labels of `task`.
+    ///
+    /// # Errors
+    /// A model for other labels.
+    pub(crate) fn require_labels_of(&self, task: &Task) -> Result<Vec<usize>, ProgramError> {
+        self.label_indices(task).ok_or_else(|| {
+            let names: Vec<&str> = self.config.id2label.values().map(String::as_str).collect();
+            ProgramError::Mismatch(format!(
+                "{}: the model has {} labels ({}), but the task has {} ({}); another --task may fit",
+                self.source.name(),
+                names.len(),
+                names.join(", "),
+                task.labels.len(),
+                task.labels.join(", ")
+            ))
+        })
+    }
+
+    /// Whether the labels have names of their own, and not those that transformers gives them.
+    fn has_label_names(&self) -> bool {
+        self.config.id2label.iter().any(|(index, name)| *name != format!("LABEL_{index}"))
+    }
+
+    /// Load the weights. A classifier that they lack, or that is to be new, is initialized with `seed`.
+    ///
+    /// # Errors
+    /// As [`SequenceClassifier::from_pretrained`].
+    pub(crate) fn load<B: Backend>(
+        &self,
+        seed: u64,
+        device: &B::Device,
+    ) -> Result<(SequenceClassifier<B>, LoadReport), ProgramError> {
+        type Classifier<B> = SequenceClassifier<B>;
+        let config = &self.config;
+        Ok(match &self.source {
+            ModelSource::Embedded => {
+                Classifier::from_bytes(embedded::WEIGHTS, EMBEDDED_MODEL, config, seed, device)?
+            }
+            ModelSource::Folder(path) if self.new_classifier => {
+                Classifier::from_pretrained_encoder(path, config, seed, device)?
+            }
+            ModelSource::Folder(path) => Classifier::from_pretrained(path, config, seed, device)?,
+        })
     }
 
     /// Load a fine-tuned model, computing in `precision`.
     ///
     /// # Errors
     /// Weights that cannot be read or lack the classifier: one initialized at random predicts nothing.
-    pub fn load_fine_tuned<B: Backend>(
+    pub(crate) fn load_fine_tuned<B: Backend>(
         &self,
         precision: Precision,
         device: &B::Device,
-    ) -> Result<AlbertForSequenceClassification<B>, ProgramError> {
-        let (model, report) = self.source.load::<B>(&self.config, 0, device)?;
+    ) -> Result<SequenceClassifier<B>, ProgramError> {
+        let (model, report) = self.load::<B>(0, device)?;
         if !report.new.is_empty() {
             return Err(ProgramError::Mismatch(format!(
                 "{}: the weights lack {}; this model is not fine-tuned yet: use finetune first",
@@ -175,49 +248,54 @@ impl ModelFolder {
         Ok(model.in_precision(precision))
     }
 
-    /// Save the tokenizer to a model's folder, together with the longest pair.
+    /// Save what belongs to the weights of a model that was fine-tuned on `task`: the tokenizer, as Python's
+    /// `AutoTokenizer` reads it, and the task.
     ///
     /// # Errors
-    /// Names the file that cannot be written.
-    pub fn save_tokenizer(&self, folder: &Path) -> Result<(), ProgramError> {
-        let to = folder.join(TOKENIZER);
-        match &self.source {
-            ModelSource::Embedded => std::fs::write(&to, embedded::TOKENIZER),
-            ModelSource::Folder(path) => std::fs::copy(path.join(TOKENIZER), &to).map(|_| ()),
-        }
-        .map_err(ProgramError::io("write", &to))?;
-        write_tokenizer_config(folder, self.max_length)
-    }
-
-    /// Tokenise a labelled split of RTE.
-    ///
-    /// # Errors
-    /// Data that cannot be read, is empty or lacks a label.
-    pub fn read_labelled(
+    /// Names the file that cannot be read or written.
+    pub(crate) fn save_tokenizer_and_task(
         &self,
-        data: &Path,
-        split: Split,
-    ) -> Result<Vec<EncodedExample>, ProgramError> {
-        let dataset = open_data(data, split)?;
-        dataset.require_labels()?;
-        Ok(self.tokenizer.encode_all(dataset.examples())?)
+        task: &Task,
+        folder: &Path,
+    ) -> Result<(), ProgramError> {
+        let (tokenizer, source) = match &self.source {
+            ModelSource::Embedded => (embedded::TOKENIZER.as_bytes().to_vec(), None),
+            ModelSource::Folder(path) => {
+                let file = path.join(TOKENIZER);
+                let bytes = files::read(&file, FileKind::Tokenizer);
+                (bytes.map_err(ProgramError::io("read", &file))?, Some(path.as_path()))
+            }
+        };
+        file::write(&folder.join(TOKENIZER), &tokenizer)?;
+        write_tokenizer_config(&self.config, &tokenizer, source, self.max_length, folder)?;
+        let task = serde_json::to_string_pretty(task)
+            .map_err(|error| ProgramError::Internal(error.to_string()))?;
+        file::write(&folder.join(TASK), format!("{task}\n").as_bytes())
     }
 
-    /// Makes batches padded to their longest pair.
-    pub fn batcher(&self) -> RteBatcher {
-        RteBatcher {
+    /// Tokenise a dataset whose labels are at `label_indices` in the model.
+    ///
+    /// # Errors
+    /// A text that the tokenizer refuses.
+    pub(crate) fn encode(
+        &self,
+        dataset: &TextDataset,
+        label_indices: &[usize],
+    ) -> Result<Vec<EncodedExample>, ProgramError> {
+        let mut examples = self.tokenizer.encode_all(dataset.examples())?;
+        for example in &mut examples {
+            example.label = example.label.map(|label| label_indices[label]);
+        }
+        Ok(examples)
+    }
+
+    /// Makes batches padded to their longest example.
+    pub(crate) fn batcher(&self) -> TextBatcher {
+        TextBatcher {
             padding: Padding::Longest,
             max_length: self.max_length,
             pad_token_id: self.tokenizer.pad_token_id(),
         }
-    }
-
-    /// For each of RTE's [`LABELS`] the model's index of it: by name, or in order for a model without label names.
-    pub fn label_indices(&self) -> Vec<usize> {
-        let named = |label: &str| {
-            self.config.id2label.iter().find(|(_, name)| *name == label).map(|(index, _)| *index)
-        };
-        LABELS.iter().enumerate().map(|(order, label)| named(label).unwrap_or(order)).collect()
     }
 }
 
@@ -227,16 +305,19 @@ fn model_in_output(path: &Path) -> PathBuf {
     if !path.join("config.json").exists() && inside.is_dir() { inside } else { path.to_owned() }
 }
 
-/// Write the `tokenizer_config.json` that goes with a `tokenizer.json`.
+/// Write the `tokenizer_config.json` that goes with a `tokenizer.json`; `source` is the folder it comes from.
 ///
 /// # Errors
 /// Names the file if it cannot be written.
-pub(crate) fn write_tokenizer_config(folder: &Path, max_length: usize) -> Result<(), ProgramError> {
-    let text = serde_json::json!({
-        "model_max_length": max_length,
-        "tokenizer_class": "PreTrainedTokenizerFast",
-    });
-    file::write(&folder.join(TOKENIZER_CONFIG), format!("{text:#}\n").as_bytes())
+pub(crate) fn write_tokenizer_config(
+    config: &ModelConfig,
+    tokenizer: &[u8],
+    source: Option<&Path>,
+    max_length: usize,
+    folder: &Path,
+) -> Result<(), ProgramError> {
+    let text = tokenizer_config(config, tokenizer, source, max_length);
+    file::write(&folder.join(TOKENIZER_CONFIG), text.as_bytes())
 }
 
 /// `model_max_length` in `tokenizer_config.json`, if it is a usable length.
@@ -246,40 +327,8 @@ fn written_max_length(folder: &Path) -> Option<usize> {
         /// Hugging Face writes a number beyond any integer for "no limit".
         model_max_length: Option<f64>,
     }
-    let text = std::fs::read_to_string(folder.join(TOKENIZER_CONFIG)).ok()?;
+    let text = files::read_to_string(&folder.join(TOKENIZER_CONFIG), FileKind::Config).ok()?;
     let config: TokenizerConfig = serde_json::from_str(&text).ok()?;
     let length = config.model_max_length?;
     (1.0..1e9).contains(&length).then_some(length as usize)
-}
-
-/// What a `--data` means: a path, or the folder that was downloaded from the hub.
-///
-/// # Errors
-/// As [`hub::data`].
-pub(crate) fn find_data(path: &Path) -> Result<PathBuf, ProgramError> {
-    Ok(hub::data(path, DATA_FOLDERS, Freshness::Cached)?.unwrap_or_else(|| path.to_owned()))
-}
-
-/// Open a split of the bundled task, of a folder, or a file.
-///
-/// # Errors
-/// As [`RteDataset::open`].
-fn open_data(data: &Path, split: Split) -> Result<RteDataset, ProgramError> {
-    if !is_embedded(data) {
-        return Ok(RteDataset::open(data, split)?);
-    }
-    let task = embedded::task();
-    let pairs = match split {
-        Split::Train => &task.train,
-        Split::Validation => &task.validation,
-        Split::Test => &task.test,
-    };
-    let example = |(idx, pair): (usize, &embedded::Pair)| RteExample {
-        sentence1: pair.premise.clone(),
-        sentence2: pair.hypothesis.clone(),
-        label: label_id(LABELS[usize::from(!pair.entailed)]),
-        idx,
-    };
-    let examples = pairs.iter().enumerate().map(example).collect();
-    Ok(RteDataset::from_examples(examples, EMBEDDED_TASK))
 }

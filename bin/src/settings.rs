@@ -8,7 +8,8 @@ use adamw_l2sp::{AdamWL2SPConfig, ScheduleConfig, ScheduleKind};
 use albert::Precision;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Command, FromArgMatches, ValueEnum};
-use rte::Padding;
+use files::FileKind;
+use rte::{Padding, Task};
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as NameError, StrDeserializer};
 use serde::{Deserialize, Serialize};
@@ -35,21 +36,62 @@ pub struct Settings {
     #[arg(long, value_name = "FOLDER", default_value = EMBEDDED, help_heading = MODEL_AND_DATA)]
     pub model: PathBuf,
 
-    /// RTE: a folder with its splits as Parquet, JSONL or TSV, or the file of the training split next to that of the
+    /// A folder with the splits as Parquet, JSONL, TSV or CSV, or the file of the training split next to that of the
     /// validation split; OWNER/NAME on the hub, as nyu-mll/glue; or the bundled task
     #[arg(long, value_name = "PATH", default_value = EMBEDDED, help_heading = MODEL_AND_DATA)]
     pub data: PathBuf,
 
-    /// Use only the first training examples
+    /// The task of the data: rte, mnli, qnli, mrpc, qqp, cola, sst2, wnli or snli, with the columns and labels of its
+    /// published files [default: rte, without --text-column]
+    #[arg(long, value_name = "NAME", help_heading = MODEL_AND_DATA)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+
+    /// The column of the text, in data of your own (Parquet, JSONL, TSV or CSV)
+    #[arg(long, value_name = "COLUMN", conflicts_with = "task", help_heading = MODEL_AND_DATA)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_column: Option<String>,
+
+    /// The column of the second text, if there is one
+    #[arg(long, value_name = "COLUMN", help_heading = MODEL_AND_DATA)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_pair_column: Option<String>,
+
+    /// The column of the label [default: label]
+    #[arg(long, value_name = "COLUMN", help_heading = MODEL_AND_DATA)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_column: Option<String>,
+
+    /// The labels in their order, as yes,no [default: those of the training split, sorted]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = MODEL_AND_DATA)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+
+    /// The file or folder of the validation split, if it is not part of --data
+    #[arg(long, value_name = "PATH", conflicts_with = "validation_share", help_heading = MODEL_AND_DATA)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_data: Option<PathBuf>,
+
+    /// Set this share of the training examples aside for validation, drawn with --data-seed and with every label in
+    /// proportion, where --data has no validation split
+    #[arg(long, value_name = "SHARE", help_heading = MODEL_AND_DATA)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_share: Option<f64>,
+
+    /// Use only this number of training examples, a random sample drawn with --data-seed
     #[arg(long, value_name = "COUNT", help_heading = MODEL_AND_DATA)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_examples: Option<usize>,
 
-    /// Truncate a pair of sentences to this number of tokens
+    /// Start with a new classifier even if the model has one for the same labels. For other labels it is new in any case
+    #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set, help_heading = MODEL_AND_DATA)]
+    pub new_classifier: bool,
+
+    /// Truncate a text or a pair of texts to this number of tokens
     #[arg(long, value_name = "TOKENS", default_value_t = DEFAULT_MAX_LENGTH, help_heading = MODEL_AND_DATA)]
     pub max_length: usize,
 
-    /// Pad the pairs of a batch to the longest of them, or always to --max-length
+    /// Pad the examples of a batch to the longest of them, or always to --max-length
     #[arg(long, value_name = "NAME", default_value = "longest", value_parser = named::<Padding>(&["longest", "max-length"]), help_heading = MODEL_AND_DATA)]
     pub padding: Padding,
 
@@ -165,6 +207,9 @@ const DEVICE: &str = "Device";
 
 /// The longest pair, in tokens, where neither a flag nor the model says otherwise.
 pub const DEFAULT_MAX_LENGTH: usize = 128;
+
+/// The task without `--task`.
+pub const DEFAULT_TASK: &str = "rte";
 
 /// The defaults of the command line.
 impl Default for Settings {
@@ -301,6 +346,21 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The task of the data. One with columns of its own may still lack its labels.
+    ///
+    /// # Errors
+    /// An unknown task, labels given twice.
+    pub fn task(&self) -> Result<Task, ProgramError> {
+        Ok(match &self.text_column {
+            Some(text) => {
+                let label = self.label_column.as_deref().unwrap_or("label");
+                let text_pair = self.text_pair_column.as_deref();
+                Task::from_columns(text, text_pair, label, self.labels.clone())?
+            }
+            None => Task::named(self.task.as_deref().unwrap_or(DEFAULT_TASK))?,
+        })
+    }
+
     /// The settings that only the other optimizer has.
     fn inapplicable(&self) -> &'static [&'static str] {
         match self.optimizer {
@@ -329,6 +389,19 @@ impl Settings {
                 ),
             );
         }
+        if self.text_column.is_none() {
+            for flag in ["text-pair-column", "label-column", "labels"] {
+                check(!given.contains(flag), format!("--{flag} needs --text-column"));
+            }
+        }
+        check(
+            self.task.is_none() || self.text_column.is_none(),
+            "--task and --text-column exclude each other".into(),
+        );
+        check(
+            self.validation_share.is_none_or(|share| 0.0 < share && share < 1.0),
+            "--validation-share must be between 0 and 1".into(),
+        );
         for (flag, count) in [
             ("epochs", Some(self.epochs)),
             ("batch-size", Some(self.batch_size)),
@@ -405,7 +478,8 @@ impl Settings {
 
 /// The settings in a `--config` file.
 fn read_table(path: &Path) -> Result<toml::Table, ProgramError> {
-    let text = std::fs::read_to_string(path).map_err(ProgramError::io("read", path))?;
+    let text =
+        files::read_to_string(path, FileKind::Config).map_err(ProgramError::io("read", path))?;
     // Parsed as settings first: that error names line and key.
     toml::from_str::<Settings>(&text)
         .and_then(|_| toml::from_str(&text))

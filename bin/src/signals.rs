@@ -10,26 +10,26 @@ use crate::ProgramError;
 /// The first SIGINT, SIGTERM or SIGHUP sets it, and the run ends after the step under way; the second ends the process at
 /// once.
 #[derive(Clone, Debug, Default)]
-pub struct StopRequest(Arc<AtomicUsize>);
+pub(crate) struct StopRequest(Arc<AtomicUsize>);
 
 impl StopRequest {
     /// Start to listen for signals.
     ///
     /// # Errors
     /// Signal handlers that the system refuses.
-    pub fn listen() -> Result<Self, ProgramError> {
+    pub(crate) fn listen() -> Result<Self, ProgramError> {
         let request = Self::default();
         listen(request.clone()).map_err(ProgramError::io("listen for", "signals".as_ref()))?;
         Ok(request)
     }
 
     /// Whether a signal has come.
-    pub fn is_requested(&self) -> bool {
+    pub(crate) fn is_requested(&self) -> bool {
         self.signal().is_some()
     }
 
     /// The number of the signal that has come.
-    pub fn signal(&self) -> Option<u8> {
+    pub(crate) fn signal(&self) -> Option<u8> {
         match self.0.load(Ordering::Relaxed) {
             0 => None,
             signal => Some(signal as u8),

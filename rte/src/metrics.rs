@@ -1,5 +1,7 @@
 //! The metrics of GLUE, computed from the counts of a confusion matrix.
 
+use std::ops::AddAssign;
+
 use serde::{Deserialize, Serialize};
 
 /// A score of predictions, larger is better.
@@ -118,6 +120,19 @@ impl ConfusionMatrix {
         ratio(covariance, (variances[0] * variances[1]).sqrt())
     }
 
+    /// The same counts with label `indices[i]` as label `i`.
+    ///
+    /// # Panics
+    ///
+    /// If `indices` is not a permutation of the labels.
+    pub fn reordered(&self, indices: &[usize]) -> Self {
+        assert_eq!(indices.len(), self.labels, "one index per label");
+        let counts = indices.iter().flat_map(|&label| {
+            indices.iter().map(move |&prediction| self.counts[label * self.labels + prediction])
+        });
+        Self { labels: self.labels, counts: counts.collect() }
+    }
+
     /// What always predicting the most frequent label would give. A model whose metric is not above this one's has not
     /// learned the task; of Matthews' correlation it is 0.
     pub fn majority_baseline(&self) -> Self {
@@ -145,6 +160,20 @@ impl ConfusionMatrix {
     /// How often each label is predicted.
     fn predictions(&self) -> Vec<u64> {
         (0..self.labels).map(|label| self.rows().map(|row| row[label]).sum()).collect()
+    }
+}
+
+impl AddAssign<&ConfusionMatrix> for ConfusionMatrix {
+    /// Counts the predictions of both matrices.
+    ///
+    /// # Panics
+    ///
+    /// If they are not of the same number of labels.
+    fn add_assign(&mut self, other: &ConfusionMatrix) {
+        assert_eq!(self.labels, other.labels, "matrices of different numbers of labels");
+        for (count, other) in self.counts.iter_mut().zip(&other.counts) {
+            *count += other;
+        }
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Preset {
     pub matched_splits: bool,
     /// How the task is scored; the first metric tells the best epoch.
     pub metrics: &'static [Metric],
+    /// The folders in which a collection of tasks on the hub may have this one.
+    pub folders: &'static [&'static str],
     /// The hub's data set and its configuration.
     pub hub: (&'static str, &'static str),
     /// The form of GLUE's submission files, where there is a leaderboard.
@@ -60,6 +62,7 @@ const GLUE: Preset = Preset {
     incomplete_rows: false,
     matched_splits: false,
     metrics: &[Metric::Accuracy],
+    folders: &[],
     hub: ("nyu-mll/glue", ""),
     submission: Some(Submission::Names),
 };
@@ -77,6 +80,7 @@ pub const PRESETS: [Preset; 9] = [
         text: PREMISE,
         text_pair: HYPOTHESIS,
         labels: ENTAILMENT,
+        folders: &["rte", "RTE"],
         hub: ("nyu-mll/glue", "rte"),
         ..GLUE
     },
@@ -89,6 +93,7 @@ pub const PRESETS: [Preset; 9] = [
         labels: NLI,
         no_gold_label: &["-"],
         matched_splits: true,
+        folders: &["mnli", "MNLI"],
         hub: ("nyu-mll/glue", "mnli"),
         ..GLUE
     },
@@ -98,6 +103,7 @@ pub const PRESETS: [Preset; 9] = [
         text: &["question"],
         text_pair: &["sentence"],
         labels: ENTAILMENT,
+        folders: &["qnli", "QNLI"],
         hub: ("nyu-mll/glue", "qnli"),
         ..GLUE
     },
@@ -109,6 +115,7 @@ pub const PRESETS: [Preset; 9] = [
         label: &["label", "Quality"],
         labels: &["not_equivalent", "equivalent"],
         metrics: &[Metric::F1, Metric::Accuracy],
+        folders: &["mrpc", "MRPC"],
         hub: ("nyu-mll/glue", "mrpc"),
         submission: Some(Submission::Ids),
         ..GLUE
@@ -122,6 +129,7 @@ pub const PRESETS: [Preset; 9] = [
         labels: &["not_duplicate", "duplicate"],
         incomplete_rows: true,
         metrics: &[Metric::F1, Metric::Accuracy],
+        folders: &["qqp", "QQP"],
         hub: ("nyu-mll/glue", "qqp"),
         submission: Some(Submission::Ids),
         ..GLUE
@@ -134,6 +142,7 @@ pub const PRESETS: [Preset; 9] = [
         header: &["source", "label", "mark", "sentence"],
         labels: &["unacceptable", "acceptable"],
         metrics: &[Metric::MatthewsCorrelation, Metric::Accuracy],
+        folders: &["cola", "CoLA"],
         hub: ("nyu-mll/glue", "cola"),
         submission: Some(Submission::Ids),
         ..GLUE
@@ -145,6 +154,7 @@ pub const PRESETS: [Preset; 9] = [
         text: &["sentence"],
         text_pair: &[],
         labels: &["negative", "positive"],
+        folders: &["sst2", "SST-2"],
         hub: ("nyu-mll/glue", "sst2"),
         submission: Some(Submission::Ids),
         ..GLUE
@@ -153,6 +163,7 @@ pub const PRESETS: [Preset; 9] = [
         name: "wnli",
         glue_name: "WNLI",
         labels: &["not_entailment", "entailment"],
+        folders: &["wnli", "WNLI"],
         hub: ("nyu-mll/glue", "wnli"),
         submission: Some(Submission::Ids),
         ..GLUE
@@ -166,6 +177,7 @@ pub const PRESETS: [Preset; 9] = [
         label: &["gold_label", "label"],
         labels: NLI,
         no_gold_label: &["-"],
+        folders: &["plain_text", "snli"],
         hub: ("stanfordnlp/snli", "plain_text"),
         submission: None,
         ..GLUE

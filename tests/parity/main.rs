@@ -1,5 +1,5 @@
-//! The same numbers as the original and transformers, on every device that can be used here: one program, since the backends
-//! are compiled into each.
+//! The same results as the original optimizer and transformers, on every device that can be used here. One test program,
+//! since each has all backends compiled in.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -7,7 +7,8 @@
     reason = "tests fail by panicking"
 )]
 
-mod albert;
+mod layouts;
+mod models;
 mod optim;
 mod trajectory;
 mod unchanged;

@@ -8,26 +8,24 @@
 use std::collections::BTreeMap;
 
 use adamw_l2sp::{AdamWL2SPConfig, AdamWL2SPOptimizer, Anchors, Groups, clip_grad_norm};
-use albert::{
-    AlbertConfig, AlbertForPreTraining, AlbertForSequenceClassification, Precision, cross_entropy,
-};
+use albert::{AlbertForPreTraining, ModelConfig, Precision, SequenceClassifier, cross_entropy};
 use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, Optimizer};
 use burn::record::{BinBytesRecorder, FullPrecisionSettings, Recorder};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use l2sp::backend::Work;
+use l2sp::device::Work;
 use tests::{Arrays, ok, on_every_device, own_cases};
 
-use crate::albert::input;
+use crate::models::input;
 
 /// Bytes by path.
 type Bits = BTreeMap<String, Vec<u8>>;
 
 /// Parameters whose path starts so are frozen.
-const FROZEN: &str = "albert.embeddings.layer_norm";
+const FROZEN: &str = "encoder.embeddings.layer_norm";
 /// Parameters whose path starts so get no gradient in every other step.
-const SKIPPED: &str = "albert.encoder.embedding_hidden_mapping_in";
+const SKIPPED: &str = "encoder.embedding_projection";
 
 #[derive(Clone, Copy)]
 struct Classification(Precision);
@@ -42,9 +40,8 @@ impl Work for Classification {
             return;
         }
         let folder = own_cases().join("albert").join("two-groups");
-        let config = ok(AlbertConfig::from_folder(&folder), &folder);
-        let loaded =
-            AlbertForSequenceClassification::<B>::from_pretrained(&folder, &config, 0, &device);
+        let config = ok(ModelConfig::from_folder(&folder), &folder);
+        let loaded = SequenceClassifier::<B>::from_pretrained(&folder, &config, 0, &device);
         let (model, _) = ok(loaded, &folder);
         let inputs = Arrays::read(&folder.join("inputs.safetensors"));
         check(
@@ -68,7 +65,7 @@ impl Work for PreTraining {
 
     fn on<B: AutodiffBackend>(self, device: B::Device) {
         let folder = own_cases().join("pretraining").join("shared-layer");
-        let config = ok(AlbertConfig::from_folder(&folder), &folder);
+        let config = ok(ModelConfig::from_folder(&folder), &folder);
         let (model, _) =
             ok(AlbertForPreTraining::<B>::from_pretrained(&folder, &config, 0, &device), &folder);
         let inputs = Arrays::read(&folder.join("inputs.safetensors"));

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Write training cases: a tiny ALBERT, its batches, and every loss and gradient norm on its way.
+"""Write training cases: a tiny model, its batches, and the loss and gradient norm of every step.
 
-OUT/trajectory/NAME/            an AlbertForSequenceClassification folder (config.json, model.safetensors) with
+OUT/trajectory/NAME/            a folder of ALBERT, BERT or RoBERTa (config.json, model.safetensors) with
     batches.safetensors         input_ids/STEP, attention_mask/STEP, token_type_ids/STEP, labels/STEP from 1 on
     case.json                   optimizer (adamw_l2sp or adamw_torch), steps, peak_lr, warmup_ratio, schedule,
                                 lr (one a step), beta1, beta2, eps, decay_source, decay_novel, max_grad_norm,
                                 loss and grad_norm (before clipping; one a step); here also amsgrad
     expected.safetensors        param/PARAM after the last step
 
-Under adamw_l2sp everything below `albert.` is source and the classifier novel; under adamw_torch every
-parameter decays by decay_novel. Biases and layer norms are never decayed. Numbers are computed in float64 and stored as float32. Afterwards every case below
-OUT/trajectory, whoever wrote it, is replayed in float32 and float64.
+Under adamw_l2sp the encoder (`albert.`, `bert.` or `roberta.`) is source and the classifier novel; under adamw_torch
+every parameter decays by decay_novel. Biases and layer norms are never decayed. Values are computed in float64 and
+stored as float32. Afterwards every case below OUT/trajectory, whoever wrote it, is replayed in float32 and float64.
 """
 import json
 import math
@@ -18,10 +18,13 @@ import pathlib
 
 import torch
 from safetensors.torch import load_file
-from transformers import AlbertForSequenceClassification, get_scheduler
+from transformers import (
+    AlbertForSequenceClassification, AutoModelForSequenceClassification, BertForSequenceClassification,
+    RobertaForSequenceClassification, get_scheduler,
+)
 
 from adamw_l2sp import AdamWL2SP, parameter_groups
-from albert_cases import draw_model, draw_pairs
+from model_cases import draw_model, draw_pairs
 from case_files import out_folder, relative_error, write_json, write_tensors
 
 INPUTS = ["input_ids", "attention_mask", "token_type_ids", "labels"]
@@ -30,11 +33,11 @@ INPUTS = ["input_ids", "attention_mask", "token_type_ids", "labels"]
 def replay(folder: pathlib.Path, case: dict, dtype: torch.dtype) -> tuple[list, list, dict[str, torch.Tensor]]:
     """Train the folder's model on its batches as the case says: losses, gradient norms, final parameters."""
     batches = load_file(folder / "batches.safetensors")
-    model = AlbertForSequenceClassification.from_pretrained(folder, dtype=dtype, attn_implementation="eager").train()
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype, attn_implementation="eager").train()
     options = dict(betas=(case["beta1"], case["beta2"]), eps=case["eps"], amsgrad=case.get("amsgrad", False))
 
     def is_source(name: str) -> bool:
-        return case["optimizer"] == "adamw_l2sp" and name.startswith("albert.")
+        return case["optimizer"] == "adamw_l2sp" and name.startswith(model.base_model_prefix + ".")
 
     if case["optimizer"] == "adamw_l2sp":
         groups = parameter_groups(model, is_source, case["decay_source"], case["decay_novel"])
@@ -69,12 +72,14 @@ def rates(schedule: str, peak: float, warmup_ratio: float, steps: int) -> list[f
     return found
 
 
-def write_case(folder: pathlib.Path, seed: int, lengths: list[int], case: dict, **changes) -> None:
+def write_case(folder: pathlib.Path, seed: int, lengths: list[int], case: dict, kind=AlbertForSequenceClassification,
+               **changes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    draw_model(AlbertForSequenceClassification, seed, initializer_range=0.1, **changes).save_pretrained(folder)
+    model = draw_model(kind, seed, initializer_range=0.1, **changes)
+    model.save_pretrained(folder)
     batches = {}
     for step in range(1, case["steps"] + 1):
-        inputs = draw_pairs(60, lengths[step % 3:] + lengths[:step % 3], max(lengths), seed=1000 * seed + step)
+        inputs = draw_pairs(model.config, lengths[step % 3:] + lengths[:step % 3], max(lengths), seed=1000 * seed + step)
         # Something to learn: whether the first word is of the vocabulary's upper half.
         inputs["labels"] = (inputs["input_ids"][:, 1] > 30).long()
         batches |= {f"{name}/{step}": inputs[name] for name in INPUTS}
@@ -93,7 +98,7 @@ def report(folder: pathlib.Path) -> None:
         loss = max(abs(a - b) / abs(b) for a, b in zip(losses, case["loss"], strict=True))
         norm = max(abs(a - b) / abs(b) for a, b in zip(norms, case["grad_norm"], strict=True))
         final = max(relative_error(param, expected[f"param/{name}"]) for name, param in params.items()
-                    if not name.endswith("attention.key.bias"))
+                    if not name.endswith("key.bias"))
         print(f"trajectory/{folder.name} in {dtype}: loss {loss:.1e}, norm {norm:.1e}, final parameters {final:.1e}")
         assert loss < 1e-5 and norm < 1e-4 and final < 1e-4, folder
 
@@ -106,6 +111,10 @@ def main() -> None:
     write_case(out / "constant-adamw", 32, [10, 13, 8, 15, 6, 11],
                case=dict(optimizer="adamw_torch", steps=20, peak_lr=1e-3, warmup_ratio=0.0, schedule="constant", amsgrad=False)
                | recipe | dict(decay_novel=0.1))
+
+    l2sp = dict(optimizer="adamw_l2sp", steps=12, peak_lr=3e-3, warmup_ratio=0.1, schedule="linear", amsgrad=False) | recipe
+    write_case(out / "bert", 33, [9, 14, 11, 16, 7, 12], kind=BertForSequenceClassification, case=dict(l2sp))
+    write_case(out / "roberta", 34, [9, 14, 11, 16, 7, 12], kind=RobertaForSequenceClassification, case=dict(l2sp))
 
     for folder in sorted(path for path in out.iterdir() if path.is_dir()):
         report(folder)

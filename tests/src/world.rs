@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use albert::{AlbertConfig, AlbertModel, HiddenAct};
+use albert::{Encoder, HiddenAct, ModelConfig};
 use burn::backend::Flex;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -54,9 +54,9 @@ impl World {
     }
 
     /// An ALBERT without a classifier, as pretraining leaves it.
-    pub fn write_model(&self, name: &str, config: &AlbertConfig) {
+    pub fn write_model(&self, name: &str, config: &ModelConfig) {
         let folder = self.path(name);
-        let model = AlbertModel::<Flex>::init(config, 7, &Default::default());
+        let model = Encoder::<Flex>::init(config, 7, &Default::default());
         model.save_pretrained(config, &folder).expect("saved");
         let tokenizer = own_cases().join("tokens/wordpiece/tokenizer.json");
         fs::copy(tokenizer, folder.join("tokenizer.json")).expect("copied");
@@ -125,8 +125,8 @@ impl World {
 }
 
 /// A small ALBERT with dropout.
-pub fn config() -> AlbertConfig {
-    AlbertConfig {
+pub fn config() -> ModelConfig {
+    ModelConfig {
         vocab_size: 220,
         embedding_size: 16,
         hidden_size: 32,
@@ -138,7 +138,7 @@ pub fn config() -> AlbertConfig {
         hidden_dropout_prob: 0.1,
         attention_probs_dropout_prob: 0.1,
         initializer_range: 0.1,
-        ..AlbertConfig::base_v2()
+        ..ModelConfig::albert_base_v2()
     }
 }
 

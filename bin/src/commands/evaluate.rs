@@ -7,16 +7,16 @@ use burn::data::dataloader::DataLoaderBuilder;
 use burn::data::dataset::InMemDataset;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use clap::Args;
-use rte::Split;
-use serde_json::json;
+use rte::{Metric, Split, Task};
+use serde_json::{Value, json};
 
 use super::inference::InferenceArgs;
 use crate::ProgramError;
+use crate::data;
 use crate::device::{self, Work};
-use crate::model_folder::find_data;
 use crate::terminal::progress_bar;
-use crate::train::progress::Score;
-use crate::train::step::score;
+use crate::train::progress::Evaluation;
+use crate::train::step;
 
 /// The flags of `evaluate`.
 #[derive(Args, Debug)]
@@ -24,13 +24,17 @@ pub struct EvaluateArgs {
     #[command(flatten)]
     inference: InferenceArgs,
 
-    /// RTE: a folder with its splits, one file, or OWNER/NAME on the hub
+    /// A folder with the splits, one file, or OWNER/NAME on the hub
     #[arg(long, value_name = "PATH")]
     data: PathBuf,
 
-    /// Which split of a folder: train, validation or test
-    #[arg(long, default_value = "validation")]
-    split: Split,
+    /// The task of the data [default: the one that the model was fine-tuned on]
+    #[arg(long, value_name = "NAME")]
+    task: Option<String>,
+
+    /// The split of a folder: train, validation, test, validation_mismatched or test_mismatched [default: validation]
+    #[arg(long, value_name = "NAME")]
+    split: Option<Split>,
 
     /// Print one JSON object
     #[arg(long)]
@@ -42,55 +46,99 @@ pub struct EvaluateArgs {
 /// # Errors
 /// An unusable device or model, unusable data, a split without labels.
 pub(super) fn evaluate(args: &EvaluateArgs) -> Result<(), ProgramError> {
+    if args.split.is_some() && args.data.is_file() {
+        return Err(ProgramError::Usage(
+            "--split has no effect where --data is a file; leave it out".into(),
+        ));
+    }
     let device = args.inference.choose_device()?;
-    let score = device::run(device.name, args)??;
+    let (task, evaluation) = device::run(device.name, args)??;
     let mut stdout = std::io::stdout();
-    let printed = if args.json {
-        let object = json!({
-            "eval_accuracy": score.accuracy(),
-            "eval_loss": score.loss(),
-            "correct": score.correct,
-            "examples": score.examples,
-        });
-        writeln!(stdout, "{object}")
-    } else {
-        let Score { correct, examples, .. } = score;
-        let percent = 100.0 * score.accuracy();
-        writeln!(
-            stdout,
-            "accuracy {percent:.2} % ({correct} of {examples}), loss {:.4}",
-            score.loss()
-        )
+    let printed = match args.json {
+        true => writeln!(stdout, "{}", as_json(&task, &evaluation)),
+        false => write!(stdout, "{}", as_text(&task, &evaluation)),
     };
     printed.map_err(ProgramError::stdout)
 }
 
+fn as_json(task: &Task, evaluation: &Evaluation) -> Value {
+    let mut object = json!({
+        "eval_accuracy": evaluation.metric(Metric::Accuracy),
+        "eval_loss": evaluation.loss(),
+        "correct": correct(evaluation),
+        "examples": evaluation.examples(),
+        "labels": task.labels,
+        "confusion_matrix": evaluation.confusion.rows().collect::<Vec<_>>(),
+    });
+    for metric in task.metrics() {
+        object[format!("eval_{}", metric.name())] = evaluation.metric(*metric).into();
+    }
+    object
+}
+
+/// One line with the scores, then the confusion matrix.
+fn as_text(task: &Task, evaluation: &Evaluation) -> String {
+    let percent = |metric| 100.0 * evaluation.metric(metric);
+    let mut text = format!(
+        "accuracy {:.2} % ({} of {}), loss {:.4}",
+        percent(Metric::Accuracy),
+        correct(evaluation),
+        evaluation.examples(),
+        evaluation.loss()
+    );
+    for metric in task.metrics() {
+        match metric {
+            Metric::Accuracy => {}
+            Metric::F1 => text += &format!(", F1 {:.2} %", percent(Metric::F1)),
+            Metric::MatthewsCorrelation => {
+                text += &format!(", Matthews correlation {:.4}", evaluation.metric(*metric));
+            }
+        }
+    }
+    let width = task.labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
+    text += &format!("\n{:width$}  predicted as {}\n", "", task.labels.join(", "));
+    for (label, row) in task.labels.iter().zip(evaluation.confusion.rows()) {
+        let counts: Vec<String> = row.iter().map(|count| format!("{count:>6}")).collect();
+        text += &format!("{label:width$}  {}\n", counts.join(" "));
+    }
+    text
+}
+
+fn correct(evaluation: &Evaluation) -> u64 {
+    evaluation.confusion.rows().enumerate().map(|(label, row)| row[label]).sum()
+}
+
 impl Work for &EvaluateArgs {
-    type Output = Result<Score, ProgramError>;
+    type Output = Result<(Task, Evaluation), ProgramError>;
 
     fn on<B: AutodiffBackend>(self, device: B::Device) -> Self::Output {
         run::<B::InnerBackend>(self, &device)
     }
 }
 
-fn run<B: Backend>(args: &EvaluateArgs, device: &B::Device) -> Result<Score, ProgramError> {
+fn run<B: Backend>(
+    args: &EvaluateArgs,
+    device: &B::Device,
+) -> Result<(Task, Evaluation), ProgramError> {
     let folder = args.inference.open()?;
-    let mut examples = folder.read_labelled(&find_data(&args.data)?, args.split)?;
-    let indices = folder.label_indices();
-    for example in &mut examples {
-        example.label = example.label.map(|label| indices[label]);
-    }
+    let task = folder.task(args.task.as_deref())?;
+    let label_indices = folder.require_labels_of(&task)?;
+    let dataset = data::open(&args.data, &task, args.split.unwrap_or(Split::Validation))?;
+    dataset.require_labels()?;
+    let examples = folder.encode(&dataset, &label_indices)?;
     let model = folder.load_fine_tuned::<B>(args.inference.precision, device)?;
     let progress = progress_bar(examples.len(), "examples");
     let loader = DataLoaderBuilder::new(folder.batcher())
         .batch_size(args.inference.batch_size)
         .set_device(device.clone())
         .build(InMemDataset::new(examples));
-    let mut total = Score::default();
+    let mut total = Evaluation::new(task.labels.len());
     for batch in loader.iter() {
-        total += score(&model, batch);
-        progress.set_position(total.examples as u64);
+        total += &step::evaluate(&model, batch);
+        progress.set_position(total.examples() as u64);
     }
     progress.finish_and_clear();
-    Ok(total)
+    // From the model's order of the labels to the task's.
+    total.confusion = total.confusion.reordered(&label_indices);
+    Ok((task, total))
 }

@@ -3,12 +3,13 @@
 use std::io::Write;
 
 use clap::Args;
+use rte::Task;
 
 use crate::ProgramError;
+use crate::data;
 use crate::hub::repo::{Kind, Repo, with_owner};
 use crate::hub::{self, Freshness};
-use crate::model_folder::DATA_FOLDERS;
-use crate::settings::RecipeName;
+use crate::settings::{DEFAULT_TASK, RecipeName};
 
 /// The flags of `fetch`.
 #[derive(Args, Debug)]
@@ -22,9 +23,13 @@ pub(super) struct FetchArgs {
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
 
-    /// Data, in the same way: a repository with RTE's splits, or with a folder rte of them
+    /// Data, in the same way: a repository with the splits of the task, or with a folder of them
     #[arg(long, value_name = "NAME")]
     data: Option<String>,
+
+    /// The task of the data
+    #[arg(long, value_name = "NAME", requires = "data", default_value = DEFAULT_TASK)]
+    task: String,
 }
 
 /// Fetch what the flags name, and print the folders.
@@ -35,7 +40,8 @@ pub(super) fn fetch(args: &FetchArgs) -> Result<(), ProgramError> {
     let of_recipe = args.recipe.map(RecipeName::model_and_data).unzip();
     let model = args.model.as_deref().or(of_recipe.0);
     let data = args.data.as_deref().or(of_recipe.1);
-    let data_kind = Kind::Data { folders: DATA_FOLDERS };
+    let task = Task::named(&args.task)?;
+    let data_kind = Kind::Data { folders: data::folders(&task) };
     for (name, kind) in [(model, Kind::Model), (data, data_kind)] {
         let Some(name) = name else { continue };
         let repo = Repo::parse(name, kind).ok_or_else(|| {

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use burn::tensor::backend::AutodiffBackend;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
-use rte::Split;
 
 use crate::ProgramError;
+use crate::data;
 use crate::device::{self, Found, Work};
-use crate::model_folder::{ModelFolder, find_data};
-use crate::resume::{Output, checkpoint, file, refuse_differences};
+use crate::model_folder::ModelFolder;
+use crate::resume::{Output, checkpoint, refuse_differences};
 use crate::settings::{Settings, differences};
 use crate::signals::StopRequest;
 use crate::terminal::notice;
@@ -45,8 +45,9 @@ pub(super) fn finetune(args: &FinetuneArgs, flags: &ArgMatches) -> Result<(), Pr
         Some(Some(folder)) => resume(folder, &args.settings, &given),
         None => {
             let settings = Settings::resolve(&args.settings, &given, args.config.as_deref())?;
-            let inputs = [settings.model.as_path(), &settings.data];
-            let inputs = [&inputs, args.config.as_deref().as_slice()].concat();
+            let files = [settings.validation_data.as_deref(), args.config.as_deref()];
+            let inputs = [settings.model.as_path(), &settings.data].into_iter();
+            let inputs: Vec<&Path> = inputs.chain(files.into_iter().flatten()).collect();
             Output::check(&settings, &inputs)?;
             start(settings, Destination::New)
         }
@@ -127,17 +128,15 @@ fn start(mut settings: Settings, destination: Destination) -> Result<(), Program
     .map_err(ProgramError::stdout)
 }
 
-/// Read the model's configuration and tokenizer and both splits.
+/// Read the model's configuration and tokenizer, and both splits.
 fn read(settings: &Settings) -> Result<Inputs, ProgramError> {
     let mut folder = ModelFolder::open(&settings.model, settings.max_length)?;
-    folder.config = folder.config.with_labels(&rte::LABELS);
-    let data = find_data(&settings.data)?;
-    let mut train = folder.read_labelled(&data, Split::Train)?;
-    train.truncate(settings.max_examples.unwrap_or(usize::MAX));
-    // Of a file, the other split is next to it.
-    let validation = if data.is_file() { file::parent(&data) } else { &data };
-    let validation = folder.read_labelled(validation, Split::Validation)?;
-    Ok(Inputs { folder, train, validation })
+    let (train, validation) = data::open_splits(settings)?;
+    let task = train.task().clone();
+    let label_indices = folder.prepare_for(&task, settings.new_classifier);
+    let train = folder.encode(&train, &label_indices)?;
+    let validation = folder.encode(&validation, &label_indices)?;
+    Ok(Inputs { folder, task, train, validation })
 }
 
 struct FineTune<'a> {

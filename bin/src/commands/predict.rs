@@ -1,6 +1,5 @@
 //! Predictions of a fine-tuned model, for one pair or a file of pairs.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +8,7 @@ use burn::data::dataset::InMemDataset;
 use burn::tensor::activation::softmax;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use clap::{Args, ValueEnum};
-use rte::{RteDataset, RteExample, read_examples};
+use rte::{Example, Split, Task, TextDataset, read_examples};
 use serde_json::json;
 
 use super::inference::InferenceArgs;
@@ -26,24 +25,32 @@ pub(super) struct PredictArgs {
     #[command(flatten)]
     inference: InferenceArgs,
 
-    /// The first sentence
+    /// The first text of a pair
     #[arg(
         long,
         value_name = "TEXT",
         requires = "hypothesis",
-        required_unless_present = "input",
-        conflicts_with = "input"
+        required_unless_present_any = ["input", "text"],
+        conflicts_with_all = ["input", "text"]
     )]
     premise: Option<String>,
 
-    /// The second sentence, which may follow from the first
+    /// The second text of a pair
     #[arg(long, value_name = "TEXT", requires = "premise")]
     hypothesis: Option<String>,
 
-    /// Pairs as TSV with a header (sentence1, sentence2), JSONL (premise, hypothesis) or the hub's
-    /// parquet; - for TSV or JSONL from standard input
+    /// A single text, for a task without pairs
+    #[arg(long, value_name = "TEXT", conflicts_with = "input")]
+    text: Option<String>,
+
+    /// A file of texts or pairs with the columns of the model's task, as Parquet, JSONL, TSV or CSV; - for JSONL or TSV
+    /// from standard input
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
+
+    /// The task of the input [default: the one that the model was fine-tuned on]
+    #[arg(long, value_name = "NAME")]
+    task: Option<String>,
 
     /// Where the predictions go; - for standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
@@ -78,13 +85,14 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
     check_output(&args.output)?;
     let device = args.inference.choose_device()?;
     let folder = args.inference.open()?;
-    let examples = read(args)?;
+    let task = folder.task(args.task.as_deref())?;
+    let examples = read(args, &task)?;
     if examples.is_empty() {
-        return Err(ProgramError::Mismatch("standard input: there is no pair in it".into()));
+        return Err(ProgramError::Mismatch("standard input: it holds no text".into()));
     }
     let work = Predict { args, folder: &folder, examples: &examples };
     let predictions = device::run(device.name, work)??;
-    let text = format(args.format, &folder, &predictions);
+    let text = format(args.format, &folder, &task, &predictions)?;
     if args.output == Path::new("-") {
         io::stdout().write_all(text.as_bytes()).map_err(ProgramError::stdout)
     } else {
@@ -108,31 +116,34 @@ fn check_output(output: &Path) -> Result<(), ProgramError> {
     Err(ProgramError::io("write", output)(problem))
 }
 
-/// The pairs that the flags name.
-fn read(args: &PredictArgs) -> Result<Vec<RteExample>, ProgramError> {
-    Ok(match (&args.premise, &args.hypothesis, &args.input) {
-        (Some(premise), Some(hypothesis), None) => vec![RteExample {
-            sentence1: premise.clone(),
-            sentence2: hypothesis.clone(),
-            label: None,
-            idx: 0,
-        }],
+/// The texts that the flags name.
+fn read(args: &PredictArgs, task: &Task) -> Result<Vec<Example>, ProgramError> {
+    let of_pairs = !task.text_pair.is_empty();
+    let example = |text: &str, text_pair: Option<&str>| {
+        if text_pair.is_some() != of_pairs {
+            return Err(ProgramError::Usage(match of_pairs {
+                true => "this model is for pairs: use --premise and --hypothesis".into(),
+                false => "this model is for single texts: use --text".into(),
+            }));
+        }
+        let (text, text_pair) = (text.to_owned(), text_pair.map(str::to_owned));
+        Ok(vec![Example { text, text_pair, label: None, idx: 0 }])
+    };
+    match (&args.premise, &args.text, &args.input) {
+        (Some(premise), ..) => example(premise, args.hypothesis.as_deref()),
+        (_, Some(text), _) => example(text, None),
         (_, _, Some(input)) if input == Path::new("-") => {
-            read_examples(io::stdin().lock(), "standard input")?
+            Ok(read_examples(io::stdin().lock(), "standard input", task)?)
         }
-        (_, _, Some(input)) => RteDataset::from_file(input)?.examples().to_vec(),
-        _ => {
-            return Err(ProgramError::Usage(
-                "--premise and --hypothesis, or --input is needed".into(),
-            ));
-        }
-    })
+        (_, _, Some(input)) => Ok(TextDataset::from_file(input, task)?.examples().to_vec()),
+        _ => Err(ProgramError::Usage("--premise, --text or --input is needed".into())),
+    }
 }
 
 struct Predict<'a> {
     args: &'a PredictArgs,
     folder: &'a ModelFolder,
-    examples: &'a [RteExample],
+    examples: &'a [Example],
 }
 
 impl Work for Predict<'_> {
@@ -146,7 +157,7 @@ impl Work for Predict<'_> {
 fn run<B: Backend>(
     args: &PredictArgs,
     folder: &ModelFolder,
-    examples: &[RteExample],
+    examples: &[Example],
     device: &B::Device,
 ) -> Result<Vec<Prediction>, ProgramError> {
     let encoded = folder.tokenizer.encode_all(examples)?;
@@ -170,30 +181,43 @@ fn run<B: Backend>(
     Ok(predictions)
 }
 
-fn format(format: Format, folder: &ModelFolder, predictions: &[Prediction]) -> String {
+fn format(
+    format: Format,
+    folder: &ModelFolder,
+    task: &Task,
+    predictions: &[Prediction],
+) -> Result<String, ProgramError> {
+    let best = |probabilities: &[f64]| {
+        let mut indices = 0..probabilities.len();
+        indices.next().map(|first| {
+            indices.fold(
+                first,
+                |best, i| if probabilities[i] >= probabilities[best] { i } else { best },
+            )
+        })
+    };
+    if matches!(format, Format::Glue) {
+        let label_indices = folder.require_labels_of(task)?;
+        let label = |prediction: &Prediction| {
+            let index = best(&prediction.probabilities)?;
+            label_indices.iter().position(|&other| other == index)
+        };
+        let rows = predictions.iter().filter_map(|it| Some((it.idx, label(it)?)));
+        let submission = task.submission(Split::Test, rows);
+        return submission.map(|(_, text)| text).ok_or_else(|| {
+            ProgramError::Usage("--format glue: this task is not part of GLUE's leaderboard".into())
+        });
+    }
     let labels: Vec<&str> = folder.config.id2label.values().map(String::as_str).collect();
     let mut text = String::new();
-    if matches!(format, Format::Glue) {
-        text.push_str("index\tprediction\n");
-    }
     for Prediction { idx, probabilities } in predictions {
-        let best = (0..probabilities.len())
-            .max_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]))
-            .unwrap_or(0);
-        // Writing to a string cannot fail.
-        let _ = match format {
-            Format::Json => {
-                let probabilities: serde_json::Map<_, _> = labels
-                    .iter()
-                    .zip(probabilities)
-                    .map(|(label, probability)| (label.to_string(), json!(probability)))
-                    .collect();
-                let row =
-                    json!({ "idx": idx, "label": labels[best], "probabilities": probabilities });
-                writeln!(text, "{row}")
-            }
-            Format::Glue => writeln!(text, "{idx}\t{}", labels[best]),
-        };
+        let by_label: serde_json::Map<_, _> = labels
+            .iter()
+            .zip(probabilities)
+            .map(|(label, probability)| (label.to_string(), json!(probability)))
+            .collect();
+        let label = best(probabilities).and_then(|best| labels.get(best));
+        text += &format!("{}\n", json!({ "idx": idx, "label": label, "probabilities": by_label }));
     }
-    text
+    Ok(text)
 }

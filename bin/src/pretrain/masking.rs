@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rte::{EncodedExample, RteBatch, RteBatcher};
+use rte::{EncodedExample, TextBatch, TextBatcher};
 
 /// Ids from here on are text; those before are `<pad>`, `<unk>`, `[CLS]`, `[SEP]` and `[MASK]`.
 pub(super) const FIRST_WORD: u32 = 5;
@@ -94,7 +94,7 @@ impl Masking {
 #[derive(Clone, Debug)]
 pub(super) struct MaskedBatch<B: Backend> {
     /// The documents; a label of 1 where the parts are switched.
-    pub batch: RteBatch<B>,
+    pub batch: TextBatch<B>,
     /// `[n]`: where words are hidden, counted through the batch's rows.
     pub positions: Tensor<B, 1, Int>,
     /// `[n]`: the hidden words.
@@ -103,13 +103,13 @@ pub(super) struct MaskedBatch<B: Backend> {
 
 /// Pads documents to the longest.
 pub(super) fn masked_batch<B: Backend>(
-    batcher: &RteBatcher,
+    batcher: &TextBatcher,
     documents: Vec<Masked>,
     device: &B::Device,
 ) -> MaskedBatch<B> {
     let (examples, targets): (Vec<_>, Vec<_>) =
         documents.into_iter().map(|document| (document.example, document.targets)).unzip();
-    let batch: RteBatch<B> = batcher.batch(examples, device);
+    let batch: TextBatch<B> = batcher.batch(examples, device);
     let [_, length] = batch.input_ids.dims();
     let (positions, words): (Vec<i64>, Vec<i64>) = targets
         .iter()
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn positions_count_through_padded_rows() {
         let document = |length, at| Masked { example: example(length, 1), targets: vec![(at, 9)] };
-        let batcher = RteBatcher { padding: Padding::Longest, max_length: 32, pad_token_id: 0 };
+        let batcher = TextBatcher { padding: Padding::Longest, max_length: 32, pad_token_id: 0 };
         let documents = vec![document(1, 1), document(4, 2)];
         let batch = masked_batch::<Flex>(&batcher, documents, &Default::default());
         batch.positions.to_data().assert_eq(&TensorData::from([1_i64, 6 + 2]), false);

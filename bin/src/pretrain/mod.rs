@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::thread::{self, ScopedJoinHandle};
 
 use adamw_l2sp::{AdamWL2SPConfig, Groups, ScheduleConfig};
-use albert::{AlbertConfig, AlbertForPreTraining, HiddenAct, Precision, cross_entropy};
+use albert::{AlbertForPreTraining, HiddenAct, ModelConfig, Precision, cross_entropy};
 use burn::module::{AutodiffModule, Module};
 use burn::nn::Linear;
 use burn::optim::lr_scheduler::LrScheduler;
@@ -20,7 +20,7 @@ use burn::tensor::{ElementConversion, Tensor, TensorData};
 use clap::Args;
 use embedded::{Document, first_text, text};
 use indicatif::ProgressBar;
-use rte::{Padding, PairTokenizer, RteBatcher, RteExample};
+use rte::{Example, Padding, TextBatcher, TextTokenizer};
 use serde::Serialize;
 
 use masking::{Masked, MaskedBatch, Masking, masked_batch};
@@ -91,8 +91,8 @@ const MAX_LENGTH: usize = 128;
 const HELD_OUT: usize = 2048;
 
 /// The embedded model: as large as two megabytes of weights allow. Without dropout, as ALBERT's version 2.
-fn config(vocab_size: usize) -> AlbertConfig {
-    AlbertConfig {
+fn config(vocab_size: usize) -> ModelConfig {
+    ModelConfig {
         vocab_size,
         embedding_size: 64,
         hidden_size: 128,
@@ -107,7 +107,7 @@ fn config(vocab_size: usize) -> AlbertConfig {
         classifier_dropout_prob: Some(0.0),
         // About 1/√hidden_size: with the 0.02 of large models attention starts out flat, and stays so for long.
         initializer_range: 0.09,
-        ..AlbertConfig::base_v2()
+        ..ModelConfig::albert_base_v2()
     }
 }
 
@@ -121,21 +121,15 @@ fn config(vocab_size: usize) -> AlbertConfig {
 /// - The head that names a word begins as the transpose of the map from words.
 fn start<B: AutodiffBackend>(
     mut model: AlbertForPreTraining<B>,
-    config: &AlbertConfig,
+    config: &ModelConfig,
     device: &B::Device,
 ) -> AlbertForPreTraining<B> {
     let set = |linear: &mut Linear<B>, weight: Tensor<B, 2>| {
         linear.weight = linear.weight.clone().map(|_| weight.detach().require_grad());
     };
-    let positions = &mut model.albert.embeddings.position_embeddings;
+    let positions = &mut model.encoder.embeddings.position_embeddings;
     positions.weight = positions.weight.clone().map(|_| sinusoids(config, device).require_grad());
-    for layer in model
-        .albert
-        .encoder
-        .albert_layer_groups
-        .iter_mut()
-        .flat_map(|group| &mut group.albert_layers)
-    {
+    for layer in model.encoder.layer_groups.iter_mut().flat_map(|group| &mut group.layers) {
         let attention = &mut layer.attention;
         set(&mut attention.key, attention.query.weight.val() * 0.5);
         for linear in [&mut attention.dense, &mut layer.ffn_output] {
@@ -143,17 +137,18 @@ fn start<B: AutodiffBackend>(
             set(linear, weight);
         }
     }
-    let mapping = &model.albert.encoder.embedding_hidden_mapping_in;
-    #[expect(clippy::disallowed_methods, reason = "the view is only read")]
-    let transposed = mapping.weight.val().transpose().into_data();
-    // By way of the host: two parameters must not share memory.
-    set(&mut model.predictions.dense, Tensor::from_data(transposed, device));
+    if let Some(projection) = &model.encoder.embedding_projection {
+        #[expect(clippy::disallowed_methods, reason = "the view is only read")]
+        let transposed = projection.weight.val().transpose().into_data();
+        // By way of the host: two parameters must not share memory.
+        set(&mut model.predictions.dense, Tensor::from_data(transposed, device));
+    }
     model
 }
 
 /// Position embeddings, `[max_position_embeddings, embedding_size]`: sinusoids (Vaswani et al., arXiv 1706.03762, section
 /// 3.5) with the standard deviation of the other weights and periods of 2π to about 2π · 100 words.
-fn sinusoids<B: Backend>(config: &AlbertConfig, device: &B::Device) -> Tensor<B, 2> {
+fn sinusoids<B: Backend>(config: &ModelConfig, device: &B::Device) -> Tensor<B, 2> {
     let (positions, size) = (config.max_position_embeddings, config.embedding_size);
     let amplitude = SQRT_2 * config.initializer_range;
     let value = |position: usize, dimension: usize| {
@@ -190,7 +185,7 @@ fn run<B: AutodiffBackend>(args: &PretrainArgs, device: &B::Device) -> Result<()
 
     // The text's words first, then the model over them.
     let tokenizer_json = tokenizer_json(args.seed);
-    let tokenizer = PairTokenizer::from_bytes(&tokenizer_json, "tokenizer.json", MAX_LENGTH)?;
+    let tokenizer = TextTokenizer::from_bytes(&tokenizer_json, "tokenizer.json", MAX_LENGTH)?;
     let config = config(tokenizer.vocab_size());
     let training_text = first_text(args.seed).take(FIRST_DOCUMENTS).chain(text(args.seed));
     let mut documents = Documents::new(training_text, args.seed, &tokenizer);
@@ -205,7 +200,7 @@ fn run<B: AutodiffBackend>(args: &PretrainArgs, device: &B::Device) -> Result<()
     let save = |model: &AlbertForPreTraining<B>| {
         model.save_pretrained(&config, &args.output)?;
         file::write(&args.output.join("tokenizer.json"), &tokenizer_json)?;
-        write_tokenizer_config(&args.output, MAX_LENGTH)
+        write_tokenizer_config(&config, &tokenizer_json, None, MAX_LENGTH, &args.output)
     };
     let mut report = Report::new(args)?;
     for step in 1..=args.steps {
@@ -266,14 +261,14 @@ fn tokenizer_json(seed: u64) -> Vec<u8> {
 struct Documents<'a> {
     text: Box<dyn Iterator<Item = Document>>,
     masking: Masking,
-    tokenizer: &'a PairTokenizer,
+    tokenizer: &'a TextTokenizer,
 }
 
 impl<'a> Documents<'a> {
     fn new(
         text: impl Iterator<Item = Document> + 'static,
         seed: u64,
-        tokenizer: &'a PairTokenizer,
+        tokenizer: &'a TextTokenizer,
     ) -> Self {
         let masking = Masking::new(seed, tokenizer.vocab_size());
         Self { text: Box::new(text), masking, tokenizer }
@@ -282,11 +277,11 @@ impl<'a> Documents<'a> {
     fn take(&mut self, count: usize) -> Result<Vec<Masked>, ProgramError> {
         let pair = |(idx, document): (usize, Document)| {
             let switched = document.switched.unwrap_or_else(|| self.masking.switches());
-            let (sentence1, sentence2) = match switched {
+            let (text, text_pair) = match switched {
                 false => (document.first, document.second),
                 true => (document.second, document.first),
             };
-            RteExample { sentence1, sentence2, label: Some(usize::from(switched)), idx }
+            Example { text, text_pair: Some(text_pair), label: Some(usize::from(switched)), idx }
         };
         let pairs: Vec<_> = self.text.by_ref().take(count).enumerate().map(pair).collect();
         let encoded = self.tokenizer.encode_all(&pairs)?;
@@ -353,7 +348,7 @@ fn parts(mut documents: Vec<Masked>) -> Vec<Vec<Masked>> {
 fn gradients<B: AutodiffBackend>(
     model: &AlbertForPreTraining<B>,
     documents: Vec<Masked>,
-    tokenizer: &PairTokenizer,
+    tokenizer: &TextTokenizer,
     device: &B::Device,
 ) -> Result<(GradientsParams, Losses), ProgramError> {
     let words = documents.iter().map(|document| document.targets.len()).sum();
@@ -386,7 +381,7 @@ fn gradients<B: AutodiffBackend>(
 fn evaluate<B: Backend>(
     model: &AlbertForPreTraining<B>,
     seed: u64,
-    tokenizer: &PairTokenizer,
+    tokenizer: &TextTokenizer,
     device: &B::Device,
 ) -> Result<Losses, ProgramError> {
     let seed = seed.wrapping_add(1);
@@ -401,8 +396,8 @@ fn evaluate<B: Backend>(
     Ok(sum)
 }
 
-fn batcher(tokenizer: &PairTokenizer) -> RteBatcher {
-    RteBatcher {
+fn batcher(tokenizer: &TextTokenizer) -> TextBatcher {
+    TextBatcher {
         padding: Padding::Longest,
         max_length: MAX_LENGTH,
         pad_token_id: tokenizer.pad_token_id(),
@@ -483,7 +478,7 @@ mod tests {
         let device = Default::default();
         let json = tokenizer_json(1);
         let tokenizer =
-            PairTokenizer::from_bytes(&json, "tokenizer.json", MAX_LENGTH).expect("read");
+            TextTokenizer::from_bytes(&json, "tokenizer.json", MAX_LENGTH).expect("read");
         let documents = Documents::new(text(1), 1, &tokenizer).take(10).expect("documents");
         let model =
             AlbertForPreTraining::<Train>::init(&config(tokenizer.vocab_size()), 1, &device);
@@ -512,12 +507,12 @@ mod tests {
         let model =
             start(AlbertForPreTraining::<Train>::init(&config, 1, &device), &config, &device);
         let values = |tensor: Tensor<Train, 2>| tensor.into_data().to_vec::<f32>().expect("floats");
-        for group in &model.albert.encoder.albert_layer_groups {
-            let attention = &group.albert_layers[0].attention;
+        for group in &model.encoder.layer_groups {
+            let attention = &group.layers[0].attention;
             let halves = values(attention.query.weight.val() * 0.5);
             assert_eq!(values(attention.key.weight.val()), halves);
         }
-        let positions = model.albert.embeddings.position_embeddings.weight.val();
+        let positions = model.encoder.embeddings.position_embeddings.weight.val();
         #[expect(clippy::disallowed_methods, reason = "the view is only read")]
         let likeness = values(positions.clone().matmul(positions.transpose()));
         let of =
@@ -533,7 +528,7 @@ mod tests {
     fn the_model_stays_within_two_megabytes() {
         let json = tokenizer_json(1);
         let tokenizer =
-            PairTokenizer::from_bytes(&json, "tokenizer.json", MAX_LENGTH).expect("read");
+            TextTokenizer::from_bytes(&json, "tokenizer.json", MAX_LENGTH).expect("read");
         let config = config(tokenizer.vocab_size());
         config.validate().expect("a valid configuration");
         let model = AlbertForPreTraining::<Flex>::init(&config, 1, &Default::default());

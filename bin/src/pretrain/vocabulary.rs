@@ -78,15 +78,15 @@ pub(super) fn unigram_tokenizer<'a>(sentences: impl IntoIterator<Item = &'a str>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rte::PairTokenizer;
+    use rte::TextTokenizer;
 
     fn ids(first: &str, second: &str) -> Vec<u32> {
         let tokenizer = unigram_tokenizer(["The dog slept.", "The owl saw the dog."]);
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string())
             .expect("written");
-        let tokenizer = PairTokenizer::from_folder(folder.path(), 32).expect("a tokenizer");
-        tokenizer.encode(first, second).expect("encoded").input_ids
+        let tokenizer = TextTokenizer::from_folder(folder.path(), 32).expect("a tokenizer");
+        tokenizer.encode(first, Some(second)).expect("encoded").input_ids
     }
 
     #[test]

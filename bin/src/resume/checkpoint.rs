@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{DType, TensorData};
+use files::FileKind;
 use rte::EncodedExample;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
@@ -25,7 +26,7 @@ use crate::terminal::notice;
 use crate::train::metrics_log::Prefix;
 use crate::train::progress::Progress;
 
-use super::file as files;
+use super::file;
 use super::output::Output;
 use super::state::{self, Tensors};
 
@@ -218,12 +219,12 @@ impl Checkpoints {
             _ => {}
         }
         let step = checkpoint.header.progress.step;
-        files::write(&file(&self.folder, step), &bytes)?;
+        file::write(&path_of(&self.folder, step), &bytes)?;
         self.saved = Instant::now();
         let steps = steps(&self.folder)?;
         let before = steps.iter().copied().find(|&other| other < step);
         for other in steps.into_iter().filter(|&other| other != step && Some(other) != before) {
-            let path = file(&self.folder, other);
+            let path = path_of(&self.folder, other);
             fs::remove_file(&path).map_err(ProgramError::io("remove", &path))?;
         }
         Ok(())
@@ -239,7 +240,7 @@ pub fn newest(output: &Output) -> Result<Option<Checkpoint>, ProgramError> {
     let folder = output.checkpoints();
     let steps = steps(&folder)?;
     for &step in &steps {
-        let path = file(&folder, step);
+        let path = path_of(&folder, step);
         match read(&path, &output.metrics()) {
             Ok(checkpoint) => return Ok(Some(checkpoint)),
             Err(reason) => {
@@ -254,10 +255,11 @@ pub fn newest(output: &Output) -> Result<Option<Checkpoint>, ProgramError> {
 }
 
 fn read(path: &Path, metrics: &Path) -> Result<Checkpoint, String> {
-    let bytes = fs::read(path).map_err(|error| error.to_string())?;
+    let bytes = files::read(path, FileKind::Weights).map_err(|error| error.to_string())?;
     let checkpoint = Checkpoint::from_bytes(&bytes)?;
     let Prefix { bytes, sha256 } = &checkpoint.header.metrics;
-    let written = fs::read(metrics).map_err(|error| format!("{}: {error}", metrics.display()))?;
+    let written = files::read(metrics, FileKind::Data)
+        .map_err(|error| format!("{}: {error}", metrics.display()))?;
     let begins = usize::try_from(*bytes).ok().and_then(|bytes| written.get(..bytes));
     if begins.map(sha256_hex).as_ref() != Some(sha256) {
         return Err(format!(
@@ -285,7 +287,7 @@ pub(super) fn step_of(name: &str) -> Option<usize> {
     name.strip_prefix("step-")?.strip_suffix(".checkpoint")?.parse().ok()
 }
 
-fn file(folder: &Path, step: usize) -> PathBuf {
+fn path_of(folder: &Path, step: usize) -> PathBuf {
     folder.join(format!("step-{step}.checkpoint"))
 }
 
@@ -311,6 +313,8 @@ mod tests {
                 epoch: 1,
                 eval_loss: 0.7,
                 eval_accuracy: 2.0 / 3.0,
+                eval_f1: Some(0.8),
+                eval_matthews_correlation: None,
             }],
         };
         let header = CheckpointHeader {
@@ -380,9 +384,9 @@ mod tests {
         }
         let step = || newest(&output).map(|newest| newest.expect("one").header.progress.step);
         assert_eq!(step().expect("whole"), 5);
-        fs::write(file(&output.checkpoints(), 5), "half").expect("written");
+        fs::write(path_of(&output.checkpoints(), 5), "half").expect("written");
         assert_eq!(step().expect("the one before"), 4);
-        fs::write(file(&output.checkpoints(), 4), "half").expect("written");
+        fs::write(path_of(&output.checkpoints(), 4), "half").expect("written");
         let error = step().expect_err("none left").to_string();
         assert!(error.contains("checkpoints"), "{error}");
     }

@@ -4,6 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use files::FileKind;
 use serde::Serialize;
 
 use super::file::{self, UNFINISHED};
@@ -17,6 +18,14 @@ pub struct Summary {
     pub eval_accuracy: Option<f64>,
     /// The best accuracy of all evaluations.
     pub best_eval_accuracy: Option<f64>,
+    /// F1 of the last evaluation, for the tasks that GLUE scores by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_f1: Option<f64>,
+    /// Matthews' correlation coefficient of the last evaluation, for the tasks that GLUE scores by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_matthews_correlation: Option<f64>,
+    /// The epoch of the evaluation with the best metric of the task.
+    pub best_epoch: Option<usize>,
     /// The mean loss of the last evaluation.
     pub eval_loss: Option<f64>,
     /// Optimizer steps taken.
@@ -27,7 +36,7 @@ pub struct Summary {
     pub examples_per_second: f64,
     /// Whether the run took all its steps and evaluations.
     pub finished: bool,
-    /// Whether the final accuracy is not above that of always predicting the majority class.
+    /// Whether the final metric of the task is not above that of always predicting the majority class.
     pub failed: Option<bool>,
 }
 
@@ -46,12 +55,13 @@ const MODEL: &str = "model";
 const CHECKPOINTS: &str = "checkpoints";
 
 /// The files that a run writes into `model/`.
-const MODEL_FILES: [&str; 5] = [
+const MODEL_FILES: [&str; 6] = [
     "config.json",
     "model.safetensors",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    crate::model_folder::TASK,
 ];
 
 /// Locked by the run that writes into its folder. It is never removed: whoever removes a lock may remove another run's.
@@ -86,7 +96,7 @@ impl Output {
         if !settings.overwrite {
             return Err(ProgramError::OutputInUse(folder.clone()));
         }
-        let written_by_a_run = fs::read_to_string(folder.join(CONFIG))
+        let written_by_a_run = files::read_to_string(&folder.join(CONFIG), FileKind::Config)
             .is_ok_and(|text| toml::from_str::<Settings>(&text).is_ok());
         if !written_by_a_run {
             return Err(ProgramError::NotARun(folder.clone()));

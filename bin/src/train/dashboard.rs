@@ -22,10 +22,10 @@ use burn::train::{
     SupervisedLearningStrategy, SupervisedTraining, SupervisedTrainingEventProcessor, TrainLoader,
     TrainingComponents, TrainingItem, TrainingStrategy, ValidLoader,
 };
-use rte::RteBatch;
+use rte::{Metric as TaskMetric, TextBatch};
 
 use super::loader::StepLoader;
-use super::progress::{EvaluationRecord, Length, Progress, Score, StepRecord};
+use super::progress::{Evaluation, EvaluationRecord, Length, Progress, StepRecord};
 use super::run::{Ending, Observer, Run};
 use super::step::{FineTuning, Step};
 use crate::ProgramError;
@@ -38,7 +38,7 @@ type Components<B> = LearningComponentsMarker<B, Schedule, FineTuning<B>, AdamWL
 pub(super) fn run<B: AutodiffBackend>(
     run: Run<B>,
     train: StepLoader<B>,
-    validation: Arc<dyn DataLoader<B::InnerBackend, RteBatch<B::InnerBackend>>>,
+    validation: Arc<dyn DataLoader<B::InnerBackend, TextBatch<B::InnerBackend>>>,
     stop: StopRequest,
 ) -> Result<(Run<B>, Ending), ProgramError> {
     let interrupter = Interrupter::new();
@@ -47,15 +47,18 @@ pub(super) fn run<B: AutodiffBackend>(
     let trainer = &run.trainer;
     let learner =
         Learner::new(trainer.model.clone(), trainer.optimizer.clone(), trainer.schedule.clone());
+    let task_metrics = run.task_metrics;
     let fit = Arc::new(Fit { run: RefCell::new(run), ending: RefCell::new(None), stop });
-    let training = SupervisedTraining::<Components<B>>::new("", Arc::new(train), validation)
+    let mut training = SupervisedTraining::<Components<B>>::new("", Arc::new(train), validation)
         .metric_train_numeric(Reading::new("Loss", |step: &Step| step.score.loss()))
-        .metric_valid_numeric(Reading::new("Loss", |score: &Score| score.loss()).total())
+        .metric_valid_numeric(Reading::new("Loss", |it: &Evaluation| it.loss()).total())
         .metric_train_numeric(
             Reading::new("Accuracy", |step: &Step| 100.0 * step.score.accuracy()).percent(),
         )
         .metric_valid_numeric(
-            Reading::new("Accuracy", |score: &Score| 100.0 * score.accuracy()).percent().total(),
+            Reading::new("Accuracy", |it: &Evaluation| 100.0 * it.metric(TaskMetric::Accuracy))
+                .percent()
+                .total(),
         )
         .metric_train_numeric(Reading::new("Learning rate", |step: &Step| step.learning_rate))
         .metric_train_numeric(Reading::new("Gradient norm", |step: &Step| step.grad_norm))
@@ -66,6 +69,15 @@ pub(super) fn run<B: AutodiffBackend>(
         .with_interrupter(interrupter)
         .with_training_strategy(TrainingStrategy::Custom(fit.clone()))
         .renderer(renderer);
+    if task_metrics.contains(&TaskMetric::F1) {
+        let f1 = Reading::new("F1", |it: &Evaluation| 100.0 * it.metric(TaskMetric::F1));
+        training = training.metric_valid_numeric(f1.percent().total());
+    }
+    if task_metrics.contains(&TaskMetric::MatthewsCorrelation) {
+        let correlation = |it: &Evaluation| it.metric(TaskMetric::MatthewsCorrelation);
+        training = training
+            .metric_valid_numeric(Reading::new("Matthews correlation", correlation).total());
+    }
     // The terminal is usable again once the renderer is dropped.
     drop(training.launch(learner).renderer);
     let ended = Arc::into_inner(fit).and_then(|fit| Some((fit.run, fit.ending.into_inner()?)));
@@ -133,9 +145,9 @@ impl<B: AutodiffBackend> Observer for Dashboard<B> {
         self.events.process_train(event);
     }
 
-    fn evaluating(&mut self, progress: &Progress, score: Score) {
-        let event = self.item(score, progress.step, score.examples, self.length.eval_examples);
-        self.events.process_valid(event);
+    fn evaluating(&mut self, progress: &Progress, evaluation: &Evaluation) {
+        let (done, total) = (evaluation.examples(), self.length.eval_examples);
+        self.events.process_valid(self.item(evaluation.clone(), progress.step, done, total));
     }
 
     fn evaluated(&mut self, record: &EvaluationRecord) {
@@ -156,7 +168,7 @@ impl ItemLazy for Step {
     }
 }
 
-impl ItemLazy for Score {
+impl ItemLazy for Evaluation {
     type ItemSync = Self;
 
     fn sync(self) -> Self {
@@ -170,19 +182,19 @@ impl Adaptor<Step> for Step {
     }
 }
 
-impl Adaptor<Score> for Score {
-    fn adapt(&self) -> Score {
-        *self
+impl Adaptor<Evaluation> for Evaluation {
+    fn adapt(&self) -> Evaluation {
+        self.clone()
     }
 }
 
-/// A value of a [`Step`] or of an evaluation's [`Score`], as a metric of burn-train.
+/// A value of a [`Step`] or of an [`Evaluation`], as a metric of burn-train.
 #[derive(Clone)]
 struct Reading<T> {
     name: MetricName,
     read: fn(&T) -> f64,
     unit: Option<&'static str>,
-    /// Each value stands for all before it, as in the score of an evaluation so far; otherwise their mean is shown.
+    /// Each value stands for all before it, as in the evaluation so far; otherwise their mean is shown.
     is_total: bool,
     state: NumericMetricState,
 }

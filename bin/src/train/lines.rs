@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::HumanDuration;
 
-use super::progress::{EvaluationRecord, Length, Progress, Score, StepRecord};
+use super::progress::{Evaluation, EvaluationRecord, Length, Progress, Score, StepRecord};
 use super::run::Observer;
 use super::step::Step;
 use crate::signals::StopRequest;
@@ -58,17 +58,22 @@ impl Observer for Lines {
         ));
     }
 
-    fn evaluating(&mut self, _: &Progress, _: Score) {}
+    fn evaluating(&mut self, _: &Progress, _: &Evaluation) {}
 
     fn evaluated(&mut self, record: &EvaluationRecord) {
         if !self.quiet {
             notice(format_args!(
-                "epoch {}/{}  evaluated {} examples: loss {:.4}, accuracy {:.2} %",
+                "epoch {}/{}  evaluated {} examples: loss {:.4}, accuracy {:.2} %{}{}",
                 record.epoch,
                 self.length.epochs,
                 self.length.eval_examples,
                 record.eval_loss,
                 100.0 * record.eval_accuracy,
+                record.eval_f1.map(|f1| format!(", F1 {:.2} %", 100.0 * f1)).unwrap_or_default(),
+                record
+                    .eval_matthews_correlation
+                    .map(|correlation| format!(", Matthews correlation {correlation:.4}"))
+                    .unwrap_or_default(),
             ));
         }
     }

@@ -8,7 +8,7 @@ use burn::tensor::backend::Backend;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use rte::{EncodedExample, RteBatch, RteBatcher};
+use rte::{EncodedExample, TextBatch, TextBatcher};
 
 /// Loads the batches of one optimizer step after the other, through all epochs of a run.
 ///
@@ -20,7 +20,7 @@ pub(super) struct StepLoader<B: Backend> {
     /// The training examples.
     pub examples: Arc<Vec<EncodedExample>>,
     /// Makes a batch of examples.
-    pub batcher: RteBatcher,
+    pub batcher: TextBatcher,
     /// Examples in a batch.
     pub batch_size: usize,
     /// Batches in a step.
@@ -72,7 +72,7 @@ pub(super) struct Steps<'a, B: Backend> {
 }
 
 impl<B: Backend> Iterator for Steps<'_, B> {
-    type Item = Vec<RteBatch<B>>;
+    type Item = Vec<TextBatch<B>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let loader = self.loader;
@@ -96,14 +96,14 @@ impl<B: Backend> Iterator for Steps<'_, B> {
 
 // burn-train's Learner takes its data by these traits.
 
-impl<B: Backend> DataLoaderIterator<Vec<RteBatch<B>>> for Steps<'_, B> {
+impl<B: Backend> DataLoaderIterator<Vec<TextBatch<B>>> for Steps<'_, B> {
     fn progress(&self) -> Progress {
         Progress::new(self.step, self.loader.total_steps)
     }
 }
 
-impl<B: Backend> DataLoader<B, Vec<RteBatch<B>>> for StepLoader<B> {
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Vec<RteBatch<B>>> + 'a> {
+impl<B: Backend> DataLoader<B, Vec<TextBatch<B>>> for StepLoader<B> {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Vec<TextBatch<B>>> + 'a> {
         Box::new(self.steps())
     }
 
@@ -111,11 +111,11 @@ impl<B: Backend> DataLoader<B, Vec<RteBatch<B>>> for StepLoader<B> {
         self.examples.len()
     }
 
-    fn to_device(&self, device: &B::Device) -> Arc<dyn DataLoader<B, Vec<RteBatch<B>>>> {
+    fn to_device(&self, device: &B::Device) -> Arc<dyn DataLoader<B, Vec<TextBatch<B>>>> {
         Arc::new(Self { device: device.clone(), ..self.clone() })
     }
 
-    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<B, Vec<RteBatch<B>>>> {
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<B, Vec<TextBatch<B>>>> {
         let examples = Arc::new(self.examples[start..end].to_vec());
         Arc::new(Self { examples, ..self.clone() })
     }
@@ -136,7 +136,7 @@ mod tests {
         };
         StepLoader {
             examples: Arc::new((0..examples).map(example).collect()),
-            batcher: RteBatcher { padding: Padding::Longest, max_length: 8, pad_token_id: 0 },
+            batcher: TextBatcher { padding: Padding::Longest, max_length: 8, pad_token_id: 0 },
             batch_size,
             batches_per_step: 1,
             seed: 7,
@@ -148,7 +148,7 @@ mod tests {
 
     /// The examples of each of the next steps.
     fn take(loader: &StepLoader<Flex>, steps: usize) -> Vec<Vec<usize>> {
-        let examples = |step: Vec<RteBatch<Flex>>| step.into_iter().flat_map(|batch| batch.idx);
+        let examples = |step: Vec<TextBatch<Flex>>| step.into_iter().flat_map(|batch| batch.idx);
         loader.steps().take(steps).map(|step| examples(step).collect()).collect()
     }
 

@@ -12,13 +12,13 @@ pub mod step;
 use std::sync::Arc;
 
 use adamw_l2sp::{Anchors, Groups};
-use albert::{LoadReport, hugging_face_name};
+use albert::LoadReport;
 use burn::data::dataloader::DataLoaderBuilder;
 use burn::data::dataset::InMemDataset;
 use burn::module::AutodiffModule;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::backend::AutodiffBackend;
-use rte::{EncodedExample, LABELS, RteBatcher};
+use rte::{ConfusionMatrix, EncodedExample, Task, TextBatcher};
 
 use crate::ProgramError;
 use crate::device::Found;
@@ -37,9 +37,11 @@ use run::{Ending, Run};
 use step::{FineTuning, Trainer};
 
 /// What a run reads.
-pub struct Inputs {
+pub(crate) struct Inputs {
     /// The configuration and the tokenizer of the model; its weights are read when the run starts.
     pub folder: ModelFolder,
+    /// The task, with its labels.
+    pub task: Task,
     /// The training examples.
     pub train: Vec<EncodedExample>,
     /// The validation examples.
@@ -47,7 +49,7 @@ pub struct Inputs {
 }
 
 /// Where a run writes to.
-pub enum Destination {
+pub(crate) enum Destination {
     /// Its own folder, which is created once the inputs are known to be usable.
     New,
     /// The folder of a run that was interrupted, and its newest checkpoint if it has any.
@@ -55,7 +57,7 @@ pub enum Destination {
 }
 
 /// What came of a run that was not interrupted.
-pub struct Finished {
+pub(crate) struct Finished {
     /// The folder with its results.
     pub output: Output,
     /// The contents of `summary.json`.
@@ -67,15 +69,15 @@ pub struct Finished {
 /// # Errors
 /// Weights that cannot be read, an output folder that cannot be written, a checkpoint of another run, a loss that is not
 /// finite, and a request to stop. In the last two cases the model is saved, too.
-pub fn fine_tune<B: AutodiffBackend>(
+pub(crate) fn fine_tune<B: AutodiffBackend>(
     settings: &Settings,
     inputs: Inputs,
     destination: Destination,
     (found, device): (&Found, &B::Device),
     stop: &StopRequest,
 ) -> Result<Finished, ProgramError> {
-    let Inputs { folder, train, validation } = inputs;
-    let (classifier, report) = folder.source.load::<B>(&folder.config, settings.seed, device)?;
+    let Inputs { folder, task, train, validation } = inputs;
+    let (classifier, report) = folder.load::<B>(settings.seed, device)?;
     let contents = Contents::of(&classifier, [&train, &validation]);
     let (output, checkpoint) = match destination {
         Destination::New => (Output::create(settings)?, None),
@@ -87,10 +89,10 @@ pub fn fine_tune<B: AutodiffBackend>(
     }
 
     let length = settings.length(train.len(), validation.len());
-    let majority = majority_share(&validation);
+    let baseline = baseline(&validation, task.labels.len());
     let progress =
         checkpoint.as_ref().map_or_else(Progress::default, |it| it.header.progress.clone());
-    let batcher = RteBatcher { padding: settings.padding, ..folder.batcher() };
+    let batcher = TextBatcher { padding: settings.padding, ..folder.batcher() };
     let validation = DataLoaderBuilder::new(batcher.clone())
         .batch_size(settings.batch_size)
         .set_device(device.clone())
@@ -122,7 +124,8 @@ pub fn fine_tune<B: AutodiffBackend>(
         introduce(settings, found, &output, &folder, &report, &length);
     }
 
-    let run = Run { trainer, length, progress, metrics, checkpoints };
+    let (labels, task_metrics) = (task.labels.len(), task.metrics());
+    let run = Run { trainer, length, progress, labels, task_metrics, metrics, checkpoints };
     let (run, ending) = match settings.dashboard.on_this_terminal()? {
         DashboardName::Tui => dashboard::run(run, train, validation, stop.clone()),
         dashboard => {
@@ -134,12 +137,12 @@ pub fn fine_tune<B: AutodiffBackend>(
     }
     .map_err(|error| error.unsaved(&output))?;
 
-    let summary = summarize(&run.progress, majority, ending == Ending::Finished);
+    let summary = summarize(&run.progress, &task, &baseline, ending == Ending::Finished);
     let model = run.trainer.model.valid().model;
     let save = || {
         output.save_model(|path| {
             model.save_pretrained(&folder.config, path)?;
-            folder.save_tokenizer(path)
+            folder.save_tokenizer_and_task(&task, path)
         })?;
         output.save_summary(&summary)
     };
@@ -170,9 +173,8 @@ fn trainer<B: AutodiffBackend>(
     steps_taken: usize,
 ) -> Result<Trainer<B>, ProgramError> {
     let pretrained = |path: &str| {
-        path.strip_prefix("model.").is_some_and(|path| {
-            path.starts_with("albert.") && !report.new.contains(&hugging_face_name(path))
-        })
+        path.strip_prefix("model.")
+            .is_some_and(|path| path.starts_with("encoder.") && !report.is_new(path))
     };
     let anchors = Anchors::from_module(&model.valid()).filter(pretrained);
     let groups = match settings.optimizer {
@@ -186,25 +188,41 @@ fn trainer<B: AutodiffBackend>(
     Ok(Trainer { model, optimizer, schedule, max_grad_norm, anchors, seed, last_good: None })
 }
 
-/// The accuracy of always predicting the most frequent label.
-fn majority_share(examples: &[EncodedExample]) -> f64 {
-    let counts = (0..LABELS.len())
-        .map(|label| examples.iter().filter(|example| example.label == Some(label)).count());
-    counts.max().unwrap_or(0) as f64 / examples.len() as f64
+/// What always predicting the most frequent label of the examples would give.
+fn baseline(examples: &[EncodedExample], labels: usize) -> ConfusionMatrix {
+    let mut matrix = ConfusionMatrix::new(labels);
+    for label in examples.iter().filter_map(|example| example.label) {
+        matrix.add(label, label);
+    }
+    matrix.majority_baseline()
 }
 
-fn summarize(progress: &Progress, majority: f64, finished: bool) -> Summary {
-    let last = progress.evaluations.last();
-    let accuracies = progress.evaluations.iter().map(|evaluation| evaluation.eval_accuracy);
+fn summarize(
+    progress: &Progress,
+    task: &Task,
+    baseline: &ConfusionMatrix,
+    finished: bool,
+) -> Summary {
+    let evaluations = &progress.evaluations;
+    let last = evaluations.last();
+    // The first metric of a task is its main one.
+    let metric = task.metrics()[0];
+    let best = evaluations
+        .iter()
+        .reduce(|best, it| if it.metric(metric) > best.metric(metric) { it } else { best });
+    let accuracies = evaluations.iter().map(|evaluation| evaluation.eval_accuracy);
     Summary {
         eval_accuracy: last.map(|evaluation| evaluation.eval_accuracy),
         best_eval_accuracy: accuracies.max_by(f64::total_cmp),
+        eval_f1: last.and_then(|evaluation| evaluation.eval_f1),
+        eval_matthews_correlation: last.and_then(|it| it.eval_matthews_correlation),
+        best_epoch: best.map(|evaluation| evaluation.epoch),
         eval_loss: last.map(|evaluation| evaluation.eval_loss),
         steps: progress.step,
         train_seconds: progress.train_seconds,
         examples_per_second: progress.examples_per_second(),
         finished,
-        failed: last.map(|evaluation| evaluation.eval_accuracy <= majority),
+        failed: last.map(|evaluation| evaluation.metric(metric) <= metric.value(baseline)),
     }
 }
 

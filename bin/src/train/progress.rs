@@ -4,6 +4,7 @@
 use std::ops::AddAssign;
 use std::time::Duration;
 
+use rte::{ConfusionMatrix, Metric};
 use serde::{Deserialize, Serialize};
 
 /// One optimizer step.
@@ -35,9 +36,77 @@ pub struct EvaluationRecord {
     pub eval_loss: f64,
     /// The share of validation examples classified correctly.
     pub eval_accuracy: f64,
+    /// F1, for the tasks that GLUE scores by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval_f1: Option<f64>,
+    /// Matthews' correlation coefficient, for the tasks that GLUE scores by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval_matthews_correlation: Option<f64>,
 }
 
-/// The loss and the correct predictions of a model on some examples.
+impl EvaluationRecord {
+    /// The record of an evaluation after `step`, in `epoch`, with the metrics of the task.
+    pub fn new(step: usize, epoch: usize, evaluation: &Evaluation, metrics: &[Metric]) -> Self {
+        let of_task = |metric| metrics.contains(&metric).then(|| evaluation.metric(metric));
+        Self {
+            step,
+            epoch,
+            eval_loss: evaluation.loss(),
+            eval_accuracy: evaluation.metric(Metric::Accuracy),
+            eval_f1: of_task(Metric::F1),
+            eval_matthews_correlation: of_task(Metric::MatthewsCorrelation),
+        }
+    }
+
+    /// A metric of the task; NaN if it is not one of them.
+    pub fn metric(&self, metric: Metric) -> f64 {
+        match metric {
+            Metric::Accuracy => self.eval_accuracy,
+            Metric::F1 => self.eval_f1.unwrap_or(f64::NAN),
+            Metric::MatthewsCorrelation => self.eval_matthews_correlation.unwrap_or(f64::NAN),
+        }
+    }
+}
+
+/// The loss and the predictions of a model on labelled examples.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// The sum of the losses of the examples.
+    pub loss_sum: f64,
+    /// The predictions by label.
+    pub confusion: ConfusionMatrix,
+}
+
+impl Evaluation {
+    /// No examples yet, of a task with this number of labels.
+    pub fn new(labels: usize) -> Self {
+        Self { loss_sum: 0.0, confusion: ConfusionMatrix::new(labels) }
+    }
+
+    /// The number of examples.
+    pub fn examples(&self) -> usize {
+        self.confusion.total() as usize
+    }
+
+    /// The mean loss.
+    pub fn loss(&self) -> f64 {
+        self.loss_sum / self.examples() as f64
+    }
+
+    /// A metric of the predictions.
+    pub fn metric(&self, metric: Metric) -> f64 {
+        metric.value(&self.confusion)
+    }
+}
+
+impl AddAssign<&Evaluation> for Evaluation {
+    fn add_assign(&mut self, other: &Self) {
+        self.loss_sum += other.loss_sum;
+        self.confusion += &other.confusion;
+    }
+}
+
+/// The loss and the correct predictions of a model on the examples of one or more training steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Score {
     /// The sum of the losses of the examples.

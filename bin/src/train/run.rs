@@ -7,10 +7,10 @@ use burn::module::AutodiffModule;
 use burn::optim::Optimizer;
 use burn::tensor::backend::AutodiffBackend;
 use burn::train::InferenceStep;
-use rte::RteBatch;
+use rte::{Metric, TextBatch};
 
 use super::metrics_log::MetricsLog;
-use super::progress::{EvaluationRecord, Length, Progress, Score, StepRecord};
+use super::progress::{Evaluation, EvaluationRecord, Length, Progress, StepRecord};
 use super::step::{FineTuning, NotFinite, Step, Trainer};
 use crate::ProgramError;
 use crate::resume::{Checkpoint, CheckpointHeader, Checkpoints, state};
@@ -23,6 +23,10 @@ pub struct Run<B: AutodiffBackend> {
     pub length: Length,
     /// How far it has come.
     pub progress: Progress,
+    /// The number of labels of the task.
+    pub labels: usize,
+    /// The metrics of the task; the first decides which evaluation is best.
+    pub task_metrics: &'static [Metric],
     /// `metrics.jsonl`.
     pub metrics: MetricsLog,
     /// What the run resumes from.
@@ -45,8 +49,8 @@ pub trait Observer {
     /// A step was taken.
     fn step(&mut self, progress: &Progress, record: &StepRecord, step: Step);
 
-    /// A batch was evaluated; `score` is that of the evaluation so far.
-    fn evaluating(&mut self, progress: &Progress, score: Score);
+    /// A batch was evaluated; `evaluation` is the result so far.
+    fn evaluating(&mut self, progress: &Progress, evaluation: &Evaluation);
 
     /// An evaluation is complete.
     fn evaluated(&mut self, record: &EvaluationRecord);
@@ -62,8 +66,8 @@ impl<B: AutodiffBackend> Run<B> {
     /// `metrics.jsonl` or a checkpoint that cannot be written.
     pub fn run(
         &mut self,
-        mut train: impl Iterator<Item = Vec<RteBatch<B>>>,
-        validation: &dyn DataLoader<B::InnerBackend, RteBatch<B::InnerBackend>>,
+        mut train: impl Iterator<Item = Vec<TextBatch<B>>>,
+        validation: &dyn DataLoader<B::InnerBackend, TextBatch<B::InnerBackend>>,
         observer: &mut dyn Observer,
     ) -> Result<Ending, ProgramError> {
         loop {
@@ -95,7 +99,7 @@ impl<B: AutodiffBackend> Run<B> {
     /// Take a step and log it.
     fn step(
         &mut self,
-        batches: Vec<RteBatch<B>>,
+        batches: Vec<TextBatch<B>>,
         start: Instant,
         observer: &mut dyn Observer,
     ) -> Result<Result<(), NotFinite>, ProgramError> {
@@ -130,25 +134,22 @@ impl<B: AutodiffBackend> Run<B> {
     /// Evaluate on the validation examples; without a result if the run is asked to stop meanwhile.
     fn evaluate(
         &mut self,
-        validation: &dyn DataLoader<B::InnerBackend, RteBatch<B::InnerBackend>>,
+        validation: &dyn DataLoader<B::InnerBackend, TextBatch<B::InnerBackend>>,
         observer: &mut dyn Observer,
     ) -> Result<(), ProgramError> {
         let start = Instant::now();
         let model = self.trainer.model.valid();
-        let mut score = Score::default();
+        let mut evaluation = Evaluation::new(self.labels);
         for batch in validation.iter() {
-            score += model.step(batch);
-            observer.evaluating(&self.progress, score);
-            if observer.should_stop() && score.examples < self.length.eval_examples {
+            evaluation += &InferenceStep::step(&model, batch);
+            observer.evaluating(&self.progress, &evaluation);
+            if observer.should_stop() && evaluation.examples() < self.length.eval_examples {
                 return Ok(());
             }
         }
-        let record = EvaluationRecord {
-            step: self.progress.step,
-            epoch: self.length.epoch_of(self.progress.step),
-            eval_loss: score.loss(),
-            eval_accuracy: score.accuracy(),
-        };
+        let step = self.progress.step;
+        let epoch = self.length.epoch_of(step);
+        let record = EvaluationRecord::new(step, epoch, &evaluation, self.task_metrics);
         self.progress.eval_seconds += start.elapsed().as_secs_f64();
         self.metrics.write(&record)?;
         observer.evaluated(&record);

@@ -1,16 +1,16 @@
 //! One optimizer step, in the order in which it happens: forward, loss, backward, clip, update.
 
 use adamw_l2sp::{AdamWL2SPOptimizer, Anchors, Schedule, clip_grad_norm, grad_norm, scale_grads};
-use albert::{AlbertForSequenceClassification, AlbertInput, Precision, cross_entropy};
+use albert::{EncoderInput, Precision, SequenceClassifier, cross_entropy};
 use burn::module::{AutodiffModule, Module};
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::optim::{GradientsAccumulator, GradientsParams, Optimizer};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Int, Tensor};
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
-use rte::RteBatch;
+use rte::TextBatch;
 
-use super::progress::Score;
+use super::progress::{Evaluation, Score};
 
 /// A model and what turns its gradients into updates.
 pub struct Trainer<B: AutodiffBackend> {
@@ -60,7 +60,7 @@ impl<B: AutodiffBackend> Trainer<B> {
     /// finite.
     pub fn step(
         &mut self,
-        batches: Vec<RteBatch<B>>,
+        batches: Vec<TextBatch<B>>,
         steps_taken: usize,
     ) -> Result<Step, NotFinite> {
         self.model.dropout_seed = dropout_seed(self.seed, steps_taken);
@@ -88,7 +88,7 @@ impl<B: AutodiffBackend> Trainer<B> {
 #[derive(Module, Debug)]
 pub struct FineTuning<B: Backend> {
     /// The model that is fine-tuned.
-    pub model: AlbertForSequenceClassification<B>,
+    pub model: SequenceClassifier<B>,
     #[module(skip)]
     precision: Precision,
     #[module(skip)]
@@ -97,13 +97,13 @@ pub struct FineTuning<B: Backend> {
 
 impl<B: Backend> FineTuning<B> {
     /// Fine-tune `model`, computing its forward and backward passes in `precision`.
-    pub fn new(model: AlbertForSequenceClassification<B>, precision: Precision) -> Self {
+    pub fn new(model: SequenceClassifier<B>, precision: Precision) -> Self {
         Self { model, precision, dropout_seed: 0 }
     }
 }
 
 impl<B: AutodiffBackend> TrainStep for FineTuning<B> {
-    type Input = Vec<RteBatch<B>>;
+    type Input = Vec<TextBatch<B>>;
     type Output = Step;
 
     /// The forward and the backward pass of a step; the rest of [`Step`] is known after the update.
@@ -125,7 +125,7 @@ const LOSS_SCALE: f64 = 4096.0;
 impl<B: AutodiffBackend> FineTuning<B> {
     /// Forward, loss, backward: the gradient of the mean loss over all examples of a step, however the step is split into
     /// batches. The loss is multiplied by `loss_scale` for the backward pass, and the gradients are divided by it.
-    fn gradients(&self, batches: Vec<RteBatch<B>>, loss_scale: f64) -> (GradientsParams, Score) {
+    fn gradients(&self, batches: Vec<TextBatch<B>>, loss_scale: f64) -> (GradientsParams, Score) {
         if let Some(batch) = batches.first() {
             B::seed(&batch.input_ids.device(), self.dropout_seed);
         }
@@ -151,7 +151,7 @@ impl<B: AutodiffBackend> FineTuning<B> {
     }
 
     /// The gradients in fp16, at the largest loss scale at which none of them overflows.
-    fn scaled_gradients(&self, batches: Vec<RteBatch<B>>) -> (GradientsParams, Score) {
+    fn scaled_gradients(&self, batches: Vec<TextBatch<B>>) -> (GradientsParams, Score) {
         let mut loss_scale = LOSS_SCALE;
         loop {
             let (grads, score) = self.gradients(batches.clone(), loss_scale);
@@ -184,32 +184,41 @@ fn dropout_seed(seed: u64, steps_taken: usize) -> u64 {
 }
 
 impl<B: Backend> InferenceStep for FineTuning<B> {
-    type Input = RteBatch<B>;
-    type Output = Score;
+    type Input = TextBatch<B>;
+    type Output = Evaluation;
 
-    fn step(&self, batch: RteBatch<B>) -> Score {
-        score(&self.model.in_precision(self.precision), batch)
+    fn step(&self, batch: TextBatch<B>) -> Evaluation {
+        evaluate(&self.model.in_precision(self.precision), batch)
     }
 }
 
-/// The loss and the correct predictions of `model` on a labelled batch.
-pub fn score<B: Backend>(model: &AlbertForSequenceClassification<B>, batch: RteBatch<B>) -> Score {
-    let examples = batch.idx.len();
-    let Some((input, labels)) = labelled(batch) else { return Score::default() };
+/// The loss and the predictions of `model` on a batch; of none if the batch has no labels.
+pub fn evaluate<B: Backend>(model: &SequenceClassifier<B>, batch: TextBatch<B>) -> Evaluation {
+    let [_, label_count] = model.classifier.weight.dims();
+    let mut evaluation = Evaluation::new(label_count);
+    let Some((input, labels)) = labelled(batch) else { return evaluation };
     let logits = model.forward(&input);
     let loss: f64 = cross_entropy(logits.clone(), labels.clone()).into_scalar().elem();
-    Score { loss_sum: loss * examples as f64, correct: count_correct(logits, labels), examples }
+    let predictions = logits.argmax(1).squeeze_dim::<1>(1);
+    let [labels, predictions] = [labels, predictions].map(Tensor::into_data);
+    for (label, prediction) in labels.iter::<i64>().zip(predictions.iter::<i64>()) {
+        evaluation.confusion.add(label as usize, prediction as usize);
+    }
+    evaluation.loss_sum = loss * evaluation.examples() as f64;
+    evaluation
 }
 
 /// A batch as the model's input and its labels; `None` for a batch without labels.
-pub fn labelled<B: Backend>(mut batch: RteBatch<B>) -> Option<(AlbertInput<B>, Tensor<B, 1, Int>)> {
+pub fn labelled<B: Backend>(
+    mut batch: TextBatch<B>,
+) -> Option<(EncoderInput<B>, Tensor<B, 1, Int>)> {
     let labels = batch.labels.take()?;
     Some((input(batch), labels))
 }
 
 /// A batch as the model's input.
-pub fn input<B: Backend>(batch: RteBatch<B>) -> AlbertInput<B> {
-    AlbertInput {
+pub fn input<B: Backend>(batch: TextBatch<B>) -> EncoderInput<B> {
+    EncoderInput {
         input_ids: batch.input_ids,
         attention_mask: batch.attention_mask,
         token_type_ids: batch.token_type_ids,

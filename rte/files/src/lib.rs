@@ -1,4 +1,5 @@
-//! Opening files of unknown origin: regular files only, of bounded size.
+//! Reading files of unknown origin (regular files only, of bounded size) and writing files that are either complete or
+//! absent, whatever happens meanwhile.
 //!
 //! A FIFO in place of a file blocks its reader forever, and `/dev/zero` fills the memory. Every reader of the workspace
 //! therefore opens its files here. The errors are [`io::Error`]s that say what the path is and what would be right.
@@ -101,6 +102,74 @@ pub fn read_stream(input: impl Read, kind: FileKind) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The prefix of the names that files have until they are complete.
+pub const UNFINISHED: &str = ".write-";
+
+/// Writes a file completely or not at all: under a temporary name in the same folder, flushed to the disk, then renamed.
+///
+/// # Errors
+///
+/// What the system gives. The temporary file is removed then, and its name is not in the message.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with(path, |temporary| fs::write(temporary, bytes))
+}
+
+/// [`write`] for content that `write` puts into the file at the path that it is given.
+///
+/// # Errors
+///
+/// As [`write`], and those of `write`.
+pub fn write_with(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    let folder = parent(path);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(UNFINISHED);
+    // A temporary file is private; a result is as readable as any other file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let temporary = builder.tempfile_in(folder).map_err(without_path)?.into_temp_path();
+    write(&temporary).map_err(without_path)?;
+    File::open(&temporary)?.sync_all()?;
+    temporary.persist(path).map_err(|error| without_path(error.error))?;
+    sync_folder(folder);
+    Ok(())
+}
+
+/// Gives the complete folder `from` the free name `to`, once all its files are on the disk.
+///
+/// # Errors
+///
+/// What the system gives.
+pub fn publish_folder(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        File::open(entry?.path())?.sync_all()?;
+    }
+    sync_folder(from);
+    fs::rename(from, to)?;
+    sync_folder(parent(to));
+    Ok(())
+}
+
+/// The folder that a file is in.
+pub fn parent(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Flushes the names in a folder. Not every system can do that, so a failure is no error.
+fn sync_folder(folder: &Path) {
+    File::open(folder).and_then(|folder| folder.sync_all()).ok();
+}
+
+/// The error without the temporary path that a library has added.
+fn without_path(error: io::Error) -> io::Error {
+    match error.get_ref().and_then(|inner| inner.source()) {
+        Some(cause) => io::Error::new(error.kind(), cause.to_string()),
+        None => error,
+    }
+}
+
 fn check(metadata: &Metadata, kind: FileKind) -> io::Result<()> {
     if metadata.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder, not a file"));
@@ -154,6 +223,34 @@ mod tests {
         fs::write(&path, b"\xff").unwrap();
         let error = read_to_string(&path, FileKind::Config).unwrap_err();
         assert_eq!(error.to_string(), "it is not valid UTF-8");
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing_and_names_no_temporary_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let occupied = folder.path().join("occupied");
+        fs::create_dir(&occupied).unwrap();
+        for path in [folder.path().join("missing/file"), occupied] {
+            let error = write(&path, b"text").unwrap_err();
+            assert!(!error.to_string().contains(UNFINISHED), "{error}");
+        }
+        let failed = write_with(&folder.path().join("file"), |temporary| {
+            fs::write(temporary, "half")?;
+            Err(io::Error::other("interrupted"))
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "interrupted");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing unfinished");
+    }
+
+    #[test]
+    fn a_written_file_replaces_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for text in ["one", "two"] {
+            write(&path, text.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[cfg(unix)]

@@ -1,14 +1,12 @@
-//! The model against transformers: logits, loss and every gradient.
+//! The models compared with transformers: logits, loss and every gradient.
 //!
-//! An `albert` case is a model folder with `inputs.safetensors` and `expected.safetensors`
-//! (`logits`, `loss`, `grad/NAME`); a `pretraining` case expects `prediction_logits` and
-//! `sop_logits` instead of `logits`.
+//! A case of `albert`, `bert` or `roberta` is a model folder with `inputs.safetensors` and `expected.safetensors`
+//! (`logits`, `loss`, `grad/NAME`); a `pretraining` case expects `prediction_logits` and `sop_logits` instead of
+//! `logits`.
 
 use std::path::Path;
 
-use albert::{
-    AlbertConfig, AlbertForPreTraining, AlbertForSequenceClassification, AlbertInput, cross_entropy,
-};
+use albert::{AlbertForPreTraining, EncoderInput, ModelConfig, SequenceClassifier, cross_entropy};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor, activation};
@@ -22,8 +20,8 @@ const GRADIENT: f64 = 1e-4;
 /// Of the keys' bias, whose gradient is zero in exact arithmetic; absolute.
 const KEY_BIAS: f64 = 1e-5;
 
-pub(crate) fn input<B: Backend>(arrays: &Arrays, device: &B::Device) -> AlbertInput<B> {
-    AlbertInput {
+pub(crate) fn input<B: Backend>(arrays: &Arrays, device: &B::Device) -> EncoderInput<B> {
+    EncoderInput {
         input_ids: arrays.get("input_ids").int_tensor(device),
         attention_mask: arrays.get("attention_mask").int_tensor(device),
         token_type_ids: arrays.get("token_type_ids").int_tensor(device),
@@ -44,7 +42,7 @@ fn check_loss<B: Backend>(
 fn check_gradients(report: &mut Report, folder: &Path, expected: &Arrays, saved: &Path) {
     let actual = Arrays::read(&saved.join("model.safetensors"));
     for (name, gradient) in expected.below("grad/") {
-        if name.ends_with("attention.key.bias") {
+        if name.ends_with("key.bias") {
             let error = gradient.absolute_error(actual.get(name));
             report.check(folder, "gradient of key.bias", name, error, KEY_BIAS);
         } else {
@@ -70,10 +68,9 @@ fn classification_is_that_of_transformers() {
 
 fn classification<B: AutodiffBackend>(device: &B::Device) {
     let mut report = Report::default();
-    for folder in cases("albert") {
-        let config = ok(AlbertConfig::from_folder(&folder), &folder);
-        let loaded =
-            AlbertForSequenceClassification::<B>::from_pretrained(&folder, &config, 0, device);
+    for folder in ["albert", "bert", "roberta"].into_iter().flat_map(cases) {
+        let config = ok(ModelConfig::from_folder(&folder), &folder);
+        let loaded = SequenceClassifier::<B>::from_pretrained(&folder, &config, 0, device);
         let (model, load) = ok(loaded, &folder);
         assert!(load.new.is_empty() && load.unused.is_empty(), "{}: {load:?}", folder.display());
         let inputs = Arrays::read(&folder.join("inputs.safetensors"));
@@ -113,7 +110,7 @@ fn pretraining<B: AutodiffBackend>(device: &B::Device) {
     let root = own_cases().join("pretraining");
     for entry in ok(std::fs::read_dir(&root), &root) {
         let folder = ok(entry, &root).path();
-        let config = ok(AlbertConfig::from_folder(&folder), &folder);
+        let config = ok(ModelConfig::from_folder(&folder), &folder);
         let loaded = AlbertForPreTraining::<B>::from_pretrained(&folder, &config, 0, device);
         let (model, load) = ok(loaded, &folder);
         assert!(load.new.is_empty() && load.unused.is_empty(), "{}: {load:?}", folder.display());

@@ -1,0 +1,147 @@
+//! Where data comes from: the bundled task, a path, or the hub; and what stands for which split.
+
+use std::path::{Path, PathBuf};
+
+use rte::{Example, Split, Task, TextDataset};
+
+use crate::ProgramError;
+use crate::hub::{self, Freshness};
+use crate::model_folder::{EMBEDDED, is_embedded};
+use crate::resume::file;
+use crate::settings::Settings;
+use crate::terminal::notice;
+
+/// What messages call the bundled task.
+const EMBEDDED_TASK: &str = "the bundled task";
+
+/// The folders in which a collection of tasks on the hub may have one of them.
+pub(crate) fn folders(task: &Task) -> &'static [&'static str] {
+    task.preset().map_or(&[], |preset| preset.folders)
+}
+
+/// Open a split of what a `--data` means: the bundled task, a folder, a file, or a name on the hub.
+///
+/// # Errors
+/// As [`hub::data`] and [`TextDataset::open`].
+pub(crate) fn open(data: &Path, task: &Task, split: Split) -> Result<TextDataset, ProgramError> {
+    if is_embedded(data) {
+        return embedded(task, split);
+    }
+    let path = find(data, task)?;
+    let dataset = TextDataset::open(&path, task, split)?;
+    if dataset.dropped() > 0 {
+        notice(format_args!(
+            "{}, {split} split: {} rows skipped",
+            data.display(),
+            dataset.dropped()
+        ));
+    }
+    if dataset.assumed_label_order() {
+        let labels: Vec<String> = dataset
+            .task()
+            .labels
+            .iter()
+            .enumerate()
+            .map(|(id, name)| format!("{id} = {name}"))
+            .collect();
+        notice(format_args!(
+            "{}, {split} split: the labels are numbers without names, read as {}",
+            data.display(),
+            labels.join(", ")
+        ));
+    }
+    Ok(dataset)
+}
+
+/// The path, or the folder that was downloaded from the hub.
+fn find(data: &Path, task: &Task) -> Result<PathBuf, ProgramError> {
+    let downloaded = hub::data(data, folders(task), Freshness::Cached)?;
+    Ok(downloaded.unwrap_or_else(|| data.to_owned()))
+}
+
+/// The training and the validation split of a run, labelled.
+///
+/// # Errors
+/// A split that is missing or lacks a label, and a file of another split in the place of the training split.
+pub(crate) fn open_splits(settings: &Settings) -> Result<(TextDataset, TextDataset), ProgramError> {
+    let Settings { data, validation_data, validation_share, data_seed, .. } = settings;
+    let task = settings.task()?;
+    if let Some(split) = other_split(data)
+        && validation_data.is_none()
+        && validation_share.is_none()
+    {
+        return Err(ProgramError::Mismatch(format!(
+            "{} is the {split} split, which would be trained on; give the training split or its folder, or \
+             --validation-data if this is intended",
+            data.display()
+        )));
+    }
+    let train = open(data, &task, Split::Train)?;
+    train.require_labels()?;
+    // It has the labels, if they were to be found in the data.
+    let task = train.task().clone();
+    let (train, validation) = match (validation_data, validation_share) {
+        (Some(validation), _) => (train, open(validation, &task, Split::Validation)?),
+        (None, Some(share)) => {
+            if is_embedded(data) || has_validation_split(data, &task)? {
+                return Err(ProgramError::Usage(format!(
+                    "--validation-share: {} has a validation split already; leave it out",
+                    data.display()
+                )));
+            }
+            train.divide(*share, *data_seed)?
+        }
+        (None, None) => {
+            // Of a file, the other split is next to it.
+            let folder = if data.is_file() { file::parent(data) } else { data };
+            let validation =
+                open(folder, &task, Split::Validation).map_err(|error| match error {
+                    ProgramError::Rte(error) if data.is_file() => ProgramError::Mismatch(format!(
+                        "{error}; use --validation-data or --validation-share"
+                    )),
+                    error => error,
+                })?;
+            (train, validation)
+        }
+    };
+    validation.require_labels()?;
+    let train = match settings.max_examples {
+        Some(max_examples) => train.sample(max_examples, *data_seed),
+        None => train,
+    };
+    Ok((train, validation))
+}
+
+/// The split that a file is by its name, if that is not the training split.
+fn other_split(path: &Path) -> Option<Split> {
+    let stem = path.file_name()?.to_str()?.split(['.', '-']).next()?;
+    let split: Split = stem.parse().ok()?;
+    (path.is_file() && split != Split::Train).then_some(split)
+}
+
+fn has_validation_split(data: &Path, task: &Task) -> Result<bool, ProgramError> {
+    let path = find(data, task)?;
+    Ok(path.is_dir() && TextDataset::splits(&path, task)?.contains(&Split::Validation))
+}
+
+fn embedded(task: &Task, split: Split) -> Result<TextDataset, ProgramError> {
+    if task.preset().map(|preset| preset.name) != Some(crate::settings::DEFAULT_TASK) {
+        return Err(ProgramError::Usage(format!(
+            "--data {EMBEDDED} has the labels and columns of rte; leave out --task and --text-column"
+        )));
+    }
+    let data = embedded::task();
+    let pairs = match split {
+        Split::Train => &data.train,
+        Split::Test | Split::TestMismatched => &data.test,
+        Split::Validation | Split::ValidationMismatched => &data.validation,
+    };
+    let example = |(idx, pair): (usize, &embedded::Pair)| Example {
+        text: pair.premise.clone(),
+        text_pair: Some(pair.hypothesis.clone()),
+        label: Some(usize::from(!pair.entailed)),
+        idx,
+    };
+    let examples = pairs.iter().enumerate().map(example).collect();
+    Ok(TextDataset::from_examples(examples, task, EMBEDDED_TASK))
+}
