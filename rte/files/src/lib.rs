@@ -162,10 +162,10 @@ fn sync_folder(folder: &Path) {
     File::open(folder).and_then(|folder| folder.sync_all()).ok();
 }
 
-/// The error without the temporary path that a library has added.
+/// The error without the temporary path that tempfile appends to its message.
 fn without_path(error: io::Error) -> io::Error {
-    match error.get_ref().and_then(|inner| inner.source()) {
-        Some(cause) => io::Error::new(error.kind(), cause.to_string()),
+    match error.to_string().split_once(" at path ") {
+        Some((message, _)) => io::Error::new(error.kind(), message.to_owned()),
         None => error,
     }
 }
