@@ -572,7 +572,7 @@ mod tests {
     #[test]
     fn a_recipe_is_its_model_and_data() {
         let recipe = ("recipe", "rte-large".into());
-        let settings = resolve(&[recipe.clone()], None).expect("settings");
+        let settings = resolve(std::slice::from_ref(&recipe), None).expect("settings");
         let expected = Settings {
             model: "albert/albert-large-v2".into(),
             data: "nyu-mll/glue".into(),

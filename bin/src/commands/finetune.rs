@@ -98,7 +98,7 @@ fn resume(folder: &Path, flags: &Settings, given: &BTreeSet<String>) -> Result<(
             "another device than before: from here on the numbers differ in their last digits"
         ));
     }
-    start(settings, Destination::Resumed(output, checkpoint))
+    start(settings, Destination::Resumed(output, checkpoint.map(Box::new)))
 }
 
 /// Choose the device, read the inputs, train.

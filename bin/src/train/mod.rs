@@ -53,7 +53,7 @@ pub(crate) enum Destination {
     /// Its own folder, which is created once the inputs are known to be usable.
     New,
     /// The folder of a run that was interrupted, and its newest checkpoint if it has any.
-    Resumed(Output, Option<Checkpoint>),
+    Resumed(Output, Option<Box<Checkpoint>>),
 }
 
 /// What came of a run that was not interrupted.
@@ -111,7 +111,8 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     let mut trainer = trainer(settings, model, &report, length.total_steps, progress.step)?;
     let prefix = checkpoint.as_ref().map(|checkpoint| &checkpoint.header.metrics);
     let metrics = MetricsLog::open(output.metrics(), prefix)?;
-    if let Some(Checkpoint { tensors, .. }) = checkpoint {
+    if let Some(checkpoint) = checkpoint {
+        let Checkpoint { tensors, .. } = *checkpoint;
         let (model, record) = state::restore(trainer.model, tensors).map_err(|problems| {
             ProgramError::Mismatch(format!("{}: {problems}", output.checkpoints().display()))
         })?;
