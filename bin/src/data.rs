@@ -6,9 +6,8 @@ use rte::{Example, Split, Task, TextDataset};
 
 use crate::ProgramError;
 use crate::hub::{self, Freshness};
-use crate::model_folder::{EMBEDDED, is_embedded};
 use crate::resume::file;
-use crate::settings::Settings;
+use crate::settings::{DEFAULT_TASK, EMBEDDED, Settings, is_embedded};
 use crate::terminal::notice;
 
 /// What messages call the bundled task.
@@ -125,7 +124,7 @@ fn has_validation_split(data: &Path, task: &Task) -> Result<bool, ProgramError> 
 }
 
 fn embedded(task: &Task, split: Split) -> Result<TextDataset, ProgramError> {
-    if task.preset().map(|preset| preset.name) != Some(crate::settings::DEFAULT_TASK) {
+    if task.preset().map(|preset| preset.name) != Some(DEFAULT_TASK) {
         return Err(ProgramError::Usage(format!(
             "--data {EMBEDDED} has the labels and columns of rte; leave out --task and --text-column"
         )));

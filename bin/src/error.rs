@@ -2,33 +2,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
-use crate::resume::Output;
+use crate::panics::forget_panics;
 use crate::train::step::NotFinite;
-
-static FIRST_PANIC: Mutex<Option<String>> = Mutex::new(None);
 
 /// The panic with which burn-train's dashboard ends the program when its user asks to stop at once.
 const KILLED: &str = "Killing training from user input";
-
-/// Keep the message of the first panic instead of printing a backtrace.
-pub(crate) fn note_first_panic() {
-    std::panic::set_hook(Box::new(|panic| {
-        let message = panic.payload_as_str().unwrap_or("no message");
-        let place = panic.location().map(|place| format!(" ({place})")).unwrap_or_default();
-        first_panic(|first| first.get_or_insert_with(|| format!("{message}{place}")).clone());
-    }));
-}
-
-/// The message of the first panic since the last call.
-pub(crate) fn forget_panics() -> String {
-    first_panic(|first| first.take().unwrap_or_else(|| "a thread panicked".into()))
-}
-
-fn first_panic<T>(read: impl FnOnce(&mut Option<String>) -> T) -> T {
-    read(&mut FIRST_PANIC.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
-}
 
 /// Why the program ends without having done what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -182,9 +161,9 @@ impl ProgramError {
         move |source| Self::Io { action, path: path.to_path_buf(), source }
     }
 
-    /// Tell how to resume the run in `output` once this error is fixed.
-    pub fn unsaved(self, output: &Output) -> Self {
-        Self::Unsaved { source: Box::new(self), folder: output.folder().to_owned() }
+    /// Tell how to resume the run in `folder` once this error is fixed.
+    pub fn unsaved(self, folder: &Path) -> Self {
+        Self::Unsaved { source: Box::new(self), folder: folder.to_owned() }
     }
 
     /// Errors of standard output.

@@ -16,6 +16,7 @@ mod error;
 pub mod hub;
 pub mod memory;
 mod model_folder;
+mod panics;
 mod pretrain;
 pub mod resume;
 pub mod settings;
@@ -48,7 +49,7 @@ pub extern "C" fn l2sp_main() -> u8 {
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + n stopped by signal n.
 pub fn main() -> u8 {
     memory::keep_pages();
-    error::note_first_panic();
+    panics::note_first_panic();
     #[cfg(unix)]
     ignore_file_size_signal();
     let result = catch_unwind(AssertUnwindSafe(commands::run))

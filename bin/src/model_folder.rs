@@ -11,10 +11,7 @@ use serde::Deserialize;
 use crate::ProgramError;
 use crate::hub::{self, Freshness};
 use crate::resume::file;
-use crate::settings::{DEFAULT_MAX_LENGTH, DEFAULT_TASK};
-
-/// The name of the bundled model and of the bundled task. (A folder of this name is `./embedded`.)
-pub(crate) const EMBEDDED: &str = "embedded";
+use crate::settings::{DEFAULT_MAX_LENGTH, DEFAULT_TASK, is_embedded};
 
 /// What messages call it.
 const EMBEDDED_MODEL: &str = "the bundled model";
@@ -24,11 +21,6 @@ const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// What the model was fine-tuned on: a [`Task`] as JSON. Not one of Hugging Face's files, whose libraries ignore it.
 pub(crate) const TASK: &str = "task.json";
-
-/// Whether a `--model` or `--data` means the bundled one.
-pub(crate) fn is_embedded(path: &Path) -> bool {
-    path == Path::new(EMBEDDED)
-}
 
 /// The files of a model, wherever they are.
 #[derive(Clone, Debug)]

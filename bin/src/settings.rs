@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::ProgramError;
 use crate::device::DeviceName;
-use crate::model_folder::{EMBEDDED, is_embedded};
 use crate::train::progress::Length;
 
 /// The settings of a run, as flags of `finetune` and as keys of a `--config` file.
@@ -205,6 +204,14 @@ const SCHEDULE: &str = "Schedule";
 const RUN: &str = "Run";
 const DEVICE: &str = "Device";
 
+/// The name of the bundled model and of the bundled task. (A folder of this name is `./embedded`.)
+pub(crate) const EMBEDDED: &str = "embedded";
+
+/// Whether a `--model` or `--data` means the bundled one.
+pub(crate) fn is_embedded(path: &Path) -> bool {
+    path == Path::new(EMBEDDED)
+}
+
 /// The longest pair, in tokens, where neither a flag nor the model says otherwise.
 pub const DEFAULT_MAX_LENGTH: usize = 128;
 
@@ -305,6 +312,16 @@ impl Settings {
         file: Option<&Path>,
     ) -> Result<Self, ProgramError> {
         let mut table = file.map(read_table).transpose()?.unwrap_or_default();
+        for (flag, path) in [
+            ("model", Some(&flags.model)),
+            ("data", Some(&flags.data)),
+            ("validation-data", flags.validation_data.as_ref()),
+        ] {
+            if let Some(path) = path.filter(|path| path.to_str().is_none()) {
+                let path = path.display();
+                return Err(ProgramError::Usage(format!("--{flag}: {path} is not valid UTF-8")));
+            }
+        }
         let flags_table = toml::Table::try_from(flags).map_err(usage("the flags"))?;
         table.extend(flags_table.into_iter().filter(|(key, _)| given.contains(key)));
         let settings = Self::from_table(table)?;
@@ -517,6 +534,15 @@ where
     })
 }
 
+/// Parse a count.
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(count) => Ok(count),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
 /// A parser for `--precision`.
 pub fn precision() -> impl TypedValueParser<Value = Precision> {
     named(&["fp32", "bf16", "fp16"])
@@ -625,6 +651,19 @@ mod tests {
         for part in ["--beta-2 is 1", "--epochs", "--learning-rate is NaN", "--warmup-ratio"] {
             assert!(message.contains(part), "{part}: {message}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_not_utf8_is_named() {
+        use std::os::unix::ffi::OsStringExt;
+
+        let path: PathBuf = std::ffi::OsString::from_vec(b"models/\xff".to_vec()).into();
+        let flags = Settings { data: path, ..Settings::default() };
+        let error =
+            Settings::resolve(&flags, &["data".to_owned()].into(), None).expect_err("refused");
+        assert!(error.to_string().starts_with("--data: models/"), "{error}");
+        assert_eq!(error.exit_code(), 2);
     }
 
     #[test]

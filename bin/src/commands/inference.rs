@@ -8,7 +8,7 @@ use clap::Args;
 use crate::ProgramError;
 use crate::device::{self, DeviceName, Found};
 use crate::model_folder::ModelFolder;
-use crate::settings::precision;
+use crate::settings::{at_least_one, precision};
 use crate::terminal::notice;
 
 /// The flags that say which model to use, and how.
@@ -52,14 +52,5 @@ impl InferenceArgs {
     /// As [`ModelFolder::open_fine_tuned`].
     pub(super) fn open(&self) -> Result<ModelFolder, ProgramError> {
         ModelFolder::open_fine_tuned(&self.model, self.max_length)
-    }
-}
-
-/// Parse a count.
-pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("must be at least 1".into()),
-        Ok(count) => Ok(count),
-        Err(error) => Err(format!("{error}")),
     }
 }

@@ -9,8 +9,6 @@ mod predict;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub(crate) use inference::at_least_one;
-
 use crate::terminal::notice;
 use crate::{ProgramError, pretrain};
 

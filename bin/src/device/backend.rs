@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 
 use super::name::{DeviceError, DeviceKind, DeviceName, Found, KINDS};
-use crate::error::forget_panics;
+use crate::panics::forget_panics;
 
 #[cfg(not(any(
     feature = "flex",

@@ -10,11 +10,9 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use super::HubError;
+use super::error::HubError;
 use super::listing::RemoteFile;
 use super::repo::{Repo, is_commit};
-use crate::ProgramError;
-use crate::resume::file;
 use crate::terminal::notice;
 
 /// The folder that holds all repositories, and the names in it.
@@ -117,10 +115,7 @@ impl Cache {
         let path = self.reference(repo);
         let folder = path.parent().unwrap_or(&path);
         fs::create_dir_all(folder).map_err(HubError::io("create", folder))?;
-        file::write(&path, commit.as_bytes()).map_err(|error| match error {
-            ProgramError::Io { action, path, source } => HubError::Io { action, path, source },
-            other => HubError::Io { action: "write", path, source: std::io::Error::other(other) },
-        })
+        files::write(&path, commit.as_bytes()).map_err(HubError::io("write", &path))
     }
 }
 

@@ -9,8 +9,8 @@ use ureq::http::{HeaderMap, Response, Uri};
 use ureq::typestate::WithoutBody;
 use ureq::{Agent, Body, RequestBuilder, ResponseExt};
 
-use super::HubError;
 use super::cache::home;
+use super::error::HubError;
 use super::listing::Listing;
 use super::repo::{Repo, encoded};
 use crate::terminal::notice;

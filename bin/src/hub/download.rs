@@ -9,9 +9,9 @@ use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::HubError;
 use super::cache::Cache;
 use super::client::{Client, Failure, header, nonsense, passing, wait};
+use super::error::HubError;
 use super::listing::RemoteFile;
 use super::repo::Repo;
 use crate::terminal::notice;

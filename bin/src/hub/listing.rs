@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::HubError;
+use super::error::HubError;
 use super::repo::{Repo, is_commit, is_safe};
 
 /// A commit and its files.

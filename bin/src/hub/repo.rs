@@ -6,7 +6,7 @@ use std::path::Path;
 use hf_hub::RepoType;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::HubError;
+use super::error::HubError;
 
 /// What a repository holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,10 +27,10 @@ use masking::{Masked, MaskedBatch, Masking, masked_batch};
 use vocabulary::unigram_tokenizer;
 
 use crate::ProgramError;
-use crate::commands::at_least_one;
 use crate::device::{self, DeviceName, Work};
 use crate::model_folder::write_tokenizer_config;
 use crate::resume::file;
+use crate::settings::at_least_one;
 use crate::signals::StopRequest;
 use crate::terminal::{notice, progress_bar};
 use crate::train::metrics_log::MetricsLog;

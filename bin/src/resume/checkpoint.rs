@@ -1,6 +1,6 @@
 //! Checkpoints: the state of a run in a file that is either complete or absent.
 //!
-//! A checkpoint is the SHA-256 of what follows it, then a safetensors file: the tensors of [`state`](super::state) and, as
+//! A checkpoint is the SHA-256 of what follows it, then a safetensors file: the tensors of [`state`] and, as
 //! metadata, a [`CheckpointHeader`] in TOML. It holds no state of a random number generator: the dropout of a step is drawn
 //! from the run's seed and the number of the step, the order of an epoch from the data seed and the number of the epoch,
 //! and the learning rate follows from the step.

@@ -1,4 +1,4 @@
-//! How a model is trained. [`fine_tune`] sets a run up and leaves its results; [`run`] is the loop; [`step`] is one
+//! How a model is trained. `fine_tune` sets a run up and leaves its results; [`run`] is the loop; [`step`] is one
 //! optimizer step.
 
 mod dashboard;
@@ -136,7 +136,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
             run.run(train.steps(), &*validation, &mut lines).map(|ending| (run, ending))
         }
     }
-    .map_err(|error| error.unsaved(&output))?;
+    .map_err(|error| error.unsaved(output.folder()))?;
 
     let summary = summarize(&run.progress, &task, &baseline, ending == Ending::Finished);
     let model = run.trainer.model.valid().model;
@@ -147,7 +147,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
         })?;
         output.save_summary(&summary)
     };
-    save().map_err(|error: ProgramError| error.unsaved(&output))?;
+    save().map_err(|error: ProgramError| error.unsaved(output.folder()))?;
     match ending {
         Ending::Finished => Ok(Finished { output, summary }),
         Ending::Stopped => Err(ProgramError::Stopped {

@@ -114,11 +114,11 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_with(path, |temporary| fs::write(temporary, bytes))
 }
 
-/// [`write`] for content that `write` puts into the file at the path that it is given.
+/// [`write()`] for content that `write` puts into the file at the path that it is given.
 ///
 /// # Errors
 ///
-/// As [`write`], and those of `write`.
+/// As [`write()`], and those of `write`.
 pub fn write_with(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let folder = parent(path);
     let mut builder = tempfile::Builder::new();
