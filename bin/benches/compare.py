@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Time the Rust program's work beside PyTorch's, in turns, on the same batches, with the same threads.
 
-    cargo build --release -p benches -p bin
-    python benches/compare.py --tokenizer FOLDER --data RTE --output docs/performance.json
-    python benches/compare.py --tokenizer FOLDER --data RTE --device cuda --pytorch-precision tf32 --size large
+    cargo build --release -p bin --bin l2sp --example stopwatch
+    python bin/benches/compare.py --tokenizer FOLDER --data RTE --output docs/performance.json
+    python bin/benches/compare.py --tokenizer FOLDER --data RTE --device cuda --pytorch-precision tf32 --size large
 
 Every round has each of the processes do one step; they live through all rounds, the first of which warm up and are not
 counted. Only of the start each round has new ones. Reported are the medians over the rounds, the ratio of the sums, the
@@ -21,7 +21,8 @@ import sys
 import tempfile
 import time
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).resolve().parent
+RELEASE = HERE.parent.parent / "target/release"
 CPUS = ["cpu", "tch", "ndarray"]
 LABELS = ["entailment", "not_entailment"]
 
@@ -140,13 +141,13 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=pathlib.Path, required=True, help="folder with tokenizer.json")
     parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with RTE's train.tsv and dev.tsv")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file for the raw numbers")
-    parser.add_argument("--stopwatch", default=str(HERE.parent / "target/release/stopwatch"))
-    parser.add_argument("--program", default=str(HERE.parent / "target/release/bin"))
+    parser.add_argument("--stopwatch", default=str(RELEASE / "examples/stopwatch"))
+    parser.add_argument("--program", default=str(RELEASE / "l2sp"))
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--batches", type=int, default=20, help="of real RTE")
     parser.add_argument("--warm-up", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu", help="as of `bin devices`; PyTorch takes the GPU if it is one of NVIDIA's")
+    parser.add_argument("--device", default="cpu", help="as of `l2sp devices`; PyTorch takes the GPU if it is one of NVIDIA's")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"], help="ours")
     parser.add_argument("--pytorch-precision", default="fp32", choices=["fp32", "tf32", "bf16"])
     parser.add_argument("--size", default="base", choices=["base", "large"], help="of the model that is trained")

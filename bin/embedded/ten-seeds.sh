@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Ten seeds of the default fine-tuning with either optimizer, and from random weights: the table of
-# docs/embedded-model.md. `embedded/ten-seeds.sh [FOLDER]` keeps the runs in FOLDER and goes on where
-# it was stopped; it uses target/release/bin (or $PROGRAM) and takes about ten minutes on two cores.
+# docs/embedded-model.md. `bin/embedded/ten-seeds.sh [FOLDER]` keeps the runs in FOLDER and continues
+# where it was stopped; it uses target/release/l2sp (or $PROGRAM) and takes about ten minutes on two cores.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 folder=${1:-target/ten-seeds}
-program=${PROGRAM:-target/release/bin}
+program=${PROGRAM:-target/release/l2sp}
 mkdir -p "$folder"
 
 finetune() { # NAME FLAG...
