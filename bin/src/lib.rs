@@ -29,7 +29,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub use error::ProgramError;
 
 /// A library that is loaded at run time does not share the allocator of the executable.
-#[cfg(feature = "tch")]
+// (Unit tests get it from the copy of this library that `tests` depends on.)
+#[cfg(all(feature = "tch", not(test)))]
 #[global_allocator]
 static ALLOCATOR: memory::Allocator = memory::Allocator;
 
