@@ -1,4 +1,4 @@
-//! The choice of a device, as a user sees it, and whole runs on every device that can be used here.
+//! The choice of a device by a user, and complete runs on every usable device.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -70,8 +70,8 @@ fn the_device_is_named_first_and_kept() {
     assert!(config.contains(&format!("device = \"{}\"", best.name)), "{config}");
 }
 
-/// Losses and predictions on each device beside those on the first; the numbers of a device are the same bits every time,
-/// also of a run that was stopped.
+/// Losses and predictions on each device agree with those on the first. On the same device they are the same bit for bit,
+/// even if the run was stopped and resumed.
 #[test]
 fn a_run_is_the_same_run_on_every_device() {
     let world = World::new(PROGRAM);
@@ -80,7 +80,7 @@ fn a_run_is_the_same_run_on_every_device() {
         let name = device.name.to_string();
         let folder = name.replace(':', "-");
         let again = format!("{folder}-again");
-        // Without dropout, whose random numbers are each backend's own.
+        // Without dropout, because each backend has a different random number generator.
         let finetune = |output: &str, args: &[&str]| {
             let all = ["--device", &name, "--model", "model-without-dropout", "--data", "data"];
             let sizes = ["--batch-size", "8", "--max-length", "40", "--learning-rate", "5e-3"];

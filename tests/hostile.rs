@@ -1,8 +1,8 @@
-//! Foreign bytes of every kind: an error or a value, never a panic, a hang or a memory filled.
+//! Hostile input: every reader returns a value or an error, and never panics, hangs or exhausts memory.
 //!
-//! Valid files are damaged by `proptest` in many ways, a few of them at a time; some inputs are bytes at random. A
-//! million inputs in all; `HOSTILE=100` tries a hundred times as many.
-// With `tch` the library brings an allocator of its own, and memory could not be counted.
+//! `proptest` damages valid files in several ways at once; some inputs are random bytes. There are about a million inputs;
+//! `HOSTILE=100` tries a hundred times that number.
+// With `tch` the library defines the global allocator, so memory cannot be measured.
 #![cfg(not(feature = "tch"))]
 #![allow(
     clippy::expect_used,
@@ -80,7 +80,7 @@ const NUMBERS: [&str; 9] = [
     "null",
 ];
 
-/// What is inserted: what the formats are made of.
+/// The pieces that are inserted: delimiters of the formats, and bytes that are invalid in them.
 const PIECES: [&[u8]; 12] = [
     b"\t",
     b"\n",
@@ -189,7 +189,7 @@ fn survives_with(
     });
     let input = prop_oneof![19 => damaged, 1 => vec(any::<u8>(), 0..256)];
     let (understood, worst) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
-    // What a reader catches is none of the reader of the test's business.
+    // Panics that a reader catches must not be printed.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let result = runner.run(&input, |bytes| {
@@ -218,7 +218,7 @@ fn rte() -> Task {
     Task::named("rte").expect("a task")
 }
 
-/// RTE as the hub's Parquet.
+/// RTE as the Parquet file on the hub.
 fn parquet(compression: Compression, dictionaries: bool) -> Vec<u8> {
     let schema = "message schema { required binary sentence1 (UTF8); required binary sentence2 (UTF8); required int64 label; }";
     let schema = parse_message_type(schema).expect("a schema").into();
@@ -364,7 +364,7 @@ fn tokenizers() {
     }
 }
 
-/// A model that is small even for a test, so that damage reaches the header.
+/// A tiny model, so that damage is likely to hit the header.
 fn tiny() -> ModelConfig {
     ModelConfig {
         vocab_size: 8,
@@ -393,7 +393,7 @@ fn weights() {
     });
 }
 
-/// As a run would save it before its first step, with a state of the optimizer.
+/// A checkpoint of a run before its first step, with optimizer state.
 fn checkpoint(model: &Classifier<Autodiff<Flex>>) -> Checkpoint {
     let mut tensors = state::collect(model, Vec::new());
     let parameters: Vec<_> =
@@ -429,7 +429,7 @@ fn checkpoints() {
         assert_eq!(read, bytes == valid, "damage is noticed");
         read
     });
-    // Past the checksum, which damage cannot come through: what a forger would write.
+    // Without the checksum, which detects all damage: an attacker can write a valid one.
     survives("checkpoint (forged)", &valid[32..], 20_000, |bytes| {
         Checkpoint::from_safetensors(bytes)
             .is_ok_and(|checkpoint| state::restore(model.clone(), checkpoint.tensors).is_ok())

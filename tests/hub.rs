@@ -1,4 +1,4 @@
-//! Downloads, from a hub on the loopback address that does what real ones do, and what they do on bad days.
+//! Downloads from a local hub that behaves like the real one, and that can fail like it.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -43,7 +43,7 @@ impl Online {
         Self { hub: Hub::serve(&root), world }
     }
 
-    /// The program with the hub as its hub, an own cache, and more variables.
+    /// The command that runs the program with this hub, an empty cache and more environment variables.
     fn command(&self, args: &[&str], variables: &[(&str, &str)]) -> Command {
         let mut command = self.world.command(args);
         for name in ["HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_CACHE", "HF_HUB_OFFLINE"] {
@@ -97,7 +97,7 @@ impl Online {
     }
 }
 
-/// A short run on what is named.
+/// The command line of a short run.
 fn finetune<'a>(model: &'a str, data: &'a str, output: &'a str) -> Vec<&'a str> {
     let base = ["finetune", "--model", model, "--data", data, "--output", output];
     [&base[..], &["--max-length", "40", "--max-steps", "2", "--batch-size", "8"]].concat()
@@ -125,7 +125,7 @@ fn a_run_by_name_fetches_once_and_then_needs_no_network() {
         .fails(1, &["someone/small is not in the cache", "HF_HUB_OFFLINE"]);
     assert_eq!(online.hub.requests().len(), 0);
 
-    // By name or by path is the same run.
+    // A run by name equals a run by path.
     online.run(&finetune("model", "data", "path")).succeeds();
     let metrics =
         |output: &str| fs::read(online.world.path(output).join("metrics.jsonl")).expect("read");
@@ -133,7 +133,7 @@ fn a_run_by_name_fetches_once_and_then_needs_no_network() {
         assert!(metrics(output) == metrics("fresh"), "{output}");
     }
 
-    // Another cache; what it lacks is fetched, by commit too.
+    // Another cache, which is filled by commit.
     let commit = format!("someone/small@{COMMIT}");
     let cache = [("HF_HUB_CACHE", "third")];
     let run = online.run_with(&["fetch", "--model", &commit], &cache).succeeds();
@@ -278,7 +278,7 @@ fn a_file_that_is_not_what_it_should_be_is_thrown_away() {
                 .any(|blob| blob.extension().is_some_and(|it| it == "incomplete"))
         );
     }
-    // More than the hub says that there is, and less.
+    // Longer than the hub announced, and shorter.
     let bytes = fs::read(online.world.path("model/model.safetensors")).expect("read");
     let wrong = |size: usize| {
         Fault::Says(WEIGHTS, json!({ "lfs": { "sha256": sha256(&bytes), "size": size } }))
@@ -305,9 +305,9 @@ fn a_redirect_to_another_path_is_followed() {
     online.hub.fail("config.json", Fault::Status(307, vec![("Location", location)]));
     online.fetch().succeeds();
     online.assert_weights_fetched();
-    // What is in the cache is not asked for again.
+    // A cached file is not requested again.
     fs::remove_dir_all(online.world.path("cache")).expect("removed");
-    // A host that is not found may be found later, and is tried as often as the hub itself.
+    // A host that cannot be resolved may be resolved later, and is retried as often as the hub itself.
     for (location, times) in [("file:///etc/passwd", 1), ("//elsewhere.invalid/x", 5), ("", 1)] {
         for _ in 0..times {
             online.hub.fail("config.json", Fault::Status(302, vec![("Location", location.into())]));

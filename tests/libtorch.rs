@@ -1,4 +1,4 @@
-//! A program that was built with libtorch, where libtorch is not what it was.
+//! A program built with libtorch, when libtorch was moved, removed or replaced.
 
 #![cfg(all(feature = "tch", target_os = "linux"))]
 
@@ -12,12 +12,12 @@ use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_l2sp");
 const PART: &str = "libl2sp.so";
-/// Where libtorch was when the program was built.
+/// The folder of libtorch when the program was built.
 const LIBTORCH: &str = env!("LIBTORCH_FOLDER");
 
 type Test = Result<(), Box<dyn std::error::Error>>;
 
-/// What `devices` prints, or its error.
+/// The output of the command `devices`, or its error message.
 fn devices(program: &Path, library_path: Option<&Path>) -> io::Result<Result<String, String>> {
     let mut command = Command::new(program);
     command.arg("devices").env_remove("LD_LIBRARY_PATH");
@@ -50,7 +50,7 @@ fn empty_library(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A copy of the program without its part, and the folder in which it lies.
+/// A copy of the program without its library, and the folder of the copy.
 fn copied() -> io::Result<(TempDir, PathBuf)> {
     let folder = tempfile::tempdir()?;
     let program = folder.path().join("l2sp");
@@ -58,7 +58,7 @@ fn copied() -> io::Result<(TempDir, PathBuf)> {
     Ok((folder, program))
 }
 
-/// A copy of the program, and of its part with every mention of libtorch's folder led astray.
+/// A copy of the program and its library, in which the path of libtorch's folder is overwritten.
 fn moved_away() -> io::Result<(TempDir, PathBuf)> {
     let (folder, program) = copied()?;
     let mut part = fs::read(Path::new(PROGRAM).with_file_name("deps").join(PART))?;

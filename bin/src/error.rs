@@ -12,7 +12,7 @@ const KILLED: &str = "Killing training from user input";
 /// Why the program ends without having done what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
-    /// The command line or the `--config` file asks for something that makes no sense.
+    /// The command line or the `--config` file asks for something impossible.
     #[error("{0}")]
     Usage(String),
     /// The model's configuration.
@@ -33,7 +33,7 @@ pub enum ProgramError {
     /// The optimizer.
     #[error(transparent)]
     Optimizer(#[from] adamw_l2sp::OptimizerError),
-    /// The model and what it is used with do not fit together.
+    /// The model does not match the data, the task or the checkpoint.
     #[error("{0}")]
     Mismatch(String),
     /// A file or folder.
@@ -99,9 +99,9 @@ pub enum ProgramError {
     NotFinite {
         /// The optimizer step, counted from 1.
         step: usize,
-        /// What is not finite.
+        /// The name of the value that is not finite: the loss or the gradient norm.
         not_finite: NotFinite,
-        /// The folder with the last good weights.
+        /// The folder with the last weights whose loss was finite.
         model: PathBuf,
     },
     /// A gradient in pretraining that is not finite.
@@ -113,7 +113,7 @@ pub enum ProgramError {
     /// Pretraining was stopped by a signal.
     #[error("stopped after step {step}; {} holds the weights so far", .model.display())]
     PretrainingStopped {
-        /// Steps taken.
+        /// Optimizer steps taken.
         step: usize,
         /// The number of the signal.
         signal: u8,
@@ -126,17 +126,17 @@ pub enum ProgramError {
         .folder.display(), .folder.join("model").display()
     )]
     Stopped {
-        /// Steps taken.
+        /// Optimizer steps taken.
         step: usize,
         /// The number of the signal; that of SIGINT where the dashboard stopped the run.
         signal: u8,
         /// The run's output folder.
         folder: PathBuf,
     },
-    /// The dashboard's command to stop at once.
+    /// The user stopped the run at once from the dashboard.
     #[error("stopped at once from the dashboard; nothing was saved")]
     Killed,
-    /// Standard output is a closed pipe, as after `| head`: no error of ours.
+    /// Standard output is a closed pipe, as after `| head`. Not reported as an error.
     #[error("standard output is closed")]
     ClosedPipe,
     /// A bug in this program.

@@ -1,7 +1,7 @@
-//! The optimizer against the original's recorded runs: every parameter after every step.
+//! The optimizer compared with recorded runs of the original: every parameter after every step.
 //!
 //! A case holds `case.json` and `tensors.safetensors` with `init/NAME`, `grad/STEP/NAME` and
-//! `param/STEP/NAME`; a parameter without a gradient at a step is left alone.
+//! `param/STEP/NAME`; a parameter without a gradient at a step is unchanged.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use l2sp::device::Work;
 use serde::Deserialize;
 use tests::{Array, Arrays, Report, cases, on_every_device, read_json};
 
-/// The original itself is within 2e-6 of the exact rule.
+/// The relative tolerance. The original itself is within 2e-6 of the exact rule.
 const TOLERANCE: f64 = 5e-6;
 
 #[derive(Deserialize)]

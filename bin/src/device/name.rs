@@ -59,7 +59,7 @@ impl DeviceKind {
         row.unwrap_or((self, "", "", ""))
     }
 
-    /// Its name for `--device`.
+    /// The name that `--device` accepts.
     pub fn name(self) -> &'static str {
         self.row().1
     }
@@ -84,9 +84,9 @@ impl DeviceKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DeviceName {
-    /// The kind.
+    /// The kind of the device.
     pub kind: DeviceKind,
-    /// Its number among those of its kind, from 0.
+    /// The index among the devices of its kind, from 0.
     pub index: usize,
 }
 
@@ -135,9 +135,9 @@ impl From<DeviceName> for String {
 /// A device that was found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
-    /// Its name for `--device`.
+    /// The name that `--device` accepts.
     pub name: DeviceName,
-    /// What its driver calls it.
+    /// The name that its driver gives it.
     pub model: String,
     /// Its memory in bytes, where known.
     pub memory: Option<u64>,
@@ -171,9 +171,9 @@ pub enum DeviceError {
     /// No device of this kind was found.
     #[error("there is no {name}: {reason}")]
     Missing {
-        /// What was asked for.
+        /// The name requested.
         name: DeviceName,
-        /// What is missing and what to do about it.
+        /// Which library or driver is missing, and how to install it.
         reason: String,
     },
     /// The device is there but does not work.
@@ -182,17 +182,17 @@ pub enum DeviceError {
          them"
     )]
     Broken {
-        /// What was asked for.
+        /// The name requested.
         name: DeviceName,
-        /// The error.
+        /// Why it does not work.
         reason: String,
     },
     /// The device does not support the precision.
     #[error("{name} does not support {precision}; use --precision fp32")]
     Precision {
-        /// The device.
+        /// The name of the device.
         name: DeviceName,
-        /// As `bf16`.
+        /// The precision, such as `bf16`.
         precision: &'static str,
     },
     /// No device can be used.

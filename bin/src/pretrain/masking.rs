@@ -1,4 +1,4 @@
-//! Batches to pretrain on: masked words, and parts of a text in their order or switched.
+//! Batches for pretraining: documents with masked words, whose two parts may be swapped.
 
 use burn::data::dataloader::batcher::Batcher;
 use burn::tensor::backend::Backend;
@@ -77,7 +77,7 @@ impl Masking {
         Masked { example, targets }
     }
 
-    /// Remember which word followed which.
+    /// Record which word followed which.
     fn see(&mut self, ids: &[u32]) {
         for pair in ids.windows(2).filter(|pair| pair[1] >= FIRST_WORD) {
             let (followers, seen) = &mut self.followers[pair[0] as usize];
@@ -93,15 +93,15 @@ impl Masking {
 /// Documents as tensors.
 #[derive(Clone, Debug)]
 pub(super) struct MaskedBatch<B: Backend> {
-    /// The documents; a label of 1 where the parts are switched.
+    /// The documents; the label is 1 where the parts are swapped.
     pub batch: TextBatch<B>,
-    /// `[n]`: where words are hidden, counted through the batch's rows.
+    /// `[n]`: the positions of the masked words in the flattened batch.
     pub positions: Tensor<B, 1, Int>,
-    /// `[n]`: the hidden words.
+    /// `[n]`: the original token ids of the masked words.
     pub words: Tensor<B, 1, Int>,
 }
 
-/// Pads documents to the longest.
+/// Make a batch of documents padded to the longest.
 pub(super) fn masked_batch<B: Backend>(
     batcher: &TextBatcher,
     documents: Vec<Masked>,
@@ -130,7 +130,7 @@ mod tests {
     use burn::backend::Flex;
     use rte::Padding;
 
-    /// `length` different words, those of them `step` apart beside each other.
+    /// `length` different words, of which neighbours are `step` apart.
     fn example(length: u32, step: u32) -> EncodedExample {
         let words = (0..length).map(|at| FIRST_WORD + at * step % length);
         EncodedExample {

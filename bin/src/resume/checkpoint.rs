@@ -39,21 +39,21 @@ const HEADER: &str = "header";
 /// The length of a SHA-256 in bytes.
 const HASH: usize = 32;
 
-/// What a checkpoint says about its run.
+/// The metadata of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointHeader {
     /// How far the run has come.
     pub progress: Progress,
-    /// What was in `metrics.jsonl`.
+    /// The part of `metrics.jsonl` written so far.
     pub metrics: Prefix,
-    /// What was read when the run started.
+    /// The hashes of the inputs of the run.
     pub contents: Contents,
     /// The settings of the run, as in `config.toml`.
     pub settings: toml::Table,
 }
 
-/// SHA-256 of what a run reads, so that it is not resumed with something else of the same name.
+/// SHA-256 hashes of the inputs of a run, so that it is not resumed with different files of the same name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Contents {
@@ -89,7 +89,7 @@ impl Contents {
 /// A checkpoint in memory.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// What it says about the run.
+    /// Its metadata.
     pub header: CheckpointHeader,
     /// The model and the state of its optimizer.
     pub tensors: Tensors,
@@ -99,7 +99,7 @@ impl Checkpoint {
     /// The file's bytes.
     ///
     /// # Errors
-    /// A tensor that is neither float32 nor int64; a defect of the caller.
+    /// A tensor is neither float32 nor int64, which is a bug in the caller.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ProgramError> {
         let internal = |error: String| ProgramError::Internal(error);
         let header = toml::to_string(&self.header).map_err(|e| internal(e.to_string()))?;
@@ -124,7 +124,7 @@ impl Checkpoint {
     /// Read a file's bytes.
     ///
     /// # Errors
-    /// Says what is wrong with them: damage of any kind, or another version's format.
+    /// A message that says why the bytes are not a checkpoint: they are damaged, or written by another version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let (hash, file) = bytes.split_at_checked(HASH).ok_or("it is truncated")?;
         if Sha256::digest(file).as_slice() != hash {
@@ -133,7 +133,7 @@ impl Checkpoint {
         Self::from_safetensors(file)
     }
 
-    /// Read what the checksum covers.
+    /// Read the safetensors file that follows the checksum.
     ///
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes).

@@ -85,7 +85,7 @@ struct Restore<B: AutodiffBackend> {
 }
 
 impl<B: AutodiffBackend> Restore<B> {
-    /// The tensor, which must have the shape of `like`, on the device of `like`. Otherwise a problem is noted.
+    /// The tensor, which must have the shape of `like`, on the device of `like`. Otherwise a problem is recorded.
     fn take<const D: usize>(
         &mut self,
         kind: &str,

@@ -131,7 +131,7 @@ impl<B: AutodiffBackend> Run<B> {
         self.length.ends_epoch(step) && evaluated < step
     }
 
-    /// Evaluate on the validation examples; without a result if the run is asked to stop meanwhile.
+    /// Evaluate on the validation examples; `None` if the run is asked to stop meanwhile.
     fn evaluate(
         &mut self,
         validation: &dyn DataLoader<B::InnerBackend, TextBatch<B::InnerBackend>>,

@@ -48,7 +48,7 @@ pub struct Step {
 pub struct NotFinite {
     /// `loss` or `gradient norm`.
     pub what: &'static str,
-    /// Its value.
+    /// NaN or an infinity.
     pub value: f64,
 }
 
@@ -150,7 +150,7 @@ impl<B: AutodiffBackend> FineTuning<B> {
         (grads, score)
     }
 
-    /// The gradients in fp16, at the largest loss scale at which none of them overflows.
+    /// The gradients in fp16, at the largest loss scale without an overflow.
     fn scaled_gradients(&self, batches: Vec<TextBatch<B>>) -> (GradientsParams, Score) {
         let mut loss_scale = LOSS_SCALE;
         loop {
