@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time the Rust program's work beside PyTorch's, in turns, on the same batches, with the same threads.
+"""Time the Rust program and PyTorch in interleaved rounds, on the same batches, with the same number of threads.
 
     cargo build --release -p bin --bin l2sp --example stopwatch
     python bin/benches/compare.py --tokenizer FOLDER --data RTE --output docs/performance.json
