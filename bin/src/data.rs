@@ -1,4 +1,4 @@
-//! Where data comes from: the bundled task, a path, or the hub; and what stands for which split.
+//! Where data comes from: the bundled task, a path, or the hub; and which file is which split.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::resume::file;
 use crate::settings::Settings;
 use crate::terminal::notice;
 
-/// What messages call the bundled task.
+/// The name of the bundled task in messages.
 const EMBEDDED_TASK: &str = "the bundled task";
 
 /// The folders in which a collection of tasks on the hub may have one of them.
@@ -19,7 +19,7 @@ pub(crate) fn folders(task: &Task) -> &'static [&'static str] {
     task.preset().map_or(&[], |preset| preset.folders)
 }
 
-/// Open a split of what a `--data` means: the bundled task, a folder, a file, or a name on the hub.
+/// Open a split of `--data`: the bundled task, a folder, a file, or a name on the hub.
 ///
 /// # Errors
 /// As [`hub::data`] and [`TextDataset::open`].
@@ -62,7 +62,7 @@ fn find(data: &Path, task: &Task) -> Result<PathBuf, ProgramError> {
 /// The training and the validation split of a run, labelled.
 ///
 /// # Errors
-/// A split that is missing or lacks a label, and a file of another split in the place of the training split.
+/// A split is missing or lacks a label, or `--data` is the file of a split other than the training split.
 pub(crate) fn open_splits(settings: &Settings) -> Result<(TextDataset, TextDataset), ProgramError> {
     let Settings { data, validation_data, validation_share, data_seed, .. } = settings;
     let task = settings.task()?;
@@ -112,7 +112,7 @@ pub(crate) fn open_splits(settings: &Settings) -> Result<(TextDataset, TextDatas
     Ok((train, validation))
 }
 
-/// The split that a file is by its name, if that is not the training split.
+/// The split that the name of a file indicates, if it is not the training split.
 fn other_split(path: &Path) -> Option<Split> {
     let stem = path.file_name()?.to_str()?.split(['.', '-']).next()?;
     let split: Split = stem.parse().ok()?;

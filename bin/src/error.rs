@@ -33,7 +33,7 @@ fn first_panic<T>(read: impl FnOnce(&mut Option<String>) -> T) -> T {
 /// Why the program ends without having done what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
-    /// The command line or the `--config` file asks for something that makes no sense.
+    /// The command line or the `--config` file asks for something impossible.
     #[error("{0}")]
     Usage(String),
     /// The model's configuration.
@@ -54,7 +54,7 @@ pub enum ProgramError {
     /// The optimizer.
     #[error(transparent)]
     Optimizer(#[from] adamw_l2sp::OptimizerError),
-    /// The model and what it is used with do not fit together.
+    /// The model does not match the data, the task or the checkpoint.
     #[error("{0}")]
     Mismatch(String),
     /// A file or folder.
@@ -62,22 +62,22 @@ pub enum ProgramError {
     Io {
         /// What was attempted, as `write`.
         action: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error that the system returned.
         source: io::Error,
     },
-    /// The output folder holds something already.
+    /// The output folder is not empty.
     #[error("{} is not empty; choose another --output, or --overwrite to replace the run there, or resume it with finetune --resume", .0.display())]
     OutputInUse(PathBuf),
-    /// `--overwrite` of a folder that no run has written.
-    #[error("{} holds other files than those of a run, so --overwrite will not touch it; choose another --output", .0.display())]
+    /// `--overwrite` of a folder that is not the output of a run.
+    #[error("{} contains files that no run wrote, so --overwrite will not touch it; choose another --output", .0.display())]
     NotARun(PathBuf),
-    /// `--overwrite` of a run with a file in its folders that is not its own.
+    /// `--overwrite` of a run whose folders contain a file that the run did not write.
     #[error("{} is not a file of the run; move it away before --overwrite", .0.display())]
     ForeignFile(PathBuf),
     /// An input that `--overwrite` would delete.
-    #[error("{} is to be read, but --overwrite would delete it together with the run in {}; choose another --output", .input.display(), .folder.display())]
+    #[error("{} is an input, but --overwrite would delete it together with the run in {}; choose another --output", .input.display(), .folder.display())]
     InputInOutput {
         /// The model, data or settings file.
         input: PathBuf,
@@ -85,17 +85,17 @@ pub enum ProgramError {
         folder: PathBuf,
     },
     /// Another run is writing into the folder.
-    #[error("another run is writing into {}; wait for its end, or choose another --output", .0.display())]
+    #[error("another run is writing into {}; wait for it to finish, or choose another --output", .0.display())]
     Locked(PathBuf),
     /// No run was ever started in a folder.
-    #[error("{} holds no config.toml, so there is no run to resume; --resume needs the --output of a run", .0.display())]
+    #[error("{} contains no config.toml, so there is no run to resume; pass --resume the --output folder of a run", .0.display())]
     NoRun(PathBuf),
-    /// Checkpoints, but no usable one.
+    /// A run none of whose checkpoints is usable.
     #[error(
-        "{}: no checkpoint there can be used; start the run again with --config and --overwrite", .0.display()
+        "{}: none of the checkpoints is usable; start the run again with --config and --overwrite", .0.display()
     )]
     NoCheckpoint(PathBuf),
-    /// A run to be resumed with other settings or inputs.
+    /// A run that cannot be resumed because its settings or inputs have changed.
     #[error("{}: the run was started differently, and can only be resumed with the same settings and inputs: {}", .folder.display(), .differences.join("; "))]
     OtherRun {
         /// The run's output folder.
@@ -120,9 +120,9 @@ pub enum ProgramError {
     NotFinite {
         /// The optimizer step, counted from 1.
         step: usize,
-        /// What is not finite.
+        /// The name of the value that is not finite: the loss or the gradient norm.
         not_finite: NotFinite,
-        /// The folder with the last good weights.
+        /// The folder with the last weights whose loss was finite.
         model: PathBuf,
     },
     /// A gradient in pretraining that is not finite.
@@ -134,7 +134,7 @@ pub enum ProgramError {
     /// Pretraining was stopped by a signal.
     #[error("stopped after step {step}; {} holds the weights so far", .model.display())]
     PretrainingStopped {
-        /// Steps taken.
+        /// Optimizer steps taken.
         step: usize,
         /// The number of the signal.
         signal: u8,
@@ -147,17 +147,17 @@ pub enum ProgramError {
         .folder.display(), .folder.join("model").display()
     )]
     Stopped {
-        /// Steps taken.
+        /// Optimizer steps taken.
         step: usize,
         /// The number of the signal; that of SIGINT where the dashboard stopped the run.
         signal: u8,
         /// The run's output folder.
         folder: PathBuf,
     },
-    /// The dashboard's command to stop at once.
+    /// The user stopped the run at once from the dashboard.
     #[error("stopped at once from the dashboard; nothing was saved")]
     Killed,
-    /// Standard output is a closed pipe, as after `| head`: no error of ours.
+    /// Standard output is a closed pipe, as after `| head`. Not reported as an error.
     #[error("standard output is closed")]
     ClosedPipe,
     /// A bug in this program.
@@ -166,7 +166,7 @@ pub enum ProgramError {
 }
 
 impl ProgramError {
-    /// 2 for wrong usage, 128 + n for signal n, 1 for the rest.
+    /// The exit code: 2 for wrong usage, 128 + n for signal n, 1 for any other error.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::OtherRun { .. } => 2,
@@ -187,7 +187,7 @@ impl ProgramError {
         Self::Unsaved { source: Box::new(self), folder: output.folder().to_owned() }
     }
 
-    /// Errors of standard output.
+    /// An error that occurred while writing to standard output.
     pub fn stdout(source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::BrokenPipe => Self::ClosedPipe,

@@ -38,7 +38,7 @@ static ALLOCATOR: memory::Allocator = memory::Allocator;
 #[unsafe(no_mangle)]
 pub extern "C" fn l2sp_main() -> u8 {
     let exit_code = main();
-    // This library has a standard output of its own, which nobody else flushes.
+    // This library has a separate copy of `std`, whose standard output the executable does not flush.
     std::io::Write::flush(&mut std::io::stdout()).ok();
     exit_code
 }
@@ -63,7 +63,7 @@ pub fn main() -> u8 {
     }
 }
 
-/// Let a file that grows beyond its limit be an error of the write like any other, instead of ending the process.
+/// Turn a write beyond the file size limit into an ordinary write error instead of a signal that ends the process.
 #[cfg(unix)]
 fn ignore_file_size_signal() {
     // The flag is never read. Without a handler, the signal would end the process.

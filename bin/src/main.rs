@@ -1,4 +1,4 @@
-//! The program `l2sp`. Everything it does is in the library of the same name.
+//! The program `l2sp`, whose implementation is the library of the same name.
 
 use std::process::ExitCode;
 

@@ -1,16 +1,15 @@
-//! Where the program's memory comes from.
+//! The program's memory allocator.
 //!
-//! A training step takes and gives back gigabytes in pieces of megabytes. What goes back to the kernel is cleared by it,
-//! page by page, before it comes again: a fifth of the time of a step. So the memory comes from mimalloc, which is told
-//! to keep what it once had.
+//! A training step allocates and frees gigabytes in blocks of megabytes. The kernel clears every page that it hands out
+//! again, which takes a fifth of the time of a step. So the program uses mimalloc, and configures it to keep freed memory.
 
-/// What a program's `#[global_allocator]` is to be.
+/// The allocator for the `#[global_allocator]` of a program.
 pub use mimalloc::MiMalloc as Allocator;
 
-/// mimalloc's `mi_option_purge_delay`, which `libmimalloc-sys` names only in words.
+/// mimalloc's `mi_option_purge_delay`, which `libmimalloc-sys` documents without a constant.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
-/// Keep freed memory for the next use instead of giving it back to the system. Call it once, at the start.
+/// Keep freed memory for the next use instead of giving it back to the system. Call this once, at startup.
 #[expect(
     unsafe_code,
     reason = "a foreign function: it stores a number, and is safe to call at any time"

@@ -13,22 +13,22 @@ use crate::ProgramError;
 pub(crate) struct StopRequest(Arc<AtomicUsize>);
 
 impl StopRequest {
-    /// Start to listen for signals.
+    /// Register the signal handlers.
     ///
     /// # Errors
-    /// Signal handlers that the system refuses.
+    /// The system refuses the signal handlers.
     pub(crate) fn listen() -> Result<Self, ProgramError> {
         let request = Self::default();
         listen(request.clone()).map_err(ProgramError::io("listen for", "signals".as_ref()))?;
         Ok(request)
     }
 
-    /// Whether a signal has come.
+    /// Whether a signal has been received.
     pub(crate) fn is_requested(&self) -> bool {
         self.signal().is_some()
     }
 
-    /// The number of the signal that has come.
+    /// The number of the signal received.
     pub(crate) fn signal(&self) -> Option<u8> {
         match self.0.load(Ordering::Relaxed) {
             0 => None,

@@ -6,12 +6,12 @@ use std::io::{self, Write};
 use crossterm::{cursor, execute, terminal};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Print a line on standard error. That nobody reads it any more is no reason to stop.
+/// Print a line on standard error. Write errors are ignored: a run does not stop because nobody reads its messages.
 pub(crate) fn notice(message: fmt::Arguments<'_>) {
     writeln!(io::stderr(), "{message}").ok();
 }
 
-/// A progress bar over `length` of what is `counted`, on standard error if that is a terminal.
+/// A progress bar over `length` items, called `counted`, on standard error if that is a terminal.
 pub(crate) fn progress_bar(length: usize, counted: &str) -> ProgressBar {
     let template = format!("{{bar:30}} {{pos}}/{{len}} {counted}  {{per_sec}}  ETA {{eta}}");
     let bar = ProgressBar::new(length as u64);
@@ -36,7 +36,7 @@ pub(crate) fn let_ctrl_c_interrupt() {
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
     use std::time::{Duration, Instant};
 
-    // The dashboard enters raw mode from a thread of its own.
+    // The dashboard enters raw mode from another thread.
     let started = Instant::now();
     while !terminal::is_raw_mode_enabled().unwrap_or(false) {
         if started.elapsed() > Duration::from_secs(2) {

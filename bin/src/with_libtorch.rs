@@ -1,4 +1,4 @@
-//! The way into the program where it is built with libtorch.
+//! The entry point of a program built with libtorch.
 //!
 //! The system's loader ends a program whose libraries are missing, or lack what it needs, before its first line. So
 //! all that is linked with libtorch is in a library of its own, which is loaded from here: what the loader then has to
@@ -65,7 +65,8 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// From the folder below this program in which cargo links, or else from beside it.
+/// The entry point of the library, which is loaded from the `deps` folder that Cargo links in, or else from the folder of
+/// this program.
 #[expect(
     unsafe_code,
     reason = "the library is built together with this program; its function has this type there"
@@ -73,9 +74,9 @@ pub(crate) fn main() -> ExitCode {
 fn program_main() -> Result<extern "C" fn() -> u8, LoadError> {
     let program = env::current_exe().unwrap_or_default();
     let below = program.with_file_name("deps").join(library_filename(LIBRARY));
-    let beside = program.with_file_name(library_filename(LIBRARY));
-    let Some(part) = [&below, &beside].into_iter().find(|path| path.exists()) else {
-        return Err(LoadError::Missing(beside));
+    let alongside = program.with_file_name(library_filename(LIBRARY));
+    let Some(part) = [&below, &alongside].into_iter().find(|path| path.exists()) else {
+        return Err(LoadError::Missing(alongside));
     };
     // Never unloaded: libtorch ends with the process.
     let library = Box::leak(Box::new(unsafe { Library::new(part) }.map_err(LoadError::Libtorch)?));

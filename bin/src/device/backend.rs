@@ -26,7 +26,7 @@ compile_error!(
 
 /// A computation that is generic over the backend.
 pub trait Work {
-    /// Its result.
+    /// The result of the computation.
     type Output;
 
     /// Run it on a device of backend `B`.
@@ -124,8 +124,8 @@ pub fn not_compiled_in() -> impl Iterator<Item = DeviceKind> {
     KINDS.into_iter().map(|row| row.0).filter(|kind| COMPILED_IN.iter().all(|row| row.0 != *kind))
 }
 
-/// The device of this name; without a name the best that works, a GPU before the CPU. It has been tested in `precision`
-/// when this returns.
+/// The device of this name; without a name the best that works, a GPU before the CPU. It has been tested in
+/// `precision`.
 ///
 /// # Errors
 /// A device that the program was built without, that was not found, or that does not work.
@@ -168,7 +168,7 @@ fn best(precision: Precision) -> Result<Found, DeviceError> {
     Err(DeviceError::None(problems.join("; ")))
 }
 
-/// Test a device with a small computation, so that a defect is reported now and not in the middle of a run.
+/// Test a device with a small computation, so that a defect is reported before the run starts.
 ///
 /// # Errors
 /// A device that does not work, or not in `precision`.
@@ -191,7 +191,7 @@ pub fn test(name: DeviceName, precision: Precision) -> Result<(), DeviceError> {
     match catch_unwind(AssertUnwindSafe(|| run(name, Test(precision)))) {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) if precision == Precision::Float32 => {
-            Err(broken("it computes wrong numbers".into()))
+            Err(broken("it computes wrong results".into()))
         }
         Ok(Ok(false)) => Err(DeviceError::Precision { name, precision: precision.name() }),
         Ok(Err(error)) => Err(error),
@@ -230,7 +230,7 @@ mod libtorch {
     pub(super) fn mps_devices() -> Result<Vec<Found>, String> {
         match tch::utils::has_mps() {
             true => Ok(vec![found(DeviceKind::TchMps, "libtorch")]),
-            false => Err("libtorch finds no GPU of Apple's".into()),
+            false => Err("libtorch finds no Apple GPU".into()),
         }
     }
 }
@@ -246,8 +246,8 @@ mod webgpu {
 
     use super::{DeviceError, DeviceKind, DeviceName, Found};
 
-    /// In the order of wgpu, of the one interface to GPUs that Burn uses on this system; asked for once, as drivers
-    /// take their time.
+    /// The adapters in wgpu's order, for the graphics API that Burn uses on this system. Queried once, because drivers are
+    /// slow to answer.
     fn adapters() -> &'static [AdapterInfo] {
         static ADAPTERS: OnceLock<Vec<AdapterInfo>> = OnceLock::new();
         ADAPTERS.get_or_init(|| {
@@ -279,7 +279,7 @@ mod webgpu {
             .map(|(index, info)| Found {
                 name: DeviceName { kind, index },
                 model: format!("{}, {interface}", info.name),
-                // wgpu does not say.
+                // wgpu does not report it.
                 memory: None,
                 is_software: info.device_type == DeviceType::Cpu,
             })
@@ -292,7 +292,7 @@ mod webgpu {
         }
     }
 
-    /// Burn counts each type of device for itself.
+    /// Burn numbers each type of device separately.
     pub(super) fn open(name: DeviceName) -> Result<WgpuDevice, DeviceError> {
         let types: Vec<_> = adapters().iter().map(|info| info.device_type).collect();
         let this = types.get(name.index).copied().ok_or_else(|| {
@@ -356,7 +356,7 @@ mod cuda {
 
     fn words(error: DriverError) -> String {
         let text = error.error_string().map(|text| text.to_string_lossy().into_owned());
-        format!("NVIDIA's driver says: {}", text.unwrap_or_else(|_| format!("{error:?}")))
+        format!("NVIDIA's driver reports: {}", text.unwrap_or_else(|_| format!("{error:?}")))
     }
 }
 
@@ -368,7 +368,7 @@ mod rocm {
     use super::{DeviceKind, Found, found};
 
     pub(super) fn devices() -> Result<Vec<Found>, String> {
-        // Any call without the libraries ends the program.
+        // A call without the libraries would abort the program.
         if !cubecl_hip_sys::is_available() {
             return Err("AMD's libraries (libamdhip64 and libhiprtc) were not found; install ROCm, or let ROCM_PATH \
                         name its folder"
@@ -387,7 +387,7 @@ mod rocm {
     }
 }
 
-/// What Burn's own kernels leave on the disk.
+/// The caches of Burn's kernels on disk.
 #[cfg(feature = "cubecl")]
 mod kernels {
     use std::path::PathBuf;
@@ -396,7 +396,7 @@ mod kernels {
     use burn::cubecl::config::cache::CacheConfig;
     use burn::cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 
-    /// Keep compiled kernels, and which of several proved fastest, for the next run: in `CUBECL_CACHE`, or else in the
+    /// Keep compiled kernels and the results of autotuning for the next run: in `CUBECL_CACHE`, or else in the
     /// folder `cubecl` of the user's cache. A `cubecl.toml` that says otherwise wins.
     pub(super) fn keep_caches() {
         static ONCE: Once = Once::new();

@@ -59,7 +59,7 @@ impl DeviceKind {
         row.unwrap_or((self, "", "", ""))
     }
 
-    /// Its name for `--device`.
+    /// The name that `--device` accepts.
     pub fn name(self) -> &'static str {
         self.row().1
     }
@@ -84,9 +84,9 @@ impl DeviceKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DeviceName {
-    /// The kind.
+    /// The kind of the device.
     pub kind: DeviceKind,
-    /// Its number among those of its kind, from 0.
+    /// The index among the devices of its kind, from 0.
     pub index: usize,
 }
 
@@ -135,9 +135,9 @@ impl From<DeviceName> for String {
 /// A device that was found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
-    /// Its name for `--device`.
+    /// The name that `--device` accepts.
     pub name: DeviceName,
-    /// What its driver calls it.
+    /// The name that its driver gives it.
     pub model: String,
     /// Its memory in bytes, where known.
     pub memory: Option<u64>,
@@ -171,9 +171,9 @@ pub enum DeviceError {
     /// No device of this kind was found.
     #[error("there is no {name}: {reason}")]
     Missing {
-        /// What was asked for.
+        /// The name requested.
         name: DeviceName,
-        /// What is missing and what to do about it.
+        /// Which library or driver is missing, and how to install it.
         reason: String,
     },
     /// The device is there but does not work.
@@ -182,17 +182,17 @@ pub enum DeviceError {
          them"
     )]
     Broken {
-        /// What was asked for.
+        /// The name requested.
         name: DeviceName,
-        /// The error.
+        /// Why it does not work.
         reason: String,
     },
     /// The device does not support the precision.
     #[error("{name} does not support {precision}; use --precision fp32")]
     Precision {
-        /// The device.
+        /// The name of the device.
         name: DeviceName,
-        /// As `bf16`.
+        /// The precision, such as `bf16`.
         precision: &'static str,
     },
     /// No device can be used.
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_as_they_are_written() {
+    fn names_survive_a_round_trip() {
         for (text, written) in [
             ("cpu", "cpu"),
             ("flex", "cpu"),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_refused_with_the_known_ones() {
+    fn unknown_names_are_refused_with_the_known_ones() {
         for text in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "tch:0", ":1"] {
             let error = text.parse::<DeviceName>().expect_err(text).to_string();
             assert!(error.contains("tch:cuda, tch:mps, cpu"), "{error}");
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_its_row() {
+    fn every_kind_has_a_row() {
         for (kind, name, feature, description) in KINDS {
             assert_eq!(kind.row(), (kind, name, feature, description));
             assert!(!name.is_empty());

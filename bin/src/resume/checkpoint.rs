@@ -39,21 +39,21 @@ const HEADER: &str = "header";
 /// The length of a SHA-256 in bytes.
 const HASH: usize = 32;
 
-/// What a checkpoint says about its run.
+/// The metadata of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointHeader {
     /// How far the run has come.
     pub progress: Progress,
-    /// What was in `metrics.jsonl`.
+    /// The part of `metrics.jsonl` written so far.
     pub metrics: Prefix,
-    /// What was read when the run started.
+    /// The hashes of the inputs of the run.
     pub contents: Contents,
     /// The settings of the run, as in `config.toml`.
     pub settings: toml::Table,
 }
 
-/// SHA-256 of what a run reads, so that it is not resumed with something else of the same name.
+/// SHA-256 hashes of the inputs of a run, so that it is not resumed with different files of the same name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Contents {
@@ -75,13 +75,13 @@ impl Contents {
         Self { model: format!("{:x}", weights.finalize()), data }
     }
 
-    /// What has changed, in words.
+    /// Describes the inputs that have changed.
     pub fn differences(&self, now: &Self) -> Vec<String> {
         let pairs =
             [("model", &self.model, &now.model), ("data", &self.data, &now.data)].into_iter();
         pairs
             .filter(|(_, then, now)| then != now)
-            .map(|(key, ..)| format!("{key}: not the same as when the run was started"))
+            .map(|(key, ..)| format!("{key}: changed since the run was started"))
             .collect()
     }
 }
@@ -89,7 +89,7 @@ impl Contents {
 /// A checkpoint in memory.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// What it says about the run.
+    /// Its metadata.
     pub header: CheckpointHeader,
     /// The model and the state of its optimizer.
     pub tensors: Tensors,
@@ -99,7 +99,7 @@ impl Checkpoint {
     /// The file's bytes.
     ///
     /// # Errors
-    /// A tensor that is neither float32 nor int64; a defect of the caller.
+    /// A tensor is neither float32 nor int64, which is a bug in the caller.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ProgramError> {
         let internal = |error: String| ProgramError::Internal(error);
         let header = toml::to_string(&self.header).map_err(|e| internal(e.to_string()))?;
@@ -124,7 +124,7 @@ impl Checkpoint {
     /// Read a file's bytes.
     ///
     /// # Errors
-    /// Says what is wrong with them: damage of any kind, or another version's format.
+    /// A message that says why the bytes are not a checkpoint: they are damaged, or written by another version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let (hash, file) = bytes.split_at_checked(HASH).ok_or("it is truncated")?;
         if Sha256::digest(file).as_slice() != hash {
@@ -133,7 +133,7 @@ impl Checkpoint {
         Self::from_safetensors(file)
     }
 
-    /// Read what the checksum covers.
+    /// Read the safetensors file that follows the checksum.
     ///
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes).
@@ -177,7 +177,7 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// For a run into `output`, whose settings and contents the checkpoints repeat.
+    /// The checkpoints of a run into `output`, whose settings and contents the checkpoints repeat.
     pub fn new(
         output: &Output,
         every: Option<usize>,
@@ -192,7 +192,7 @@ impl Checkpoints {
         &self.settings
     }
 
-    /// What the run read.
+    /// The hashes of the inputs of the run.
     pub fn contents(&self) -> &Contents {
         &self.contents
     }
@@ -208,10 +208,10 @@ impl Checkpoints {
     /// Save a checkpoint, then remove all but this one and the one before.
     ///
     /// # Errors
-    /// Names the file that cannot be written; the earlier checkpoints are still there then.
+    /// Names the file that cannot be written; the earlier checkpoints are kept.
     pub fn save(&mut self, checkpoint: &Checkpoint) -> Result<(), ProgramError> {
         let bytes = checkpoint.to_bytes()?;
-        // Made by the run itself, so that a folder that has gone is noticed.
+        // Not created recursively, so that a run notices when its output folder has disappeared.
         match fs::create_dir(&self.folder) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                 return Err(ProgramError::io("create", &self.folder)(error));
@@ -235,7 +235,7 @@ impl Checkpoints {
 /// first. Damaged ones are reported on standard error.
 ///
 /// # Errors
-/// There are checkpoints, but none that can be used.
+/// There are checkpoints, but none is usable.
 pub fn newest(output: &Output) -> Result<Option<Checkpoint>, ProgramError> {
     let folder = output.checkpoints();
     let steps = steps(&folder)?;
@@ -344,14 +344,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_checkpoint_survives_a_round_trip() {
         let written = checkpoint(3);
         let read = Checkpoint::from_bytes(&written.to_bytes().expect("bytes")).expect("read");
         assert_eq!((read.header, read.tensors), (written.header, written.tensors));
     }
 
     #[test]
-    fn any_damaged_byte_is_noticed() {
+    fn any_damaged_byte_is_detected() {
         let bytes = checkpoint(3).to_bytes().expect("bytes");
         for index in 0..bytes.len() {
             let mut damaged = bytes.clone();
@@ -369,13 +369,13 @@ mod tests {
             checkpoints.save(&checkpoint(step)).expect("saved");
         }
         assert_eq!(steps(&output.checkpoints()).expect("read"), [10, 9]);
-        // What was saved by a run that went on from an earlier checkpoint.
+        // Saved by a run that resumed from an earlier checkpoint.
         checkpoints.save(&checkpoint(9)).expect("saved");
         assert_eq!(steps(&output.checkpoints()).expect("read"), [9]);
     }
 
     #[test]
-    fn the_newest_whole_one_is_used() {
+    fn the_newest_intact_checkpoint_is_used() {
         let (_folder, output) = folder();
         assert!(newest(&output).expect("none").is_none());
         let mut checkpoints = checkpoints(&output);
@@ -383,7 +383,7 @@ mod tests {
             checkpoints.save(&checkpoint(step)).expect("saved");
         }
         let step = || newest(&output).map(|newest| newest.expect("one").header.progress.step);
-        assert_eq!(step().expect("whole"), 5);
+        assert_eq!(step().expect("intact"), 5);
         fs::write(path_of(&output.checkpoints(), 5), "half").expect("written");
         assert_eq!(step().expect("the one before"), 4);
         fs::write(path_of(&output.checkpoints(), 4), "half").expect("written");
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shorter_metrics_file_is_noticed() {
+    fn a_shorter_metrics_file_is_detected() {
         let (_folder, output) = folder();
         let mut later = checkpoint(2);
         later.header.metrics = Prefix { bytes: 3, sha256: sha256_hex(b"{}\n") };

@@ -14,7 +14,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ProgramError> {
     files::write(path, bytes).map_err(ProgramError::io("write", path))
 }
 
-/// Give the complete folder `from` the free name `to`.
+/// Rename the complete folder `from` to `to`, which must not exist.
 ///
 /// # Errors
 /// Names the folder if it cannot be flushed or renamed.

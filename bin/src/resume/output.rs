@@ -41,7 +41,7 @@ pub struct Summary {
 }
 
 /// The output folder of a run: `config.toml`, `metrics.jsonl`, `summary.json`, `model/` and `checkpoints/`. It is locked
-/// as long as this value lives.
+/// for the lifetime of this value.
 #[derive(Debug)]
 pub struct Output {
     folder: PathBuf,
@@ -77,8 +77,7 @@ impl Output {
     /// Refuse an output folder that cannot be used. Creates nothing yet.
     ///
     /// # Errors
-    /// A file in its place, a folder in use, one that holds what is to be read, one that another run is writing into, and
-    /// one that cannot be read.
+    /// The path is a file; the folder cannot be read, is not empty, contains an input, or another run is writing into it.
     pub fn check(settings: &Settings, inputs: &[&Path]) -> Result<(), ProgramError> {
         let Some(folder) = &settings.output else { return Ok(()) };
         let entries = match fs::read_dir(folder) {
@@ -137,17 +136,17 @@ impl Output {
             remove(&output.folder.join(name), |path| fs::remove_dir_all(path))?;
         }
         output.remove_unfinished()?;
-        // Last: where it is, everything else belongs to it.
+        // Last, because the presence of this file marks the folder as a run.
         let config = toml::to_string(&settings.to_table())
             .map_err(|error| ProgramError::Internal(error.to_string()))?;
         file::write(&output.folder.join(CONFIG), config.as_bytes())?;
         Ok(output)
     }
 
-    /// Open the folder of an interrupted run, and remove what was unfinished when it ended.
+    /// Open the folder of an interrupted run, and remove files that were incomplete when it ended.
     ///
     /// # Errors
-    /// A folder without a run, or with another process writing into it.
+    /// The folder contains no run, or another process is writing into it.
     pub fn resume(folder: &Path) -> Result<Self, ProgramError> {
         if !folder.join(CONFIG).is_file() {
             return Err(ProgramError::NoRun(folder.to_owned()));
@@ -160,7 +159,7 @@ impl Output {
     /// The latest of the numbered folders in `runs/`.
     ///
     /// # Errors
-    /// No run there.
+    /// `runs/` contains no run.
     pub fn latest() -> Result<PathBuf, ProgramError> {
         let runs = Path::new(RUNS);
         let numbers = run_numbers(runs).into_iter();
@@ -193,7 +192,7 @@ impl Output {
         summary["finished"] == true && self.model().is_dir()
     }
 
-    /// The folder itself.
+    /// The output folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -295,7 +294,7 @@ fn is_checkpoint(name: &str) -> bool {
     super::checkpoint::step_of(name).is_some() || is_unfinished(name)
 }
 
-/// A file or folder in `folder` that is not a run's.
+/// A file or folder in `folder` that no run wrote.
 fn foreign_file(folder: &Path, is_ours: fn(&str) -> bool) -> Option<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut foreign = entries.filter(|entry| !is_ours(&entry.file_name().to_string_lossy()));
@@ -345,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_in_use_is_refused_and_left_alone() {
+    fn a_non_empty_folder_is_refused_and_left_unchanged() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("thesis.txt"), "years of work").expect("written");
         let error = Output::create(&settings(folder.path())).expect_err("refused");
@@ -363,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn overwriting_removes_what_a_run_left() {
+    fn overwriting_removes_the_files_of_the_previous_run() {
         let folder = tempfile::tempdir().expect("a folder");
         drop(Output::create(&settings(folder.path())).expect("created"));
         let files = [
@@ -380,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn overwriting_refuses_to_remove_what_is_not_a_runs() {
+    fn overwriting_refuses_to_remove_foreign_files() {
         let folder = tempfile::tempdir().expect("a folder");
         drop(Output::create(&settings(folder.path())).expect("created"));
         for foreign in ["model/notes", "checkpoints/mine.bin"] {
@@ -426,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_run_is_refused_while_the_first_is_at_work() {
+    fn a_second_run_is_refused_while_the_first_is_running() {
         let folder = tempfile::tempdir().expect("a folder");
         let first = Output::create(&settings(folder.path())).expect("created");
         for refused in [
@@ -441,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn resuming_removes_what_was_unfinished() {
+    fn resuming_removes_incomplete_files() {
         let folder = tempfile::tempdir().expect("a folder");
         drop(Output::create(&settings(folder.path())).expect("created"));
         fs::create_dir_all(folder.path().join(".model-x/model")).expect("made");
@@ -476,11 +475,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let error = Output::resume(folder.path()).expect_err("refused");
         assert!(matches!(error, ProgramError::NoRun(_)), "{error}");
-        assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 0, "and is left alone");
+        assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 0, "and is left unchanged");
     }
 
     #[test]
-    fn a_file_in_the_folders_place_is_an_error() {
+    fn a_file_instead_of_a_folder_is_an_error() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let error =
             Output::check(&overwriting(file.path()), &[]).expect_err("an error").to_string();

@@ -1,8 +1,8 @@
-//! A [`Run`] under burn-train's Learner, which keeps the metrics and draws the dashboard.
+//! Runs a [`Run`] with burn-train's Learner, which keeps the metrics and draws the dashboard.
 //!
 //! The Learner's own training loop cannot resume within an epoch, and does not let anyone read the optimizer's state,
-//! which a checkpoint needs. So [`Fit`] is a training strategy of ours: the Learner calls it, and it runs the loop that
-//! runs without a dashboard, too.
+//! which a checkpoint needs. So [`Fit`] is a custom training strategy: the Learner calls it, and it runs the same
+//! loop as without a dashboard.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -101,7 +101,7 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for Fit<B> {
         validation: ValidLoader<Components<B>>,
         _starting_epoch: usize,
     ) -> (FineTuning<B>, SupervisedTrainingEventProcessor<Components<B>>) {
-        // Its clones of the model and the optimizer would keep the optimizer from updating in place.
+        // The Learner's clones of the model and the optimizer would prevent in-place updates.
         drop(learner);
         let mut run = self.run.borrow_mut();
         let mut dashboard = Dashboard::<B> {
@@ -116,7 +116,7 @@ impl<B: AutodiffBackend> SupervisedLearningStrategy<Components<B>> for Fit<B> {
     }
 }
 
-/// Passes what happens on to the Learner's metrics and renderer.
+/// Passes events to the Learner's metrics and renderer.
 struct Dashboard<B: AutodiffBackend> {
     events: SupervisedTrainingEventProcessor<Components<B>>,
     interrupter: Interrupter,
@@ -194,7 +194,7 @@ struct Reading<T> {
     name: MetricName,
     read: fn(&T) -> f64,
     unit: Option<&'static str>,
-    /// Each value stands for all before it, as in the evaluation so far; otherwise their mean is shown.
+    /// Each value already includes all before it, as in an evaluation; otherwise the mean of the values is shown.
     is_total: bool,
     state: NumericMetricState,
 }

@@ -25,7 +25,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Lines about a run of this length, which ends when `stop` is requested.
+    /// Lines about a run of this length; `stop` is the request that ends it early.
     pub(super) fn new(length: Length, stop: StopRequest, quiet: bool) -> Self {
         Self { length, stop, quiet, printed: None, recent: Score::default() }
     }

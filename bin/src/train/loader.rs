@@ -10,11 +10,11 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rte::{EncodedExample, TextBatch, TextBatcher};
 
-/// Loads the batches of one optimizer step after the other, through all epochs of a run.
+/// Loads the batches of each optimizer step, through all epochs of a run.
 ///
 /// Every epoch has each example once, in an order that depends on nothing but the seed and the number of the epoch; the
-/// last step of an epoch takes the examples that are left. So the steps of a run can be loaded from any of them on, which
-/// is what resuming needs. (Burn's own loader yields one epoch, whose order it does not tell, and cannot start within it.)
+/// last step of an epoch takes the examples that are left. So loading can start at any step, which
+/// resuming needs. (Burn's own loader yields one epoch, whose order it does not tell, and cannot start within it.)
 #[derive(Clone)]
 pub(super) struct StepLoader<B: Backend> {
     /// The training examples.
@@ -27,11 +27,11 @@ pub(super) struct StepLoader<B: Backend> {
     pub batches_per_step: usize,
     /// The seed of the order.
     pub seed: u64,
-    /// The steps that are not loaded, because they were taken before.
+    /// The number of steps taken before, which are skipped.
     pub steps_taken: usize,
     /// The number of steps in the run.
     pub total_steps: usize,
-    /// Where the batches go.
+    /// The device of the batches.
     pub device: B::Device,
 }
 
@@ -47,7 +47,7 @@ impl<B: Backend> StepLoader<B> {
     /// The order of the examples in an epoch, counted from 0.
     fn order(&self, epoch: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.examples.len()).collect();
-        // One stream of random numbers for all epochs, so the earlier ones are drawn again.
+        // All epochs share one random stream, so the orders of the earlier ones are drawn again.
         let mut rng = StdRng::seed_from_u64(self.seed);
         for _ in 0..=epoch {
             order.sort_unstable();
@@ -67,7 +67,7 @@ pub(super) struct Steps<'a, B: Backend> {
     loader: &'a StepLoader<B>,
     /// The next step, counted from 0.
     step: usize,
-    /// The order of the present epoch; empty before the first.
+    /// The order of the current epoch; empty before the first.
     order: Vec<usize>,
 }
 
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn each_epoch_has_every_example_once_in_an_order_of_its_own() {
+    fn each_epoch_has_every_example_once_in_a_different_order() {
         let loader = StepLoader { batches_per_step: 2, ..loader(20, 3) };
         let steps = take(&loader, 12);
         let epochs: Vec<&[Vec<usize>]> = steps.chunks(4).collect();
@@ -183,11 +183,11 @@ mod tests {
 
     #[test]
     fn a_run_resumes_from_any_step() {
-        let whole = StepLoader { batches_per_step: 2, total_steps: 8, ..loader(10, 2) };
-        let steps = take(&whole, 9);
+        let all = StepLoader { batches_per_step: 2, total_steps: 8, ..loader(10, 2) };
+        let steps = take(&all, 9);
         assert_eq!(steps.len(), 8);
         for steps_taken in 0..=8 {
-            let rest = take(&StepLoader { steps_taken, ..whole.clone() }, 9);
+            let rest = take(&StepLoader { steps_taken, ..all.clone() }, 9);
             assert_eq!(rest, steps[steps_taken..], "after {steps_taken} steps");
         }
     }

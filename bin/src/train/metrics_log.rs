@@ -49,10 +49,10 @@ impl MetricsLog {
         Ok(Self { file, path, hasher, bytes })
     }
 
-    /// Append a record as one line, in one piece, so that a reader never sees half of it.
+    /// Append a record as one line, in a single write, so that a reader never sees half of it.
     ///
     /// # Errors
-    /// A full disk and the like.
+    /// The file cannot be written, for example because the disk is full.
     pub fn write(&mut self, record: &impl Serialize) -> Result<(), ProgramError> {
         let written = serde_json::to_string(record).map_err(io::Error::other).and_then(|line| {
             let line = format!("{line}\n");
@@ -64,10 +64,10 @@ impl MetricsLog {
         written.map_err(ProgramError::io("write", &self.path))
     }
 
-    /// Everything written so far, once it is on the disk.
+    /// Flush the log to the disk, and describe everything written so far.
     ///
     /// # Errors
-    /// A disk that does not take it.
+    /// The file cannot be flushed.
     pub fn prefix(&self) -> Result<Prefix, ProgramError> {
         self.file.sync_data().map_err(ProgramError::io("write", &self.path))?;
         let sha256 = format!("{:x}", self.hasher.clone().finalize());

@@ -1,4 +1,4 @@
-//! What is recorded of a run: a [`StepRecord`] for each optimizer step, an [`EvaluationRecord`] for each evaluation, and
+//! The records of a run: a [`StepRecord`] for each optimizer step, an [`EvaluationRecord`] for each evaluation, and
 //! the [`Progress`] that both add up to.
 
 use std::ops::AddAssign;
@@ -18,7 +18,7 @@ pub struct StepRecord {
     pub loss: f64,
     /// The learning rate of this step.
     pub learning_rate: f64,
-    /// The L2 norm of all gradients together, before clipping.
+    /// The global L2 norm of the gradients, before clipping.
     pub grad_norm: f64,
     /// ‖θ − θ⁰‖₂ over the pretrained parameters, after the update.
     pub distance: f64,
@@ -78,7 +78,7 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// No examples yet, of a task with this number of labels.
+    /// An evaluation without examples, of a task with this number of labels.
     pub fn new(labels: usize) -> Self {
         Self { loss_sum: 0.0, confusion: ConfusionMatrix::new(labels) }
     }
@@ -144,7 +144,7 @@ pub struct Length {
     pub epochs: usize,
     /// Optimizer steps in an epoch.
     pub steps_per_epoch: usize,
-    /// Optimizer steps in the whole run.
+    /// Optimizer steps in the run.
     pub total_steps: usize,
     /// Training examples in an epoch.
     pub train_examples: usize,
@@ -176,7 +176,7 @@ pub struct Progress {
     pub train_seconds: f64,
     /// Seconds spent on evaluations.
     pub eval_seconds: f64,
-    /// All evaluations.
+    /// The records of all evaluations.
     pub evaluations: Vec<EvaluationRecord>,
 }
 
@@ -186,7 +186,7 @@ impl Progress {
         if self.examples > 0 { self.examples as f64 / self.train_seconds } else { 0.0 }
     }
 
-    /// An estimate of the time that the remaining steps and evaluations take, from the time of those that are done.
+    /// An estimate of the time that the remaining steps and evaluations take, from the time of those completed.
     pub fn remaining(&self, length: &Length) -> Duration {
         let per_step = self.train_seconds / self.step as f64;
         let per_evaluation = match self.evaluations.len() {

@@ -15,13 +15,13 @@ use super::step::{FineTuning, NotFinite, Step, Trainer};
 use crate::ProgramError;
 use crate::resume::{Checkpoint, CheckpointHeader, Checkpoints, state};
 
-/// A run in progress: the trainer, and what is kept of what it did.
+/// A run in progress: the trainer, the progress of the run and its records.
 pub struct Run<B: AutodiffBackend> {
     /// The model, its optimizer and the step they take together.
     pub trainer: Trainer<B>,
-    /// How long the run is.
+    /// The length of the run.
     pub length: Length,
-    /// How far it has come.
+    /// The steps and evaluations so far.
     pub progress: Progress,
     /// The number of labels of the task.
     pub labels: usize,
@@ -29,11 +29,11 @@ pub struct Run<B: AutodiffBackend> {
     pub task_metrics: &'static [Metric],
     /// `metrics.jsonl`.
     pub metrics: MetricsLog,
-    /// What the run resumes from.
+    /// The checkpoints that the run can be resumed from.
     pub checkpoints: Checkpoints,
 }
 
-/// How a run ended without an error.
+/// Why a run ended, if not with an error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Ending {
     /// After its last step and evaluation.
@@ -44,7 +44,7 @@ pub enum Ending {
     Diverged(NotFinite),
 }
 
-/// Shows a run to its user while it is going on.
+/// Shows the progress of a run to its user.
 pub trait Observer {
     /// A step was taken.
     fn step(&mut self, progress: &Progress, record: &StepRecord, step: Step);
@@ -60,7 +60,7 @@ pub trait Observer {
 }
 
 impl<B: AutodiffBackend> Run<B> {
-    /// Train until the last step is taken and evaluated. `train` yields the batches of one optimizer step after the other.
+    /// Train until the last step is taken and evaluated. `train` yields the batches of each optimizer step.
     ///
     /// # Errors
     /// `metrics.jsonl` or a checkpoint that cannot be written.
@@ -131,7 +131,7 @@ impl<B: AutodiffBackend> Run<B> {
         self.length.ends_epoch(step) && evaluated < step
     }
 
-    /// Evaluate on the validation examples; without a result if the run is asked to stop meanwhile.
+    /// Evaluate on the validation examples; `None` if the run is asked to stop meanwhile.
     fn evaluate(
         &mut self,
         validation: &dyn DataLoader<B::InnerBackend, TextBatch<B::InnerBackend>>,

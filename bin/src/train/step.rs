@@ -12,7 +12,7 @@ use rte::TextBatch;
 
 use super::progress::{Evaluation, Score};
 
-/// A model and what turns its gradients into updates.
+/// A model with its optimizer, learning-rate schedule and gradient clipping.
 pub struct Trainer<B: AutodiffBackend> {
     /// The model.
     pub model: FineTuning<B>,
@@ -20,24 +20,24 @@ pub struct Trainer<B: AutodiffBackend> {
     pub optimizer: AdamWL2SPOptimizer<B>,
     /// The learning rate by step.
     pub schedule: Schedule,
-    /// The gradients are clipped to this norm; 0 disables clipping.
+    /// The maximum global norm of the gradients; 0 disables clipping.
     pub max_grad_norm: f64,
     /// The pretrained parameters θ⁰ that the distance is measured from.
     pub anchors: Anchors<B::InnerBackend>,
-    /// Seeds the dropout.
+    /// The seed of the dropout masks.
     pub seed: u64,
-    /// The model before the last update. The loss of the present one is not known yet, that of this one was finite.
+    /// The model before the last update. Its loss was finite; that of the current model is not known yet.
     pub last_good: Option<FineTuning<B>>,
 }
 
-/// What came of an optimizer step.
+/// The result of an optimizer step.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Step {
     /// The loss and accuracy on the step's examples, before the update.
     pub score: Score,
     /// The learning rate of the step.
     pub learning_rate: f64,
-    /// The norm of all gradients together, before clipping.
+    /// The global L2 norm of the gradients, before clipping.
     pub grad_norm: f64,
     /// ‖θ − θ⁰‖₂ over the pretrained parameters, after the update.
     pub distance: f64,
@@ -48,7 +48,7 @@ pub struct Step {
 pub struct NotFinite {
     /// `loss` or `gradient norm`.
     pub what: &'static str,
-    /// Its value.
+    /// NaN or an infinity.
     pub value: f64,
 }
 
@@ -150,7 +150,7 @@ impl<B: AutodiffBackend> FineTuning<B> {
         (grads, score)
     }
 
-    /// The gradients in fp16, at the largest loss scale at which none of them overflows.
+    /// The gradients in fp16, at the largest loss scale without an overflow.
     fn scaled_gradients(&self, batches: Vec<TextBatch<B>>) -> (GradientsParams, Score) {
         let mut loss_scale = LOSS_SCALE;
         loop {
@@ -164,7 +164,7 @@ impl<B: AutodiffBackend> FineTuning<B> {
     }
 }
 
-/// Clip the gradients to `max_norm`, unless it is 0, and return the norm they had.
+/// Clip the gradients to `max_norm`, unless it is 0, and return their norm before clipping.
 pub fn clip<B: AutodiffBackend, M: AutodiffModule<B>>(
     grads: &mut GradientsParams,
     model: &M,
@@ -192,7 +192,7 @@ impl<B: Backend> InferenceStep for FineTuning<B> {
     }
 }
 
-/// The loss and the predictions of `model` on a batch; of none if the batch has no labels.
+/// The loss and the predictions of `model` on a batch; empty if the batch has no labels.
 pub fn evaluate<B: Backend>(model: &SequenceClassifier<B>, batch: TextBatch<B>) -> Evaluation {
     let [_, label_count] = model.classifier.weight.dims();
     let mut evaluation = Evaluation::new(label_count);
