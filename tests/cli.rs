@@ -466,10 +466,10 @@ fn overwriting_never_deletes_an_input_or_a_foreign_file() {
         let args = ["finetune", "--model", model, "--data", data, "--output", "out"];
         world.run(&[&args[..], &["--max-length", "40", "--max-steps", "1", "--overwrite"]].concat())
     };
-    again("out/model", "data").fails(1, &["out/model is to be read", "--output"]);
-    again("out", "data").fails(1, &["out is to be read"]);
+    again("out/model", "data").fails(1, &["out/model is an input", "--output"]);
+    again("out", "data").fails(1, &["out is an input"]);
     fs::rename(world.path("data"), world.path("out/data")).expect("moved");
-    again("model", "out/data").fails(1, &["out/data is to be read"]);
+    again("model", "out/data").fails(1, &["out/data is an input"]);
     fs::rename(world.path("out/data"), world.path("data")).expect("moved");
     fs::write(world.path("out/model/notes"), "mine").expect("written");
     again("model", "data").fails(1, &["out/model/notes is not a file of the run"]);
@@ -480,7 +480,7 @@ fn overwriting_never_deletes_an_input_or_a_foreign_file() {
     // A folder that no run has written.
     fs::create_dir(world.path("project")).expect("created");
     fs::write(world.path("project/model"), "mine").expect("written");
-    world.finetune("project", &["--overwrite"]).fails(1, &["project holds other files"]);
+    world.finetune("project", &["--overwrite"]).fails(1, &["project contains files that no run wrote"]);
     assert_eq!(fs::read_to_string(world.path("project/model")).expect("read"), "mine");
 }
 

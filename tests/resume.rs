@@ -310,7 +310,7 @@ fn another_configuration_is_refused_with_the_differing_keys() {
     resume(&["--max-steps", "30"]).fails(2, &["max-steps: not set then, 30 now"]);
     resume(&["--output", "elsewhere"]).fails(2, &["--output", "--resume"]);
     resume(&["--config", "out/config.toml"]).fails(2, &["--config", "--resume"]);
-    world.run(&["finetune", "--resume", "data"]).fails(1, &["data holds no config.toml"]);
+    world.run(&["finetune", "--resume", "data"]).fails(1, &["data contains no config.toml"]);
 
     // What the flags do not show: the settings, the data and the weights were changed behind the run's back.
     let config = fs::read_to_string(world.path("out/config.toml")).expect("read");

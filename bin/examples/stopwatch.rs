@@ -1,7 +1,7 @@
-//! Does a piece of work for each line of standard input, and says how many seconds it took.
+//! Measures the seconds that a step takes for each line of standard input.
 //!
 //! A line is a batch as JSON: `input_ids`, `attention_mask`, `token_type_ids` (rows of one length) and `labels`. The
-//! twin of `pytorch.py`, so that `compare.py` can have the two take turns.
+//! counterpart of `pytorch.py`; `compare.py` interleaves the two.
 
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -28,11 +28,11 @@ enum Kind {
     Train,
     /// Loss and logits.
     Evaluate,
-    /// The optimizer's step alone, the mean of ten in a row, on the clipped gradients of the first line's batch.
+    /// The optimizer step alone, the mean of ten steps, on the clipped gradients of the batch in the first line.
     Optimizer,
 }
 
-/// Steps of the optimizer a line.
+/// Optimizer steps per line.
 const STEPS: u32 = 10;
 
 #[derive(Parser)]
@@ -163,7 +163,7 @@ fn time<B: AutodiffBackend>(
     Ok(())
 }
 
-/// Gives the same gradients again.
+/// Copies gradients, because a step consumes them.
 struct Copy<'a> {
     from: &'a GradientsParams,
     to: &'a mut GradientsParams,

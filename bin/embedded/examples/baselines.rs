@@ -1,4 +1,4 @@
-//! How far one gets on the task without understanding it: logistic regression over words.
+//! The accuracy of shallow baselines on the task: logistic regression over words.
 //!
 //! `cargo run --release -p embedded --example baselines`
 #![allow(clippy::print_stdout, reason = "an example")]
@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use embedded::{Pair, task};
 
-/// What a baseline sees of a pair.
+/// The features of a pair that a baseline uses.
 type Features = fn(&Pair) -> Vec<String>;
 
 fn words(text: &str) -> impl Iterator<Item = String> {
@@ -26,7 +26,7 @@ fn both(pair: &Pair) -> Vec<String> {
     [premise(pair), hypothesis(pair)].concat()
 }
 
-/// Both, which words they share and which are the hypothesis's alone, and how many of each.
+/// The words of both, the shared words, the words only in the hypothesis, and the count of each.
 fn overlap(pair: &Pair) -> Vec<String> {
     let premise: HashSet<String> = words(&pair.premise).collect();
     let shared = words(&pair.hypothesis).map(|word| match premise.contains(&word) {
@@ -38,7 +38,7 @@ fn overlap(pair: &Pair) -> Vec<String> {
     [both(pair), shared, vec![format!("{new} new words")]].concat()
 }
 
-/// The hypothesis's words in pairs of neighbours, and the premise's.
+/// The bigrams of the hypothesis and of the premise.
 fn neighbours(pair: &Pair) -> Vec<String> {
     let of = |side: &str, text: &str| {
         let words: Vec<String> = words(text).collect();
@@ -47,7 +47,7 @@ fn neighbours(pair: &Pair) -> Vec<String> {
     [both(pair), of("premise", &pair.premise), of("hypothesis", &pair.hypothesis)].concat()
 }
 
-/// Logistic regression by stochastic gradient descent, with a little decay; the accuracy on `test`.
+/// Logistic regression by stochastic gradient descent, with slight weight decay; the accuracy on `test`.
 fn accuracy(features: Features, train: &[Pair], test: &[Pair]) -> f64 {
     let mut weights: HashMap<String, f64> = HashMap::new();
     let score = |weights: &HashMap<String, f64>, found: &[String]| -> f64 {

@@ -6,12 +6,13 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
-/// A stream of choices, shared by all that draw from it. Only 32-bit numbers are drawn, so that a word size makes no difference.
+/// A random stream, shared by all functions that draw from it. It draws only 32-bit integers, so that results do not depend
+/// on the word size of the machine.
 #[derive(Debug)]
 pub(crate) struct Draw(RefCell<ChaCha8Rng>);
 
 impl Draw {
-    /// The stream of a seed; each use of a seed has a `stream` number of its own.
+    /// The stream of a seed. Each use of a seed has a different `stream` number.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(stream);

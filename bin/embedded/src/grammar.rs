@@ -6,7 +6,7 @@ use crate::lexicon::{
     PLACES, THINGS, TIMES, USES, Verb, VerbKind,
 };
 
-/// The first letter a capital.
+/// `text` with its first letter capitalized.
 pub(crate) fn capital(text: &str) -> String {
     let (first, rest) = text.split_at(text.len().min(1));
     first.to_uppercase() + rest
@@ -44,7 +44,7 @@ pub(crate) fn names<const N: usize>(draw: &Draw) -> [&'static str; N] {
     different(draw, |draw| *draw.pick(NAMES[draw.below(2)]), |name| *name)
 }
 
-/// Different ones of whom sentences tell: by name, or as `the dog`.
+/// Different subjects of sentences: names, or nouns as in `the dog`.
 pub(crate) fn subjects<const N: usize>(draw: &Draw) -> [String; N] {
     let (names, beings) = (names::<N>(draw), beings::<N>(draw));
     std::array::from_fn(|index| match draw.coin() {
@@ -113,7 +113,7 @@ fn predicate(draw: &Draw) -> Predicate {
     Predicate { verb, rest }
 }
 
-/// When something was, to begin a sentence with; mostly nothing.
+/// A time at the beginning of a sentence; mostly empty.
 pub(crate) fn setting(draw: &Draw) -> String {
     if draw.one_in(3) { format!("{}, ", draw.pick(TIMES)) } else { String::new() }
 }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_drawn_together_differs() {
+    fn items_drawn_together_differ() {
         let draw = Draw::new(1, 0);
         for _ in 0..200 {
             let [first, second, third] = subjects(&draw);

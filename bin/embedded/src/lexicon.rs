@@ -1,4 +1,4 @@
-//! The words: what they are called and which of them are kinds of others.
+//! The vocabulary: nouns, verbs and adjectives, and which of them are kinds of others.
 
 /// A noun that can be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,11 +64,11 @@ const fn verb(base: &'static str, past: &'static str, participle: &'static str) 
     Verb { base, past, participle }
 }
 
-/// Whatever lives and is no person.
+/// The general noun for animals.
 pub(crate) const ANIMAL: Noun = noun("animal", "animals");
-/// Anybody.
+/// The general noun for persons.
 pub(crate) const PERSON: Noun = noun("person", "people");
-/// Whatever does not live.
+/// The general noun for things.
 pub(crate) const THING: Noun = noun("thing", "things");
 
 /// Kinds of [`ANIMAL`].
@@ -209,7 +209,7 @@ pub(crate) const THINGS: &[Kind] = &[
     },
 ];
 
-/// What one does alone, by way of doing it.
+/// Intransitive verbs, by the general verb that they are ways of doing.
 pub(crate) const ACTIONS: &[VerbKind] = &[
     VerbKind {
         name: verb("move", "moved", "moved"),
@@ -239,7 +239,7 @@ pub(crate) const ACTIONS: &[VerbKind] = &[
     },
 ];
 
-/// What one does alone, of no kind that is named here.
+/// Intransitive verbs without a general verb.
 pub(crate) const OTHER_ACTIONS: &[Verb] = &[
     verb("wait", "waited", "waited"),
     verb("tremble", "trembled", "trembled"),
@@ -251,7 +251,7 @@ pub(crate) const OTHER_ACTIONS: &[Verb] = &[
     verb("yawn", "yawned", "yawned"),
 ];
 
-/// What one does to a person or an animal, by way of doing it.
+/// Verbs with a person or an animal as object, by the general verb that they are ways of doing.
 pub(crate) const DEEDS: &[VerbKind] = &[
     VerbKind {
         name: verb("touch", "touched", "touched"),
@@ -280,7 +280,7 @@ pub(crate) const DEEDS: &[VerbKind] = &[
     },
 ];
 
-/// What one does to a person or an animal, of no kind that is named here.
+/// Verbs with a person or an animal as object, without a general verb.
 pub(crate) const OTHER_DEEDS: &[Verb] = &[
     verb("chase", "chased", "chased"),
     verb("follow", "followed", "followed"),
@@ -292,7 +292,7 @@ pub(crate) const OTHER_DEEDS: &[Verb] = &[
     verb("greet", "greeted", "greeted"),
 ];
 
-/// What a person does with a thing, by way of doing it.
+/// Verbs with a thing as object, by the general verb that they are ways of doing.
 pub(crate) const USES: &[VerbKind] = &[
     VerbKind {
         name: verb("damage", "damaged", "damaged"),
@@ -320,7 +320,7 @@ pub(crate) const USES: &[VerbKind] = &[
     },
 ];
 
-/// What a person does with a thing, of no kind that is named here.
+/// Verbs with a thing as object, without a general verb.
 pub(crate) const OTHER_USES: &[Verb] = &[
     verb("wash", "washed", "washed"),
     verb("paint", "painted", "painted"),
@@ -330,7 +330,7 @@ pub(crate) const OTHER_USES: &[Verb] = &[
     verb("want", "wanted", "wanted"),
 ];
 
-/// What persons and animals can be, or not.
+/// Qualities of persons and animals.
 pub(crate) const QUALITIES: &[Opposites] = &[
     Opposites { plain: ["old", "young"], comparative: ["older", "younger"] },
     Opposites { plain: ["big", "small"], comparative: ["bigger", "smaller"] },
@@ -342,7 +342,7 @@ pub(crate) const QUALITIES: &[Opposites] = &[
     Opposites { plain: ["loud", "quiet"], comparative: ["louder", "quieter"] },
 ];
 
-/// What things are painted in.
+/// Colours of things.
 pub(crate) const COLOURS: &[&str] =
     &["red", "blue", "green", "yellow", "black", "white", "brown", "grey"];
 
@@ -366,7 +366,7 @@ pub(crate) const NAMES: [&[&str]; 2] = [
     ],
 ];
 
-/// Where.
+/// Phrases for places.
 pub(crate) const PLACES: &[&str] = &[
     "in the garden",
     "in the kitchen",
@@ -382,7 +382,7 @@ pub(crate) const PLACES: &[&str] = &[
     "in the tent",
 ];
 
-/// When.
+/// Phrases for times.
 pub(crate) const TIMES: &[&str] = &[
     "in the morning",
     "at noon",
@@ -397,11 +397,11 @@ pub(crate) const TIMES: &[&str] = &[
     "in winter",
 ];
 
-/// The numbers from two on.
+/// Number words, starting at two.
 pub(crate) const NUMBERS: &[&str] =
     &["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
 
-/// Who does what by habit.
+/// Habits: who does what.
 pub(crate) const HABITS: &[(&str, &str)] = &[
     ("lion", "roars"),
     ("wolf", "howls"),

@@ -1,10 +1,10 @@
-//! What the program needs to show itself without a download: a small entailment task and text to pretrain on, both
-//! generated from seeds, and an ALBERT pretrained on that text.
+//! A demonstration model and task that need no download: a small entailment task and text for pretraining, both generated
+//! from seeds, and an ALBERT pretrained on that text.
 //!
-//! | here | what it is |
+//! | item | contents |
 //! |---|---|
 //! | [`task()`] | 2490 / 277 / 3000 pairs of English sentences: does the second follow from the first? |
-//! | [`text()`], [`first_text()`] | documents without end |
+//! | [`text()`], [`first_text()`] | an endless stream of documents |
 //! | [`CONFIG`], [`TOKENIZER`], [`WEIGHTS`] | the three files of a Hugging Face folder, as bytes |
 //!
 //! ```

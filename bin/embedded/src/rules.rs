@@ -1,10 +1,9 @@
 //! The rules of the task: why one sentence follows from another.
 //!
-//! Every rule writes a hypothesis and *two* premises: from the first it follows, from the second it does not. Those of
-//! most rules have the same words, so that only who did what tells the answer. In the others one
-//! word is another, and which one it is tells nothing without the hypothesis: for another hypothesis the answers are
-//! the other way round. So neither the hypothesis alone nor the words of both sentences, each weighed by itself, tell
-//! the answer. `docs/embedded-task.md` lists the rules with an example each.
+//! Every rule writes a hypothesis and *two* premises: one that entails it and one that does not. In most rules the two
+//! premises have the same words, so that the answer depends only on who did what. In the others one word differs, and it
+//! is uninformative without the hypothesis, because for another hypothesis the answers are reversed. So neither the
+//! hypothesis alone nor a weighted sum over the words of both sentences determines the answer. `docs/embedded-task.md` lists the rules with an example each.
 
 use crate::draw::Draw;
 use crate::grammar::{
@@ -18,11 +17,11 @@ use crate::lexicon::{
 /// A hypothesis with the two premises of a rule, as clauses without capital letter and full stop.
 #[derive(Debug, Clone)]
 pub(crate) struct Twins {
-    /// What follows from the one and not from the other.
+    /// Follows from `entailing` and not from `other`.
     pub(crate) hypothesis: String,
-    /// From this one the hypothesis follows…
+    /// The premise that entails the hypothesis.
     pub(crate) entailing: String,
-    /// …and from this one it does not.
+    /// The premise that does not.
     pub(crate) other: String,
 }
 
@@ -56,7 +55,7 @@ pub(crate) const RULES: [(&str, Rule); 23] = [
     ("count", count),
 ];
 
-/// So many of the rules, the first ones, write two premises of the same words.
+/// The number of rules, the first in the list, whose two premises have the same words.
 #[cfg(test)]
 const SAME_WORDS: usize = 16;
 
@@ -88,7 +87,7 @@ fn conjunction(draw: &Draw) -> Twins {
     })
 }
 
-/// Anna and Boris waited, and Carl or David ran ⊨ Anna waited; but not with `or` in place of `and`.
+/// Anna and Boris waited, and Carl or David ran ⊨ Anna waited; but not with `or` instead of `and`.
 fn disjunction(draw: &Draw) -> Twins {
     let ([who, second, third, fourth], [did, other]) = (subjects(draw), predicates(draw));
     let (setting, flipped, first) = (setting(draw), draw.coin(), draw.coin());
@@ -266,7 +265,7 @@ fn general_verb(draw: &Draw) -> Twins {
     })
 }
 
-/// Each quantifier with those that it implies; there are always some of whom one speaks.
+/// Each quantifier with those that it implies. The nouns always denote at least one being.
 const QUANTIFIERS: [(&str, &[&str]); 5] = [
     ("all", &["all", "most", "some"]),
     ("most", &["most", "some"]),
@@ -453,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hypothesis_says_something_else_than_its_premises() {
+    fn a_hypothesis_differs_from_its_premises() {
         for (name, rule) in RULES {
             let draw = Draw::new(2, 0);
             for _ in 0..500 {

@@ -7,17 +7,17 @@ use crate::draw::Draw;
 use crate::grammar::sentence;
 use crate::rules::RULES;
 
-/// Seeds the task.
+/// The seed of the task.
 const SEED: u64 = 20_201;
 
 /// A premise, a hypothesis, and whether it follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
-    /// What is so.
+    /// The sentence known to be true.
     pub premise: String,
-    /// What may follow.
+    /// The sentence that may follow from the premise.
     pub hypothesis: String,
-    /// Whether it does.
+    /// Whether the hypothesis follows.
     pub entailed: bool,
     /// The name of the rule that wrote the pair.
     pub rule: &'static str,
@@ -26,18 +26,18 @@ pub struct Pair {
 /// The task's splits, of the sizes of RTE's.
 #[derive(Debug)]
 pub struct Task {
-    /// 2490 pairs to train on.
+    /// 2490 pairs for training.
     pub train: Vec<Pair>,
-    /// 277 pairs to choose by.
+    /// 277 pairs for model selection.
     pub validation: Vec<Pair>,
-    /// 3000 pairs to report on, labelled too.
+    /// 3000 pairs for the final evaluation, labelled as well.
     pub test: Vec<Pair>,
 }
 
 /// The task, the same on every machine. It is generated on first use, in milliseconds.
 ///
-/// In every split half the pairs (of 277: 139) are entailed, and the rules take turns. No premise appears twice in the
-/// whole task, so none is shared between splits.
+/// In every split half the pairs (of 277: 139) are entailed, and the rules alternate. No premise appears twice in the
+/// task, so none is shared between splits.
 pub fn task() -> &'static Task {
     static TASK: LazyLock<Task> = LazyLock::new(|| {
         let mut premises = HashSet::new();
@@ -53,7 +53,7 @@ pub fn task() -> &'static Task {
     &TASK
 }
 
-/// The next pair with a premise that is not among `premises`: labels alternate, rules take turns.
+/// The next pair with a premise that is not among `premises`: labels and rules alternate.
 fn pair(draw: &Draw, index: usize, premises: &mut HashSet<String>) -> Pair {
     let entailed = index.is_multiple_of(2);
     let (rule, write) = RULES[index / 2 % RULES.len()];

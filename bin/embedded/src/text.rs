@@ -1,9 +1,8 @@
-//! Text to pretrain on: short documents of two parts, in any number.
+//! Text for pretraining: an endless stream of short documents of two parts.
 //!
-//! They tell of the same beings and things as the task does, and of more: who has what in the end, who is whose child,
-//! what is a kind of what, how many there are in all, who it was that did something. Some draw a conclusion (`So …`)
-//! or voice a mere possibility (`Maybe …`), by the [rules](crate::rules) of the task but never from a premise that the
-//! task has.
+//! The documents use the vocabulary of the task and cover more topics: possession, kinship, hypernyms, sums, answers to
+//! questions. Some draw a conclusion (`So …`) or state a possibility (`Maybe …`) by the [rules](crate::rules) of the task,
+//! but never from one of its premises.
 
 use std::collections::HashSet;
 
@@ -18,12 +17,12 @@ use crate::lexicon::{
 use crate::rules::{RULES, Twins};
 use crate::task::task;
 
-/// Two parts of a text that stand in this order.
+/// The two parts of a text, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// The first part: a sentence or several.
+    /// The first part: one or more sentences.
     pub first: String,
-    /// What comes after it.
+    /// The part that follows it.
     pub second: String,
     /// Whether pretraining shows the second part before the first; `None` for either way.
     pub switched: Option<bool>,
@@ -35,9 +34,9 @@ impl Document {
     }
 }
 
-/// The text of a seed, without an end; the same on every machine.
+/// The endless text of a seed, the same on every machine.
 ///
-/// No document has a premise of the [task](crate::task()) for its first or its second part.
+/// Neither part of a document is a premise of the [task](crate::task()).
 pub fn text(seed: u64) -> impl Iterator<Item = Document> {
     let draw = Draw::new(seed, u64::from(u32::MAX));
     without_premises(std::iter::repeat_with(move || match draw.coin() {
@@ -46,11 +45,11 @@ pub fn text(seed: u64) -> impl Iterator<Item = Document> {
     }))
 }
 
-/// Simple text of a seed, to begin with; like [`text`] without an end, a premise of the task or a difference between
-/// machines.
+/// The simple text of a seed, to begin pretraining with. Like [`text`] it is endless, contains no premise of the task and is
+/// the same on every machine.
 ///
-/// Habits are the shortest way to learn that a verb belongs to the subject beside it. Of that, roll calls and questions
-/// are the shortest way to learn to find again what was said of somebody.
+/// Habits teach most directly that a verb belongs to the subject next to it. Building on that, roll calls and questions
+/// teach most directly to find what was said about someone.
 pub fn first_text(seed: u64) -> impl Iterator<Item = Document> {
     let draw = Draw::new(seed, u64::from(u32::MAX) - 1);
     without_premises(std::iter::repeat_with(move || {
@@ -70,7 +69,7 @@ fn without_premises(documents: impl Iterator<Item = Document>) -> impl Iterator<
     })
 }
 
-/// The kinds of documents beside conclusions; one that is listed several times is as many times more frequent.
+/// The kinds of documents other than conclusions. Listing a kind n times makes it n times as frequent.
 const KINDS: &[fn(&Draw) -> Document] = &[
     possession,
     possession,
@@ -108,9 +107,9 @@ fn asked(question: &str, answer: &str) -> String {
 
 /// Anna waited and Boris ran. Anna waited. Or, a guess before the facts: Boris waited. Anna waited and Boris ran.
 ///
-/// What is certain is said after what it follows from, and what is not, before. The facts are shown first whichever it is:
-/// were either order shown, which one it is would be an exclusive-or of what stands first and what follows, and that a
-/// small net does not find.
+/// A conclusion comes after the facts it follows from; a guess comes before them. Pretraining always shows the facts first:
+/// if it showed either order, telling the order would be an exclusive-or of which part comes first and whether it follows,
+/// which a small network does not learn.
 fn conclusion(draw: &Draw) -> Document {
     let Twins { hypothesis, entailing, other } = draw.pick(&RULES).1(draw);
     match draw.coin() {
@@ -173,7 +172,7 @@ fn journey(draw: &Draw) -> Document {
     document(&format!("{} and {aside}", leg(&x, one, two)), &leg(&x, two, three))
 }
 
-/// Anna is older than Boris. Boris is older than Carl: from the one end to the other.
+/// Anna is older than Boris. Boris is older than Carl: from one end to the other.
 fn ranking(draw: &Draw) -> Document {
     let [x, y, z] = subjects(draw);
     let [more, less] = &draw.pick(QUALITIES).comparative;

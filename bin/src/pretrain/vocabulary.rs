@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// The tokens that mean something else than text, in the order of their ids.
+/// The special tokens, in the order of their ids.
 const SPECIAL_TOKENS: [&str; 5] = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"];
 
-/// Stands for the beginning of a word.
+/// Marks the beginning of a word, as in SentencePiece.
 const SPACE: char = '▁';
 
-/// The `tokenizer.json` of ALBERT's kind for texts like `sentences`: lower case, a Unigram model over whole words,
-/// and single letters for what else there may be.
+/// A `tokenizer.json` of the kind that ALBERT has, for texts like `sentences`: lower case, and a Unigram model over entire
+/// words, with single letters for unknown words.
 ///
-/// A piece's score is the logarithm of its share in the text, so that the Unigram model is the most likely one for a
-/// text of just these words; letters are rarer than any word. Equal scores keep the alphabetical order: the same text
+/// A piece's score is the logarithm of its share in the text, so that the Unigram model maximizes the likelihood of
+/// the text; letters are rarer than any word. Equal scores keep the alphabetical order: the same text
 /// gives the same file.
 pub(super) fn unigram_tokenizer<'a>(sentences: impl IntoIterator<Item = &'a str>) -> Value {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
@@ -90,13 +90,13 @@ mod tests {
     }
 
     #[test]
-    fn words_and_marks_are_one_token_each_the_most_frequent_first() {
+    fn words_and_punctuation_are_one_token_each_the_most_frequent_first() {
         // the 3, full stop 2, dog 2, then owl, saw, slept.
         assert_eq!(ids("The dog saw the owl.", "Slept?")[..8], [2, 5, 7, 9, 5, 8, 6, 3]);
     }
 
     #[test]
-    fn other_words_are_spelt() {
+    fn unknown_words_are_spelled_out() {
         let spelt = ids("cat", "dog");
         assert_eq!(spelt.len(), 1 + 4 + 1 + 1 + 1, "▁ c a t between [CLS] and [SEP]: {spelt:?}");
         assert!(!spelt.contains(&1), "no <unk>: {spelt:?}");
