@@ -1,4 +1,4 @@
-//! The choice of a device, as a user sees it, and whole runs on every device that can be used here.
+//! The choice of a device by a user, and complete runs on every usable device.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -9,13 +9,13 @@
 use l2sp::device;
 use serde_json::Value;
 use tests::devices;
-use tests::world::{Run, World};
+use tests::world::{ProgramOutput, World};
 
 /// The built program.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_l2sp");
 
 #[test]
-fn a_device_that_cannot_be_used_is_refused_with_what_to_do() {
+fn an_unusable_device_is_refused_with_advice() {
     let world = World::new(PROGRAM);
     world
         .finetune("out", &["--device", "gpu"])
@@ -60,7 +60,7 @@ fn all_kinds_of_devices_are_listed() {
 }
 
 #[test]
-fn the_device_is_named_first_and_kept() {
+fn the_device_is_printed_and_recorded() {
     let world = World::new(PROGRAM);
     let best = device::choose(None, albert::Precision::Float32).expect("a device");
     let run = world.finetune("out", &["--dashboard", "plain", "--max-steps", "1"]).succeeds();
@@ -70,8 +70,8 @@ fn the_device_is_named_first_and_kept() {
     assert!(config.contains(&format!("device = \"{}\"", best.name)), "{config}");
 }
 
-/// Losses and predictions on each device beside those on the first; the numbers of a device are the same bits every time,
-/// also of a run that was stopped.
+/// Losses and predictions on each device agree with those on the first. On the same device they are the same bit for bit,
+/// even if the run was stopped and resumed.
 #[test]
 fn a_run_is_the_same_run_on_every_device() {
     let world = World::new(PROGRAM);
@@ -80,7 +80,7 @@ fn a_run_is_the_same_run_on_every_device() {
         let name = device.name.to_string();
         let folder = name.replace(':', "-");
         let again = format!("{folder}-again");
-        // Without dropout, whose random numbers are each backend's own.
+        // Without dropout, because each backend has a different random number generator.
         let finetune = |output: &str, args: &[&str]| {
             let all = ["--device", &name, "--model", "model-without-dropout", "--data", "data"];
             let sizes = ["--batch-size", "8", "--max-length", "40", "--learning-rate", "5e-3"];
@@ -121,7 +121,7 @@ fn a_run_is_the_same_run_on_every_device() {
     }
 }
 
-fn probabilities(run: Run) -> Vec<f64> {
+fn probabilities(run: ProgramOutput) -> Vec<f64> {
     let rows = run.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     rows.map(|row| row["probabilities"]["entailment"].as_f64().expect("a number")).collect()
 }

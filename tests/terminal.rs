@@ -18,7 +18,7 @@ use tests::world::World;
 /// The built program.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_l2sp");
 
-/// The program on a terminal of its own.
+/// The program in a pseudo-terminal.
 struct Terminal {
     master: Box<dyn MasterPty + Send>,
     keyboard: Box<dyn Write + Send>,
@@ -100,7 +100,7 @@ fn ctrl_c_stops_a_run_that_shows_the_dashboard() {
 }
 
 #[test]
-fn a_second_ctrl_c_ends_it_at_once_and_leaves_the_terminal_usable() {
+fn a_second_ctrl_c_ends_the_program_at_once_and_restores_the_terminal() {
     let world = World::new(PROGRAM);
     // A step that takes far longer than this test.
     let args = ["finetune", "--batch-size", "2490", "--output", "out"];
@@ -133,7 +133,7 @@ fn a_closed_terminal_stops_the_run_and_saves_it() {
     let Terminal { master, mut child, .. } = terminal;
     drop(master);
     let patience = Instant::now() + Duration::from_secs(30);
-    // The reader's thread holds the terminal open, so the signal is sent as the system would.
+    // The reading thread keeps the terminal open, so the test sends the signal that the system would.
     let pid = child.process_id().expect("a process").to_string();
     std::process::Command::new("kill").args(["-HUP", &pid]).status().expect("kill");
     while child.try_wait().expect("a child").is_none() {

@@ -1,8 +1,8 @@
-//! Tokenised pairs against the Python tokenizers: ids, masks and segment ids.
+//! Tokenised pairs compared with the Python tokenizers: ids, masks and segment ids.
 //!
 //! A case holds `tokenizer.json` and, for a file `NAME.tsv` of pairs, `NAME-LENGTH.safetensors`
-//! with the pairs cut and padded to LENGTH. Where the pairs are RTE's own and so not in the case,
-//! `NAME.tsv` is looked for in `data/rte` beside the folder that `PARITY_CASES` names.
+//! with the pairs cut and padded to LENGTH. Pairs of RTE are not part of the case:
+//! their `NAME.tsv` is in `data/rte`, next to the folder that `PARITY_CASES` names.
 #![allow(
     clippy::expect_used,
     clippy::panic,

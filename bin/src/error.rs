@@ -167,7 +167,7 @@ pub enum ProgramError {
 
 impl ProgramError {
     /// The exit code: 2 for wrong usage, 128 + n for signal n, 1 for any other error.
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::OtherRun { .. } => 2,
             Self::Device(error) if error.is_usage() => 2,
@@ -178,7 +178,7 @@ impl ProgramError {
     }
 
     /// An [`Io`](Self::Io) error, as an adaptor for `map_err`.
-    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_path_buf(), source }
     }
 
@@ -188,7 +188,7 @@ impl ProgramError {
     }
 
     /// An error that occurred while writing to standard output.
-    pub fn stdout(source: io::Error) -> Self {
+    pub(crate) fn stdout(source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::BrokenPipe => Self::ClosedPipe,
             _ => Self::Io { action: "write to", path: "standard output".into(), source },
@@ -196,7 +196,7 @@ impl ProgramError {
     }
 
     /// The message of the first panic; later ones are its consequences in other threads.
-    pub fn from_first_panic() -> Self {
+    pub(crate) fn from_first_panic() -> Self {
         match forget_panics() {
             message if message.contains(KILLED) => Self::Killed,
             message => Self::Internal(message),

@@ -40,7 +40,8 @@ pub(crate) enum ModelSource {
 }
 
 impl ModelSource {
-    /// Find the model that `--model` names. A model on the hub is downloaded; the output folder of `finetune` stands for the model in it.
+    /// Find the model that `--model` names. A model on the hub is downloaded; the output folder of
+    /// `finetune` stands for the model in it.
     ///
     /// # Errors
     /// As [`hub::model`].

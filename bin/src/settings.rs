@@ -206,10 +206,10 @@ const RUN: &str = "Run";
 const DEVICE: &str = "Device";
 
 /// The longest pair, in tokens, where neither a flag nor the model says otherwise.
-pub const DEFAULT_MAX_LENGTH: usize = 128;
+pub(crate) const DEFAULT_MAX_LENGTH: usize = 128;
 
 /// The task without `--task`.
-pub const DEFAULT_TASK: &str = "rte";
+pub(crate) const DEFAULT_TASK: &str = "rte";
 
 /// The defaults of the command line.
 impl Default for Settings {
@@ -495,7 +495,7 @@ fn usage<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> ProgramE
 const FREE: [&str; 3] = ["device", "checkpoint-every", "dashboard"];
 
 /// The settings that differ and affect the results, as `epochs: 3 then, 5 now`.
-pub fn differences(then: &toml::Table, now: &toml::Table) -> Vec<String> {
+pub(crate) fn differences(then: &toml::Table, now: &toml::Table) -> Vec<String> {
     let value = |table: &toml::Table, key: &str| match table.get(key) {
         Some(value) => value.to_string(),
         None => "not set".to_owned(),

@@ -1,7 +1,7 @@
-//! A BERT as an ALBERT with a group for each layer and the identity as its projection: the same model in another file
-//! layout. With the projection frozen, a training is the same bit for bit.
+//! A BERT as an ALBERT with a group for each layer and an identity projection: the same model in another file layout. With
+//! the projection frozen, training is the same bit for bit.
 //!
-//! On one backend: others may round where they multiply with the identity.
+//! Tested on one backend: others may round when they multiply by the identity.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The same results as the original optimizer and transformers, on every device that can be used here. One test program,
-//! since each has all backends compiled in.
+//! The same results as the original optimizer and transformers, on every usable device. A single test program, because each
+//! contains all backends.
 #![allow(
     clippy::expect_used,
     clippy::panic,

@@ -13,11 +13,11 @@ use burn::tensor::{ElementConversion, Tensor, activation};
 use l2sp::device::Work;
 use tests::{Array, Arrays, Report, cases, ok, on_every_device, own_cases, with_gradients};
 
-/// Of logits and loss, absolute.
+/// The absolute tolerance of logits and loss.
 const OUTPUT: f64 = 1e-5;
-/// Of a gradient, norm-wise relative.
+/// The norm-wise relative tolerance of a gradient.
 const GRADIENT: f64 = 1e-4;
-/// Of the keys' bias, whose gradient is zero in exact arithmetic; absolute.
+/// The absolute tolerance of the gradient of the key bias, which is zero in exact arithmetic.
 const KEY_BIAS: f64 = 1e-5;
 
 pub(crate) fn input<B: Backend>(arrays: &Arrays, device: &B::Device) -> EncoderInput<B> {
@@ -53,7 +53,7 @@ fn check_gradients(report: &mut Report, folder: &Path, expected: &Arrays, saved:
 }
 
 #[test]
-fn classification_is_that_of_transformers() {
+fn classification_agrees_with_transformers() {
     #[derive(Clone, Copy)]
     struct Suite;
     impl Work for Suite {
@@ -92,7 +92,7 @@ fn classification<B: AutodiffBackend>(device: &B::Device) {
 }
 
 #[test]
-fn pretraining_is_that_of_transformers() {
+fn pretraining_agrees_with_transformers() {
     #[derive(Clone, Copy)]
     struct Suite;
     impl Work for Suite {
@@ -139,7 +139,7 @@ fn pretraining<B: AutodiffBackend>(device: &B::Device) {
     report.finish();
 }
 
-/// The mean over the labelled tokens; −100 labels none.
+/// The mean cross-entropy over the labelled tokens; −100 marks a token without a label.
 fn masked_cross_entropy<B: Backend>(logits: Tensor<B, 3>, labels: &Array) -> Tensor<B, 1> {
     let vocabulary = logits.dims()[2];
     let logits: Tensor<B, 2> = logits.flatten(0, 1);

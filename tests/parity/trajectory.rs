@@ -1,4 +1,4 @@
-//! Whole trainings compared with PyTorch: learning rate, loss and gradient norm of every step, and the final parameters.
+//! Training runs compared with PyTorch: learning rate, loss and gradient norm of every step, and the final parameters.
 //!
 //! A case is a model folder with `batches.safetensors` (`input_ids/STEP` and the rest),
 //! `case.json` and `expected.safetensors` (`param/NAME`).
@@ -15,10 +15,10 @@ use l2sp::device::Work;
 use serde::Deserialize;
 use tests::{Arrays, Report, cases, ok, on_every_device, read_json};
 
-/// How far a training may be from PyTorch's in float32, all relative.
+/// The relative errors allowed between a training run and PyTorch's in float32.
 #[derive(Clone, Copy)]
 struct Tolerances {
-    /// Of each step's loss.
+    /// Of the loss of each step.
     loss: f64,
     /// Of each step's gradient norm.
     grad_norm: f64,
@@ -27,11 +27,11 @@ struct Tolerances {
 }
 
 const FLOAT32: Tolerances = Tolerances { loss: 1e-5, grad_norm: 1e-4, parameter: 1e-4 };
-/// Two to three digits are all that bf16 has, and small gradients and biases that started at zero are made of them.
+/// bf16 has two to three significant digits; small gradients, and biases that start at zero, are mostly rounding error.
 const BFLOAT16: Tolerances = Tolerances { loss: 2e-2, grad_norm: 4e-1, parameter: 1e-1 };
 const FLOAT16: Tolerances = Tolerances { loss: 2e-3, grad_norm: 2e-1, parameter: 2e-2 };
 
-/// Of the loss in fp16 before the backward pass.
+/// The factor of the loss in fp16 for the backward pass.
 const LOSS_SCALE: f64 = 1024.0;
 
 #[derive(Deserialize)]
@@ -81,12 +81,12 @@ impl Work for Suite {
 }
 
 #[test]
-fn trainings_follow_pytorch() {
+fn training_follows_pytorch() {
     on_every_device(Suite { precision: Precision::Float32, tolerances: FLOAT32 });
 }
 
 #[test]
-fn trainings_in_lower_precision_follow_from_afar() {
+fn training_in_16_bits_follows_pytorch_within_its_precision() {
     on_every_device(Suite { precision: Precision::BFloat16, tolerances: BFLOAT16 });
     on_every_device(Suite { precision: Precision::Float16, tolerances: FLOAT16 });
 }

@@ -1,8 +1,8 @@
-//! What a training step must leave alone, bit for bit: forward, backward, clipping and evaluation change no parameter,
+//! State that a training step must not change, bit for bit: forward, backward, clipping and evaluation change no parameter,
 //! anchor or moment; a step of the optimizer changes no anchor, nothing that is frozen or has no gradient, and no model
 //! that shares memory with the stepped one.
 //!
-//! Backends compute in place where a tensor is not shared, and may be mistaken about that: burn-tch 0.21.0 takes the
+//! Backends compute in place where a tensor is not shared, and may be wrong about that: burn-tch 0.21.0 takes the
 //! result of `swap_dims` and of `permute` for unshared even if it is a view of a live tensor.
 
 use std::collections::BTreeMap;
@@ -19,12 +19,12 @@ use tests::{Arrays, ok, on_every_device, own_cases};
 
 use crate::models::input;
 
-/// Bytes by path.
+/// The bytes of tensors by path.
 type Bits = BTreeMap<String, Vec<u8>>;
 
-/// Parameters whose path starts so are frozen.
+/// Parameters whose path starts with this prefix are frozen.
 const FROZEN: &str = "encoder.embeddings.layer_norm";
-/// Parameters whose path starts so get no gradient in every other step.
+/// Parameters whose path starts with this prefix get no gradient in every other step.
 const SKIPPED: &str = "encoder.embedding_projection";
 
 #[derive(Clone, Copy)]
@@ -84,13 +84,13 @@ impl Work for PreTraining {
 }
 
 #[test]
-fn fine_tuning_changes_only_what_it_steps() {
+fn fine_tuning_changes_only_the_parameters_it_steps() {
     on_every_device(Classification(Precision::Float32));
     on_every_device(Classification(Precision::BFloat16));
 }
 
 #[test]
-fn pretraining_changes_only_what_it_steps() {
+fn pretraining_changes_only_the_parameters_it_steps() {
     on_every_device(PreTraining);
 }
 
@@ -125,7 +125,7 @@ fn check<B: AutodiffBackend, M: AutodiffModule<B>>(
             model.visit(&mut Skip { path: Vec::new(), grads: &mut grads });
         }
 
-        // Every other step with a second owner of the model's memory: in place is no option then.
+        // From the third step on a clone shares the model's memory, so the step cannot update in place.
         let shared = (step >= 2).then(|| model.clone());
         model = optimizer.step(0.01, model, grads);
         if let Some(shared) = shared {
@@ -209,7 +209,7 @@ impl<A: Backend, B: Backend> ModuleVisitor<B> for Read<A> {
     }
 }
 
-/// Removes the gradients of what is [`SKIPPED`].
+/// Removes the gradients of the [`SKIPPED`] parameters.
 struct Skip<'a> {
     path: Vec<String>,
     grads: &'a mut GradientsParams,

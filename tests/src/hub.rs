@@ -1,8 +1,7 @@
 //! A hub on the loopback address: the paths and headers of the real one, served from a folder, with faults on demand.
 //!
 //! `FOLDER/models/OWNER/NAME` and `FOLDER/datasets/OWNER/NAME` are repositories; every revision is the same commit.
-//! Weights and parquet files lie in a storage of their own, on another host, to which the hub redirects; other files
-//! are sent at once. Both know ranges.
+//! Weights and Parquet files are served by a storage host, to which the hub redirects; other files are sent directly. Both support ranges.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -16,34 +15,34 @@ use serde_json::{Value, json};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-/// What every revision is.
+/// The commit that every revision resolves to.
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// What goes wrong with an answer.
+/// A fault in a response.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// A status instead, with headers.
+    /// Respond with this status and these headers instead.
     Status(u16, Vec<(&'static str, String)>),
-    /// The connection ends after so many bytes of the body.
+    /// The connection ends after this number of bytes of the body.
     Cut(usize),
-    /// The body comes byte by byte, with this pause after each, until the client hangs up.
+    /// The body is sent byte by byte, with this pause after each, until the client disconnects.
     Slow(Duration),
-    /// A byte is another one.
+    /// One byte of the body is changed.
     Flip,
-    /// One more byte than was announced.
+    /// The body is one byte longer than `Content-Length`.
     Longer,
     /// The listing names one more file.
     Lists(&'static str),
-    /// The listing says something else about a file: its name, and what is other.
+    /// The listing describes the file of this name differently: the fields to replace.
     Says(&'static str, Value),
 }
 
-/// A request that was made.
+/// A request received.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Path and query.
+    /// The path and the query.
     pub path: String,
-    /// Whether it came to the storage.
+    /// Whether the storage host received it.
     pub storage: bool,
     /// The header of that name.
     pub authorization: Option<String>,
@@ -65,7 +64,10 @@ struct Shared {
 }
 
 impl Hub {
-    /// Serve a folder.
+    /// Serve a folder on two free ports.
+    ///
+    /// # Panics
+    /// No port is free.
     pub fn serve(folder: &Path) -> Self {
         let listen = || TcpListener::bind("127.0.0.1:0").expect("a port");
         let (hub, storage) = (listen(), listen());
@@ -73,18 +75,18 @@ impl Hub {
         let shared = Arc::new(Shared {
             folder: folder.to_path_buf(),
             hub: format!("http://127.0.0.1:{}", port(&hub)),
-            // To a client, another name is another host.
+            // For a client, `localhost` and 127.0.0.1 are different hosts.
             storage: format!("http://localhost:{}", port(&storage)),
             faults: Mutex::default(),
             requests: Mutex::default(),
         });
         for (listener, is_storage) in [(hub, false), (storage, true)] {
             let shared = shared.clone();
-            // Ends with the test's process.
+            // Ends with the process of the test.
             std::thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
                     let shared = shared.clone();
-                    // Whether the other side hears the whole answer is its business.
+                    // The client may disconnect before the end of the response.
                     std::thread::spawn(move || shared.answer(stream, is_storage).ok());
                 }
             });
@@ -92,17 +94,17 @@ impl Hub {
         Self { shared }
     }
 
-    /// Its address, for `HF_ENDPOINT`.
+    /// The address of the hub, for `HF_ENDPOINT`.
     pub fn endpoint(&self) -> &str {
         &self.shared.hub
     }
 
-    /// Where it redirects to for large files: another host, at another port.
+    /// The address that requests for large files are redirected to: another host and port.
     pub fn storage(&self) -> &str {
         &self.shared.storage
     }
 
-    /// Let the next request whose path contains `part` go wrong; each call is for one more request.
+    /// Inject a fault into the next request whose path contains `part`. Each call affects one more request.
     pub fn fail(&self, part: &str, fault: Fault) {
         self.shared.faults.lock().expect("unlocked").push_back((part.to_owned(), fault));
     }
@@ -112,7 +114,7 @@ impl Hub {
         std::mem::take(&mut *self.shared.requests.lock().expect("unlocked"))
     }
 
-    /// Whether all faults have happened.
+    /// Whether all faults have occurred.
     pub fn has_failed(&self) -> bool {
         self.shared.faults.lock().expect("unlocked").is_empty()
     }
@@ -200,8 +202,8 @@ impl Shared {
             {
                 let kind = if path.starts_with("datasets/") { "datasets" } else { "models" };
                 let (_, file) = path.split_once(&format!("resolve/{COMMIT}/")).unwrap_or_default();
-                let place = format!("{kind}/{owner}/{name}/{file}");
-                let Ok(body) = fs::read(self.folder.join(&place)) else {
+                let path = format!("{kind}/{owner}/{name}/{file}");
+                let Ok(body) = fs::read(self.folder.join(&path)) else {
                     return send(
                         stream,
                         404,
@@ -212,7 +214,7 @@ impl Shared {
                 };
                 if is_large(file) {
                     let headers = [
-                        ("Location", format!("{}/storage/{place}", self.storage)),
+                        ("Location", format!("{}/storage/{path}", self.storage)),
                         ("X-Linked-Etag", format!("\"{:x}\"", Sha256::digest(&body))),
                         ("X-Linked-Size", body.len().to_string()),
                         ("X-Repo-Commit", COMMIT.into()),
@@ -229,7 +231,7 @@ impl Shared {
         }
     }
 
-    /// A file, or the end of it if that was asked for.
+    /// Send a file, or the requested range at its end.
     fn send_file(
         &self,
         stream: TcpStream,
@@ -264,7 +266,7 @@ impl Shared {
     }
 }
 
-/// What the listing says about a file: of a large one the SHA-256, and the blob of the pointer to it.
+/// The entry of a file in the listing. A large file has its SHA-256, and the blob id of its LFS pointer.
 fn describe(name: &str, bytes: &[u8]) -> Value {
     let size = bytes.len();
     if is_large(name) {
@@ -275,12 +277,12 @@ fn describe(name: &str, bytes: &[u8]) -> Value {
     json!({ "rfilename": name, "size": size, "blobId": git_hash(bytes) })
 }
 
-/// Whether a file lies in the storage.
+/// Whether the storage host serves a file.
 fn is_large(name: &str) -> bool {
     name.ends_with(".safetensors") || name.ends_with(".parquet")
 }
 
-/// One answer, byte by byte; a client that has hung up ends it with an error.
+/// Send a response byte by byte; an error if the client disconnects.
 fn trickle(
     mut stream: TcpStream,
     status: u16,
@@ -297,7 +299,7 @@ fn trickle(
     Ok(())
 }
 
-/// One answer, the whole of it or its first bytes; then the connection is closed.
+/// Send a response, complete or only its first bytes, and close the connection.
 fn send(
     mut stream: TcpStream,
     status: u16,
@@ -319,7 +321,7 @@ fn head(status: u16, headers: &[(&'static str, String)], length: usize) -> Strin
     head + "\r\n"
 }
 
-/// Git's name of a file.
+/// The Git object id of a file.
 fn git_hash(bytes: &[u8]) -> String {
     let hasher = Sha1::new().chain_update(format!("blob {}\0", bytes.len())).chain_update(bytes);
     format!("{:x}", hasher.finalize())

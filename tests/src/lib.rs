@@ -1,6 +1,6 @@
-//! What the parity tests share: finding cases, reading their numbers, comparing.
+//! Shared by the parity tests: finding cases, reading their tensors, comparing.
 //!
-//! Cases lie in `cases/KIND/NAME` beside this crate and, where the environment variable
+//! Cases are in `cases/KIND/NAME` in this crate and, where the environment variable
 //! `PARITY_CASES` names a folder, in `$PARITY_CASES/KIND/NAME` too. A case that is missing or
 //! malformed fails its test; there is no skipping.
 #![allow(
@@ -28,11 +28,14 @@ use l2sp::device::{DeviceName, Found};
 use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
 
-/// The backend of what is tested on one only.
+/// The backend of the tests that run on a single one.
 pub type OneBackend = Flex;
 
 /// The devices under test: those that the environment variable `PARITY_DEVICES` names, as `cpu,tch,vulkan`, each of which
-/// must be usable; without it, all that are usable of what was built in, those where the CPU plays a GPU aside.
+/// must be usable; without it, all usable ones that were built in, except GPUs emulated by the CPU.
+///
+/// # Panics
+/// `PARITY_DEVICES` names a device that cannot be used, or no device can be used.
 pub fn devices() -> Vec<Found> {
     if let Ok(names) = std::env::var("PARITY_DEVICES") {
         let device = |name: &str| {
@@ -49,7 +52,10 @@ pub fn devices() -> Vec<Found> {
     usable
 }
 
-/// Do `work` on each of the [devices].
+/// Run `work` on each of the [devices].
+///
+/// # Panics
+/// As [`devices`].
 pub fn on_every_device(work: impl Work<Output = ()> + Copy) {
     for device in devices() {
         eprintln!("on {device}");
@@ -57,12 +63,15 @@ pub fn on_every_device(work: impl Work<Output = ()> + Copy) {
     }
 }
 
-/// The case folders beside this crate.
+/// The folder of the cases in this crate.
 pub fn own_cases() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")
 }
 
-/// Every case of a kind, at least one from each place that has cases.
+/// The folders of all cases of a kind.
+///
+/// # Panics
+/// A folder of cases cannot be read or has none of this kind.
 pub fn cases(kind: &str) -> Vec<PathBuf> {
     let roots = [Some(own_cases()), std::env::var_os("PARITY_CASES").map(PathBuf::from)];
     let mut cases = Vec::new();
@@ -77,12 +86,18 @@ pub fn cases(kind: &str) -> Vec<PathBuf> {
     cases
 }
 
-/// The value, or a panic that names the file.
+/// The value of a result about the file `path`.
+///
+/// # Panics
+/// The result is an error; the message names the file.
 pub fn ok<T, E: Display>(result: Result<T, E>, path: &Path) -> T {
     result.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// A JSON file.
+/// Read a JSON file.
+///
+/// # Panics
+/// The file cannot be read or parsed.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> T {
     let text = ok(std::fs::read_to_string(path), path);
     ok(serde_json::from_str(&text), path)
@@ -91,9 +106,9 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> T {
 /// A tensor of a safetensors file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
-    /// Its shape.
+    /// The size of each dimension.
     pub shape: Vec<usize>,
-    /// Its values, row by row.
+    /// The elements in row-major order.
     pub values: Vec<f64>,
 }
 
@@ -105,6 +120,9 @@ pub struct Arrays {
 
 impl Arrays {
     /// Read a file of float32, int64, int32 or uint8 tensors.
+    ///
+    /// # Panics
+    /// The file cannot be read, or has a tensor of another type.
     pub fn read(path: &Path) -> Self {
         let bytes = ok(std::fs::read(path), path);
         let file = ok(SafeTensors::deserialize(&bytes), path);
@@ -114,9 +132,9 @@ impl Arrays {
             .map(|(name, view)| {
                 let data = view.data();
                 let values = match view.dtype() {
-                    Dtype::F32 => numbers(data, |bytes| f64::from(f32::from_le_bytes(bytes))),
-                    Dtype::I64 => numbers(data, |bytes| i64::from_le_bytes(bytes) as f64),
-                    Dtype::I32 => numbers(data, |bytes| f64::from(i32::from_le_bytes(bytes))),
+                    Dtype::F32 => elements(data, |bytes| f64::from(f32::from_le_bytes(bytes))),
+                    Dtype::I64 => elements(data, |bytes| i64::from_le_bytes(bytes) as f64),
+                    Dtype::I32 => elements(data, |bytes| f64::from(i32::from_le_bytes(bytes))),
                     Dtype::U8 => data.iter().copied().map(f64::from).collect(),
                     other => panic!("{}: {name} is {other:?}", path.display()),
                 };
@@ -126,17 +144,23 @@ impl Arrays {
         Self { path: path.to_path_buf(), arrays }
     }
 
-    /// The tensor `name`, which must be there.
+    /// The tensor `name`.
+    ///
+    /// # Panics
+    /// The file lacks the tensor.
     pub fn get(&self, name: &str) -> &Array {
         self.find(name).unwrap_or_else(|| panic!("{}: no tensor {name}", self.path.display()))
     }
 
-    /// The tensor `name`, if it is there.
+    /// The tensor `name`, or `None` if the file lacks it.
     pub fn find(&self, name: &str) -> Option<&Array> {
         self.arrays.get(name)
     }
 
-    /// The tensors whose name begins with `prefix`, without it; at least one.
+    /// The tensors whose name begins with `prefix`, by the rest of the name.
+    ///
+    /// # Panics
+    /// There are none.
     pub fn below(&self, prefix: &str) -> BTreeMap<&str, &Array> {
         let found: BTreeMap<&str, &Array> = self
             .arrays
@@ -153,18 +177,24 @@ impl Arrays {
     }
 }
 
-fn numbers<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
+fn elements<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
     data.as_chunks::<N>().0.iter().map(|bytes| number(*bytes)).collect()
 }
 
 impl Array {
-    /// As a tensor of rank `D`.
+    /// The array as a float tensor of rank `D`.
+    ///
+    /// # Panics
+    /// The array has another rank.
     pub fn tensor<B: Backend, const D: usize>(&self, device: &B::Device) -> Tensor<B, D> {
         let values: Vec<f32> = self.values.iter().map(|&value| value as f32).collect();
         Tensor::from_data(TensorData::new(values, self.shape.clone()), device)
     }
 
-    /// As a tensor of integers of rank `D`.
+    /// The array as an integer tensor of rank `D`.
+    ///
+    /// # Panics
+    /// The array has another rank.
     pub fn int_tensor<B: Backend, const D: usize>(&self, device: &B::Device) -> Tensor<B, D, Int> {
         let values: Vec<i64> = self.values.iter().map(|&value| value as i64).collect();
         Tensor::from_data(TensorData::new(values, self.shape.clone()), device)
@@ -183,7 +213,7 @@ impl Array {
     pub fn absolute_error(&self, actual: &Array) -> f64 {
         assert_eq!(actual.shape, self.shape);
         let differences = actual.values.iter().zip(&self.values).map(|(a, b)| (a - b).abs());
-        // `f64::max` would pass over a NaN.
+        // `f64::max` would ignore a NaN.
         differences
             .fold(0.0, |worst, next| if next.is_nan() || next > worst { next } else { worst })
     }
@@ -195,7 +225,7 @@ impl<B: Backend, const D: usize> From<Tensor<B, D>> for Array {
     }
 }
 
-/// Collects what is out of tolerance, and the worst error of each check.
+/// Collects the errors beyond their tolerance, and the largest error of each check.
 #[derive(Default)]
 pub struct Report {
     failures: Vec<String>,
@@ -203,7 +233,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// `error` of `what` in a case must be within `tolerance`.
+    /// Record whether the `error` of `what` in a case is within `tolerance`.
     pub fn check(
         &mut self,
         case: &Path,
@@ -214,7 +244,7 @@ impl Report {
     ) {
         let name = case.file_name().map(|name| name.to_string_lossy().into_owned());
         let worst = self.worst.entry((name.unwrap_or_default(), check)).or_insert((0.0, tolerance));
-        // No comparison holds for a NaN; it must not pass.
+        // Written so that a NaN, for which every comparison is false, fails.
         let error = if error.is_nan() { f64::INFINITY } else { error };
         worst.0 = worst.0.max(error);
         if error > tolerance {
@@ -222,7 +252,10 @@ impl Report {
         }
     }
 
-    /// Print the worst errors and fail if any was out of tolerance.
+    /// Print the largest error of each check.
+    ///
+    /// # Panics
+    /// An error was beyond its tolerance.
     pub fn finish(self) {
         for ((case, check), (error, tolerance)) in &self.worst {
             eprintln!("{case:28} {check:28} {error:9.2e}  (tolerance {tolerance:.0e})");

@@ -1,4 +1,6 @@
-//! What the tests of the program share: a model folder and data made on the spot, and the program run on them.
+//! Shared by the tests of the program: a folder with a generated model and data, in which the program is run.
+//!
+//! The functions panic if a file cannot be read or written, or the program cannot be started.
 
 use std::fs;
 use std::io::Write;
@@ -13,14 +15,14 @@ use tempfile::TempDir;
 
 use crate::own_cases;
 
-/// Pairs that a small model can tell apart: those that follow …
+/// Pairs whose hypothesis follows. A small model can tell them from those of [`NOT_ENTAILED`].
 pub const ENTAILED: [(&str, &str); 4] = [
     ("A bakery in the old town sold more rolls than ever.", "More rolls were sold."),
     ("The ferry sailed in January and in spring.", "The ferry sailed in spring."),
     ("Rain fell on the harbour of the town.", "Rain fell."),
     ("The mayor said the \"bridge\" stays open.", "The \"bridge\" stays open."),
 ];
-/// … and those that do not.
+/// Pairs whose hypothesis does not follow.
 pub const NOT_ENTAILED: [(&str, &str); 4] = [
     ("The ferry did not sail in January.", "The ferry sailed every day."),
     ("Rain fell.", "It was dry."),
@@ -28,14 +30,14 @@ pub const NOT_ENTAILED: [(&str, &str); 4] = [
     ("A bakery sold rolls.", "Nobody sold a letter, a cow or \"rolls."),
 ];
 
-/// A pretrained model, RTE data and a place for outputs.
+/// A temporary folder with a pretrained model and RTE data, where the program is run.
 pub struct World {
     folder: TempDir,
     program: &'static str,
 }
 
 impl World {
-    /// With a `model` and `data`; `program` is the built one's path.
+    /// A world with the folders `model` and `data`; `program` is the path of the executable.
     pub fn new(program: &'static str) -> Self {
         let world = Self::empty(program);
         world.write_model("model", &config());
@@ -43,17 +45,17 @@ impl World {
         world
     }
 
-    /// Without anything.
+    /// An empty world.
     pub fn empty(program: &'static str) -> Self {
         Self { folder: tempfile::tempdir().expect("a folder"), program }
     }
 
-    /// A path in it.
+    /// A path in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// An ALBERT without a classifier, as pretraining leaves it.
+    /// Write the folder of a model without a classifier, as pretraining writes it.
     pub fn write_model(&self, name: &str, config: &ModelConfig) {
         let folder = self.path(name);
         let model = Encoder::<Flex>::init(config, 7, &Default::default());
@@ -62,7 +64,7 @@ impl World {
         fs::copy(tokenizer, folder.join("tokenizer.json")).expect("copied");
     }
 
-    /// RTE's splits as TSV.
+    /// Write RTE's splits as TSV.
     pub fn write_data(&self, name: &str) {
         let folder = self.path(name);
         fs::create_dir(&folder).expect("made");
@@ -74,21 +76,21 @@ impl World {
     }
 
     /// Run the program to its end.
-    pub fn run(&self, args: &[&str]) -> Run {
+    pub fn run(&self, args: &[&str]) -> ProgramOutput {
         self.run_with_input(args, "")
     }
 
-    /// The same, with something on its standard input.
-    pub fn run_with_input(&self, args: &[&str], input: &str) -> Run {
+    /// Run the program to its end, with `input` on its standard input.
+    pub fn run_with_input(&self, args: &[&str], input: &str) -> ProgramOutput {
         let mut child = self.command(args).spawn().expect("started");
         let mut stdin = child.stdin.take().expect("piped");
         // A program that does not read its input may be gone already.
         stdin.write_all(input.as_bytes()).ok();
         drop(stdin);
-        Run::new(child.wait_with_output().expect("finished"))
+        ProgramOutput::of(child)
     }
 
-    /// The program, to be run in the world's folder.
+    /// The command that runs the program in the folder.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(self.program);
         command
@@ -100,8 +102,8 @@ impl World {
         command
     }
 
-    /// A fine-tuning run with small sizes and more `args`, into the folder `output`.
-    pub fn finetune(&self, output: &str, args: &[&str]) -> Run {
+    /// Run `finetune` with small sizes and more `args`, into the folder `output`.
+    pub fn finetune(&self, output: &str, args: &[&str]) -> ProgramOutput {
         let base = ["finetune", "--model", "model", "--data", "data", "--batch-size", "8"];
         let sizes = ["--max-length", "40", "--output", output];
         let rate: &[&str] =
@@ -117,7 +119,7 @@ impl World {
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
-    /// A JSON file.
+    /// Read a JSON file.
     pub fn json(&self, file: &str) -> Value {
         let text = fs::read_to_string(self.path(file)).expect("read");
         serde_json::from_str(&text).expect("JSON")
@@ -142,7 +144,7 @@ pub fn config() -> ModelConfig {
     }
 }
 
-/// The pairs as GLUE's TSV.
+/// The pairs as GLUE's TSV, repeated, with or without labels.
 pub fn tsv(repeats: usize, labelled: bool) -> String {
     let mut text = String::from("index\tsentence1\tsentence2");
     text.push_str(if labelled { "\tlabel\n" } else { "\n" });
@@ -157,18 +159,29 @@ pub fn tsv(repeats: usize, labelled: bool) -> String {
     text
 }
 
-/// What a run of the program left.
-pub struct Run {
-    /// Its exit code; none if a signal ended it.
+/// The exit code and the output of the program.
+pub struct ProgramOutput {
+    /// The exit code; `None` if a signal ended the program.
     pub code: Option<i32>,
-    /// What it printed.
+    /// The text on standard output.
     pub stdout: String,
-    /// What it reported.
+    /// The text on standard error.
     pub stderr: String,
 }
 
-impl Run {
-    /// Of a process that has ended.
+impl ProgramOutput {
+    /// Wait for the program to end.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new), and if the program cannot be waited for.
+    pub fn of(program: Child) -> Self {
+        Self::new(program.wait_with_output().expect("finished"))
+    }
+
+    /// The output of a process that has ended.
+    ///
+    /// # Panics
+    /// The output is not UTF-8.
     pub fn new(output: Output) -> Self {
         Self {
             code: output.status.code(),
@@ -177,14 +190,20 @@ impl Run {
         }
     }
 
-    /// Ends with 0.
+    /// Assert that the exit code is 0.
+    ///
+    /// # Panics
+    /// It is not.
     #[track_caller]
     pub fn succeeds(self) -> Self {
         assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
         self
     }
 
-    /// Ends with `code` and one clear message that contains all `parts`.
+    /// Assert that the exit code is `code` and that standard error contains all `parts` and no panic.
+    ///
+    /// # Panics
+    /// The assertion fails.
     #[track_caller]
     pub fn fails(self, code: i32, parts: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
@@ -198,6 +217,9 @@ impl Run {
 }
 
 /// Wait until a running program has written the first line of its metrics.
+///
+/// # Panics
+/// The program ends first, or takes more than a minute.
 #[track_caller]
 pub fn wait_for_a_step(child: &mut Child, metrics: &Path) {
     let patience = Instant::now() + Duration::from_secs(60);

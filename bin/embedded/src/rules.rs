@@ -3,7 +3,8 @@
 //! Every rule writes a hypothesis and *two* premises: one that entails it and one that does not. In most rules the two
 //! premises have the same words, so that the answer depends only on who did what. In the others one word differs, and it
 //! is uninformative without the hypothesis, because for another hypothesis the answers are reversed. So neither the
-//! hypothesis alone nor a weighted sum over the words of both sentences determines the answer. `docs/embedded-task.md` lists the rules with an example each.
+//! hypothesis alone nor a weighted sum over the words of both sentences determines the answer.
+//! `docs/embedded-task.md` lists the rules with an example each.
 
 use crate::draw::Draw;
 use crate::grammar::{

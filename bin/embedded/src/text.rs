@@ -45,8 +45,8 @@ pub fn text(seed: u64) -> impl Iterator<Item = Document> {
     }))
 }
 
-/// The simple text of a seed, to begin pretraining with. Like [`text`] it is endless, contains no premise of the task and is
-/// the same on every machine.
+/// The simple text of a seed, to begin pretraining with. Like [`text`] it is endless, contains no premise of the task
+/// and is the same on every machine.
 ///
 /// Habits teach most directly that a verb belongs to the subject next to it. Building on that, roll calls and questions
 /// teach most directly to find what was said about someone.

@@ -20,7 +20,7 @@ use crate::train::step;
 
 /// The flags of `evaluate`.
 #[derive(Args, Debug)]
-pub struct EvaluateArgs {
+pub(super) struct EvaluateArgs {
     #[command(flatten)]
     inference: InferenceArgs,
 

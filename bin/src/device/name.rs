@@ -202,7 +202,7 @@ pub enum DeviceError {
 
 impl DeviceError {
     /// Whether the command line is at fault.
-    pub fn is_usage(&self) -> bool {
+    pub(crate) fn is_usage(&self) -> bool {
         matches!(self, Self::Unknown(_) | Self::NotCompiledIn(_) | Self::Precision { .. })
     }
 }

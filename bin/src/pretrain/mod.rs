@@ -38,7 +38,7 @@ use crate::train::step::{clip, count_correct, labelled};
 
 /// The flags of `pretrain`.
 #[derive(Args, Debug)]
-pub struct PretrainArgs {
+pub(crate) struct PretrainArgs {
     /// The model folder to write: config.json, model.safetensors, tokenizer.json, metrics.jsonl
     #[arg(long, value_name = "FOLDER")]
     pub output: PathBuf,
@@ -106,7 +106,7 @@ fn config(vocab_size: usize) -> ModelConfig {
         hidden_dropout_prob: 0.0,
         attention_probs_dropout_prob: 0.0,
         classifier_dropout_prob: Some(0.0),
-        // About 1/√hidden_size: with the 0.02 of large models attention starts out nearly uniform, and stays so for many steps.
+        // About 1/√hidden_size. With the 0.02 of large models, attention stays nearly uniform for many steps.
         initializer_range: 0.09,
         ..ModelConfig::albert_base_v2()
     }
@@ -116,9 +116,10 @@ fn config(vocab_size: usize) -> ModelConfig {
 /// it learns word frequencies, but for many thousands of steps not who did what.
 ///
 /// - Position embeddings are [`sinusoids`], so that the previous position is the same rotation of every position.
-/// - The key weights are half the query weights, so that a word attends to its other occurrences and to its neighbours (Trockman &
-///   Kolter, arXiv 2305.09828).
-/// - The output of each sublayer is scaled by 0.1, so that the identity of a word survives the layers (Wang et al., arXiv 2203.00555).
+/// - The key weights are half the query weights, so that a word attends to its other occurrences and to its neighbours
+///   (Trockman & Kolter, arXiv 2305.09828).
+/// - The output of each sublayer is scaled by 0.1, so that the identity of a word survives the layers (Wang et al.,
+///   arXiv 2203.00555).
 /// - The prediction head is initialized to the transpose of the embedding projection.
 fn start<B: AutodiffBackend>(
     mut model: AlbertForPreTraining<B>,
@@ -517,12 +518,16 @@ mod tests {
         let positions = model.encoder.embeddings.position_embeddings.weight.val();
         #[expect(clippy::disallowed_methods, reason = "the view is only read")]
         let similarity = values(positions.clone().matmul(positions.transpose()));
-        let of =
-            |position: usize, other: usize| similarity[position * config.max_position_embeddings + other];
+        let of = |position: usize, other: usize| {
+            similarity[position * config.max_position_embeddings + other]
+        };
         for position in 0..100 {
             assert!(of(position, position) > of(position, position + 1));
             assert!(of(position, position + 1) > of(position, position + 2));
-            assert!((of(position, position + 1) - of(0, 1)).abs() < 1e-4, "the same for every position");
+            assert!(
+                (of(position, position + 1) - of(0, 1)).abs() < 1e-4,
+                "the same for every position"
+            );
         }
     }
 

@@ -21,7 +21,7 @@ pub struct Prefix {
 
 /// `metrics.jsonl`, open for writing.
 #[derive(Debug)]
-pub struct MetricsLog {
+pub(crate) struct MetricsLog {
     file: File,
     path: PathBuf,
     hasher: Sha256,

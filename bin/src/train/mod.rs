@@ -1,4 +1,4 @@
-//! How a model is trained. [`fine_tune`] sets a run up and leaves its results; [`run`] is the loop; [`step`] is one
+//! How a model is trained. [`fine_tune`] sets a run up and leaves its results; `run` is the loop; `step` is one
 //! optimizer step.
 
 mod dashboard;
@@ -6,8 +6,8 @@ mod lines;
 mod loader;
 pub mod metrics_log;
 pub mod progress;
-pub mod run;
-pub mod step;
+mod run;
+pub(crate) mod step;
 
 use std::sync::Arc;
 
@@ -164,7 +164,8 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
 }
 
 /// The optimizer for a model. The pretrained parameters of the encoder are source; the classifier, and whatever else the
-/// weights file lacked, is novel. For AdamW all parameters are novel, but the distance to the pretrained weights is measured as well.
+/// weights file lacked, is novel. For AdamW all parameters are novel, but the distance to the pretrained
+/// weights is measured as well.
 fn trainer<B: AutodiffBackend>(
     settings: &Settings,
     model: FineTuning<B>,
