@@ -1,6 +1,6 @@
 //! Checkpoints: the state of a run in a file that is either complete or absent.
 //!
-//! A checkpoint is the SHA-256 of what follows it, then a safetensors file: the tensors of [`state`](super::state) and, as
+//! A checkpoint is the SHA-256 of what follows it, then a safetensors file: the tensors of [`state`] and, as
 //! metadata, a [`CheckpointHeader`] in TOML. It holds no state of a random number generator: the dropout of a step is drawn
 //! from the run's seed and the number of the step, the order of an epoch from the data seed and the number of the epoch,
 //! and the learning rate follows from the step.
@@ -167,7 +167,7 @@ fn tensor(name: &str, view: &TensorView<'_>) -> Result<TensorData, String> {
 
 /// Saves a run's checkpoints into its folder, and keeps the last two.
 #[derive(Clone, Debug)]
-pub struct Checkpoints {
+pub(crate) struct Checkpoints {
     folder: PathBuf,
     /// `--checkpoint-every`.
     every: Option<usize>,
@@ -178,7 +178,7 @@ pub struct Checkpoints {
 
 impl Checkpoints {
     /// The checkpoints of a run into `output`, whose settings and contents the checkpoints repeat.
-    pub fn new(
+    pub(crate) fn new(
         output: &Output,
         every: Option<usize>,
         settings: toml::Table,
@@ -188,17 +188,17 @@ impl Checkpoints {
     }
 
     /// The settings of the run.
-    pub fn settings(&self) -> &toml::Table {
+    pub(crate) fn settings(&self) -> &toml::Table {
         &self.settings
     }
 
     /// The hashes of the inputs of the run.
-    pub fn contents(&self) -> &Contents {
+    pub(crate) fn contents(&self) -> &Contents {
         &self.contents
     }
 
     /// Whether `--checkpoint-every` or its default asks for a checkpoint after `step`.
-    pub fn is_due(&self, step: usize) -> bool {
+    pub(crate) fn is_due(&self, step: usize) -> bool {
         match self.every {
             Some(every) => step.is_multiple_of(every),
             None => self.saved.elapsed() >= INTERVAL,
@@ -209,7 +209,7 @@ impl Checkpoints {
     ///
     /// # Errors
     /// Names the file that cannot be written; the earlier checkpoints are kept.
-    pub fn save(&mut self, checkpoint: &Checkpoint) -> Result<(), ProgramError> {
+    pub(crate) fn save(&mut self, checkpoint: &Checkpoint) -> Result<(), ProgramError> {
         let bytes = checkpoint.to_bytes()?;
         // Not created recursively, so that a run notices when its output folder has disappeared.
         match fs::create_dir(&self.folder) {
@@ -236,7 +236,7 @@ impl Checkpoints {
 ///
 /// # Errors
 /// There are checkpoints, but none is usable.
-pub fn newest(output: &Output) -> Result<Option<Checkpoint>, ProgramError> {
+pub(crate) fn newest(output: &Output) -> Result<Option<Checkpoint>, ProgramError> {
     let folder = output.checkpoints();
     let steps = steps(&folder)?;
     for &step in &steps {

@@ -33,7 +33,7 @@ impl MetricsLog {
     ///
     /// # Errors
     /// A file that cannot be created, read or truncated.
-    pub fn open(path: PathBuf, prefix: Option<&Prefix>) -> Result<Self, ProgramError> {
+    pub(crate) fn open(path: PathBuf, prefix: Option<&Prefix>) -> Result<Self, ProgramError> {
         let bytes = prefix.map_or(0, |prefix| prefix.bytes);
         let open = || {
             let mut options = File::options();
@@ -53,7 +53,7 @@ impl MetricsLog {
     ///
     /// # Errors
     /// The file cannot be written, for example because the disk is full.
-    pub fn write(&mut self, record: &impl Serialize) -> Result<(), ProgramError> {
+    pub(crate) fn write(&mut self, record: &impl Serialize) -> Result<(), ProgramError> {
         let written = serde_json::to_string(record).map_err(io::Error::other).and_then(|line| {
             let line = format!("{line}\n");
             self.file.write_all(line.as_bytes())?;
@@ -68,7 +68,7 @@ impl MetricsLog {
     ///
     /// # Errors
     /// The file cannot be flushed.
-    pub fn prefix(&self) -> Result<Prefix, ProgramError> {
+    pub(crate) fn prefix(&self) -> Result<Prefix, ProgramError> {
         self.file.sync_data().map_err(ProgramError::io("write", &self.path))?;
         let sha256 = format!("{:x}", self.hasher.clone().finalize());
         Ok(Prefix { bytes: self.bytes, sha256 })

@@ -1,4 +1,4 @@
-//! How a model is trained. [`fine_tune`] sets a run up and leaves its results; `run` is the loop; `step` is one
+//! How a model is trained. `fine_tune` sets a run up and leaves its results; `run` is the loop; `step` is one
 //! optimizer step.
 
 mod dashboard;

@@ -16,7 +16,7 @@ use crate::ProgramError;
 use crate::resume::{Checkpoint, CheckpointHeader, Checkpoints, state};
 
 /// A run in progress: the trainer, the progress of the run and its records.
-pub struct Run<B: AutodiffBackend> {
+pub(super) struct Run<B: AutodiffBackend> {
     /// The model, its optimizer and the step they take together.
     pub trainer: Trainer<B>,
     /// The length of the run.
@@ -35,7 +35,7 @@ pub struct Run<B: AutodiffBackend> {
 
 /// Why a run ended, if not with an error.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Ending {
+pub(super) enum Ending {
     /// After its last step and evaluation.
     Finished,
     /// Because it was asked to stop.
@@ -45,7 +45,7 @@ pub enum Ending {
 }
 
 /// Shows the progress of a run to its user.
-pub trait Observer {
+pub(super) trait Observer {
     /// A step was taken.
     fn step(&mut self, progress: &Progress, record: &StepRecord, step: Step);
 
@@ -64,7 +64,7 @@ impl<B: AutodiffBackend> Run<B> {
     ///
     /// # Errors
     /// `metrics.jsonl` or a checkpoint that cannot be written.
-    pub fn run(
+    pub(super) fn run(
         &mut self,
         mut train: impl Iterator<Item = Vec<TextBatch<B>>>,
         validation: &dyn DataLoader<B::InnerBackend, TextBatch<B::InnerBackend>>,
