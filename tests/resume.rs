@@ -399,7 +399,7 @@ fn resume_without_a_folder_takes_the_latest_run() {
     let more = ["--epochs", "1", "--dashboard", "off"];
     let base = ["finetune", "--model", "model", "--data", "data", "--max-length", "40"];
     let finetune = [&base[..], &more].concat();
-    world.run(&["finetune", "--resume"]).fails(1, &["runs holds no"]);
+    world.run(&["finetune", "--resume"]).fails(1, &["runs contains no"]);
     for folder in ["runs/0001", "runs/0002"] {
         let run = world.run(&finetune).succeeds();
         assert!(run.stdout.contains(&format!("model in {folder}/model")), "{}", run.stdout);

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Time the Rust program's work beside PyTorch's, in turns, on the same batches, with the same threads.
+"""Compare the speed of the Rust program with PyTorch's, interleaved, on the same batches and number of threads.
 
-    cargo build --release -p benches -p bin
-    python benches/compare.py --tokenizer FOLDER --data RTE --output docs/performance.json
-    python benches/compare.py --tokenizer FOLDER --data RTE --device cuda --pytorch-precision tf32 --size large
+    cargo build --release -p bin --bins --examples
+    python bin/benches/compare.py --tokenizer FOLDER --data RTE --output docs/performance.json
+    python bin/benches/compare.py --tokenizer FOLDER --data RTE --device cuda --pytorch-precision tf32 --size large
 
-Every round has each of the processes do one step; they live through all rounds, the first of which warm up and are not
-counted. Only of the start each round has new ones. Reported are the medians over the rounds, the ratio of the sums, the
-very first step, and each process's peak memory: on a GPU what the driver says it holds there at the end.
+In every round each process takes one step. The processes run for all rounds, except that the startup is measured with
+new ones; the first rounds are a warm-up and are not counted. Reports the medians over the rounds, the ratio of the sums,
+the first step, and the peak memory of each process: on a GPU, the memory that the driver reports at the end.
 """
 import argparse
 import json
@@ -27,13 +27,13 @@ LABELS = ["entailment", "not_entailment"]
 
 
 def peak(process: subprocess.Popen) -> float:
-    """A running process's peak memory in MB. (What wait4 says is no less than this process had when it started that one.)"""
+    """The peak memory of a running process in MB. (wait4 would report at least the memory of this process when it forked.)"""
     status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def on_gpu(pid: int) -> float:
-    """What a process holds of its GPU, in MB; not a number where the driver does not say."""
+    """The GPU memory of a process in MB; NaN if the driver does not report it."""
     query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
     rows = subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines() if shutil.which(query[0]) else []
     return sum(float(mb) for own, mb in (row.split(",") for row in rows) if int(own) == pid) or float("nan")
@@ -45,8 +45,8 @@ class Process:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
     def time(self, batch: dict) -> tuple[float, float, float]:
-        """Seconds by the clock and of the processors (theirs count reading the batch, too), and the loss."""
-        # PyTorch's threads go on turning for a while after their work, which is not to be the next one's burden.
+        """Wall-clock and CPU seconds (CPU seconds include reading the batch), and the loss."""
+        # PyTorch's threads keep spinning for a while after a step, which must not slow down the next process.
         time.sleep(0.1)
         before = self.processor_seconds()
         self.process.stdin.write(json.dumps(batch) + "\n")
@@ -59,7 +59,7 @@ class Process:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def close(self, device: str) -> float:
-        """Ends it; its peak memory in MB."""
+        """End the process, and return its peak memory in MB."""
         memory = peak(self.process) if device in CPUS else on_gpu(self.process.pid)
         self.process.stdin.close()
         if self.process.wait():
@@ -96,7 +96,7 @@ def read(path: pathlib.Path, tokenizer) -> list:
 
 
 def started(command: list[str], threads: int, is_done) -> tuple[float, float, float]:
-    """Seconds by the clock and of the processors from a program's start until `is_done`, and its peak memory in MB."""
+    """Wall-clock and CPU seconds from the start of a program until `is_done`, and its peak memory in MB."""
     environment = os.environ | dict(RAYON_NUM_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
@@ -139,18 +139,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokenizer", type=pathlib.Path, required=True, help="folder with tokenizer.json")
     parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with RTE's train.tsv and dev.tsv")
-    parser.add_argument("--output", type=pathlib.Path, help="JSON file for the raw numbers")
+    parser.add_argument("--output", type=pathlib.Path, help="JSON file for the raw measurements")
     parser.add_argument("--stopwatch", default=str(HERE.parent / "target/release/stopwatch"))
     parser.add_argument("--program", default=str(HERE.parent / "target/release/bin"))
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--batches", type=int, default=20, help="of real RTE")
+    parser.add_argument("--batches", type=int, default=20, help="number of RTE batches")
     parser.add_argument("--warm-up", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu", help="as of `bin devices`; PyTorch takes the GPU if it is one of NVIDIA's")
-    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"], help="ours")
+    parser.add_argument("--device", default="cpu", help="as listed by `l2sp devices`; PyTorch uses the GPU if it is NVIDIA's")
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"], help="of the Rust program")
     parser.add_argument("--pytorch-precision", default="fp32", choices=["fp32", "tf32", "bf16"])
     parser.add_argument("--size", default="base", choices=["base", "large"], help="of the model that is trained")
-    parser.add_argument("--only", nargs="*", help="these works only")
+    parser.add_argument("--only", nargs="*", help="measure only these")
     args = parser.parse_args()
 
     import torch
@@ -183,7 +183,7 @@ def main() -> None:
         return max(len(ids) for ids, _, _ in examples)
 
     def run(name, work, model, rounds, *extra):
-        """`rounds`: the batches for us and for PyTorch."""
+        """`rounds` are the batches for the Rust program and for PyTorch."""
         if args.only and name not in args.only:
             return
         ours = Process([args.stopwatch, work, str(model), "--device", args.device, "--precision", args.precision], args.threads)
@@ -200,7 +200,7 @@ def main() -> None:
         results.append(summary(name, *steps, [ours.close(args.device), theirs.close(theirs_device)], first))
 
     def start(name, model):
-        """Until the end of the first step, of one example."""
+        """Measure until the end of the first step, of one example."""
         if args.only and name not in args.only:
             return
         steps, first = ([], []), []

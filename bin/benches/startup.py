@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `bin finetune` does up to the end of its first step, in PyTorch and transformers. Then it writes the file DONE.
+"""Everything that `l2sp finetune` does up to the end of its first step, in PyTorch and transformers; then writes the file DONE.
 
     python startup.py MODEL DATA DONE
 """

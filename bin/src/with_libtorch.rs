@@ -1,8 +1,8 @@
 //! The entry point of a program built with libtorch.
 //!
 //! The system's loader ends a program whose libraries are missing, or lack what it needs, before its first line. So
-//! all that is linked with libtorch is in a library of its own, which is loaded from here: what the loader then has to
-//! say comes with what to do about it.
+//! everything linked with libtorch is in a separate library, which is loaded from here: an error of the loader is then
+//! reported with advice.
 
 use std::env;
 use std::error::Error;

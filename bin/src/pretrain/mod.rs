@@ -314,7 +314,7 @@ impl Losses {
     }
 }
 
-/// The forward pass of one part of a step. The whole step has `words` masked words and `documents` documents. The loss is
+/// The forward pass of one part of a step. The step has `words` masked words and `documents` documents. The loss is
 /// the contribution of the part to the loss of the step, which is the mean over the words plus the mean over the documents.
 fn forward<B: Backend>(
     model: &AlbertForPreTraining<B>,
