@@ -1,5 +1,4 @@
-//! The program as its user sees it: a real model folder and real files, made here, and the built
-//! program run on them.
+//! The command line: the program run on a generated model folder and data.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -13,14 +12,14 @@ use std::process::Command;
 use albert::ModelConfig;
 use safetensors::SafeTensors;
 use serde_json::Value;
-use tests::world::{ENTAILED, NOT_ENTAILED, Run, World, config, tsv, wait_for_a_step};
+use tests::world::{ENTAILED, NOT_ENTAILED, ProgramOutput, World, config, tsv, wait_for_a_step};
 use tests::{Arrays, own_cases};
 
 /// The built program.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_l2sp");
 
 #[test]
-fn the_help_is_as_reviewed() {
+fn the_help_matches_its_snapshot() {
     let world = World::empty(PROGRAM);
     for command in ["", "finetune", "evaluate", "predict", "fetch", "devices", "pretrain"] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
@@ -47,7 +46,7 @@ fn wrong_usage_ends_with_2() {
 }
 
 #[test]
-fn a_run_leaves_its_whole_folder() {
+fn a_run_writes_all_files_of_its_folder() {
     let world = World::new(PROGRAM);
     let run = world.finetune("out", &["--dashboard", "plain"]).succeeds();
     assert!(run.stdout.starts_with("accuracy "), "{}", run.stdout);
@@ -129,10 +128,10 @@ fn accumulated_batches_are_one_large_batch() {
         world.run(&[&base[..], &sizes, extra].concat()).succeeds();
         world.metrics(output)
     };
-    let whole = run("whole", &["--batch-size", "10"]);
+    let single = run("single", &["--batch-size", "10"]);
     let parts = run("parts", &["--batch-size", "5", "--gradient-accumulation", "2"]);
-    assert_eq!(parts.len(), whole.len());
-    for (a, b) in whole.iter().zip(&parts) {
+    assert_eq!(parts.len(), single.len());
+    for (a, b) in single.iter().zip(&parts) {
         for key in ["loss", "grad_norm", "distance", "learning_rate", "eval_loss"] {
             if let (Some(a), Some(b)) = (a[key].as_f64(), b[key].as_f64()) {
                 assert!((a - b).abs() <= 2e-4 * a.abs().max(1e-3), "{key}: {a} {b}");
@@ -142,7 +141,7 @@ fn accumulated_batches_are_one_large_batch() {
 }
 
 #[test]
-fn a_run_can_be_cut_short() {
+fn max_steps_shortens_a_run() {
     let world = World::new(PROGRAM);
     world.finetune("steps", &["--max-steps", "4"]).succeeds();
     let metrics = world.metrics("steps");
@@ -160,7 +159,7 @@ fn a_run_can_be_cut_short() {
 }
 
 #[test]
-fn a_training_file_has_its_validation_split_beside_it() {
+fn the_validation_split_is_next_to_the_training_file() {
     let world = World::new(PROGRAM);
     world.finetune("folder", &["--max-steps", "1"]).succeeds();
     let base = ["finetune", "--model", "model", "--batch-size", "8", "--max-length", "40"];
@@ -186,7 +185,6 @@ fn adamw_pulls_to_zero_and_l2sp_to_the_start() {
     assert!(shrunk > 1.1 * free, "{shrunk} {free}");
 }
 
-/// Nothing but the program: no folder is named.
 #[test]
 fn the_embedded_model_and_task_need_no_files() {
     let world = World::empty(PROGRAM);
@@ -202,18 +200,18 @@ fn the_embedded_model_and_task_need_no_files() {
 }
 
 #[test]
-fn the_command_may_be_left_out() {
+fn the_default_command_is_finetune() {
     let world = World::empty(PROGRAM);
     let mut child = world.command(&[]).spawn().expect("started");
     let metrics = world.path("runs/0001/metrics.jsonl");
     wait_for_a_step(&mut child, &metrics);
     child.kill().expect("killed");
-    let run = Run::new(child.wait_with_output().expect("finished"));
+    let run = ProgramOutput::of(child);
     assert!(run.stderr.starts_with("no command given: running `finetune`"), "{}", run.stderr);
 }
 
 #[test]
-fn embedded_and_real_mix_where_they_fit() {
+fn the_embedded_model_and_task_combine_with_files() {
     let world = World::new(PROGRAM);
     let steps = ["--max-steps", "1", "--max-length", "40"];
     let finetune = |model: &[&str], output: &str| {
@@ -232,7 +230,7 @@ fn embedded_and_real_mix_where_they_fit() {
 }
 
 #[test]
-fn pretraining_gives_the_same_weights_again() {
+fn pretraining_is_reproducible() {
     let world = World::empty(PROGRAM);
     let pretrain = |output: &str, seed: &str| {
         let sizes = ["--steps", "3", "--batch-size", "8", "--seed", seed];
@@ -249,7 +247,7 @@ fn pretraining_gives_the_same_weights_again() {
 }
 
 #[test]
-fn evaluate_and_predict_use_what_finetune_wrote() {
+fn evaluate_and_predict_read_the_output_of_finetune() {
     let world = World::new(PROGRAM);
     world.finetune("out", &["--epochs", "8"]).succeeds();
     let summary = world.json("out/summary.json");
@@ -364,29 +362,29 @@ fn an_unusable_model_folder_is_named_by_file_and_key() {
     finetune("small", &[]).fails(1, &["tokenizer.json", "100"]);
 
     let weights = world.path("model/model.safetensors");
-    let whole = fs::read(&weights).expect("read");
-    for length in [0, 4, 8, 100, whole.len() / 2, whole.len() - 1] {
-        fs::write(&weights, &whole[..length]).expect("written");
+    let intact = fs::read(&weights).expect("read");
+    for length in [0, 4, 8, 100, intact.len() / 2, intact.len() - 1] {
+        fs::write(&weights, &intact[..length]).expect("written");
         finetune("model", &[]).fails(1, &["model.safetensors"]);
     }
     fs::copy(own_cases().join("optim/plain/tensors.safetensors"), &weights).expect("copied");
     finetune("model", &[]).fails(1, &["model.safetensors", "word_embeddings.weight"]);
     fs::remove_file(&weights).expect("removed");
     finetune("model", &[]).fails(1, &["model.safetensors"]);
-    fs::write(&weights, &whole).expect("written");
+    fs::write(&weights, &intact).expect("written");
 
     fs::write(world.path("model/tokenizer.json"), "{}").expect("written");
     finetune("model", &[]).fails(1, &["tokenizer.json"]);
     assert!(!world.path("out").exists(), "nothing half-written");
 
-    // A model that was never fine-tuned predicts nothing.
+    // A model that was never fine-tuned is refused.
     world
         .run(&["evaluate", "--model", "small", "--data", "data", "--max-length", "40"])
         .fails(1, &["small"]);
 }
 
 #[test]
-fn an_output_folder_in_use_is_left_alone() {
+fn a_non_empty_output_folder_is_left_unchanged() {
     let world = World::new(PROGRAM);
     world.finetune("out", &["--max-steps", "1"]).succeeds();
     let before = world.metrics("out");
@@ -395,7 +393,7 @@ fn an_output_folder_in_use_is_left_alone() {
     world.finetune("out", &["--max-steps", "2", "--overwrite"]).succeeds();
     assert_ne!(world.metrics("out"), before);
 
-    // Not a folder, and (whoever runs this) not a place to write to.
+    // Not a folder, and not writable even by root.
     fs::write(world.path("file"), "").expect("written");
     world.finetune("file", &[]).fails(1, &["file"]);
     world.finetune("file/below", &[]).fails(1, &["file/below"]);
@@ -426,10 +424,10 @@ fn an_interrupted_run_keeps_its_work() {
     wait_for_a_step(&mut child, &metrics);
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(kill.expect("kill").success());
-    let run = Run::new(child.wait_with_output().expect("finished"));
+    let run = ProgramOutput::of(child);
     run.fails(130, &["stopped after step", "out/model"]);
     let bytes = fs::read(world.path("out/model/model.safetensors")).expect("weights");
-    SafeTensors::deserialize(&bytes).expect("a whole file");
+    SafeTensors::deserialize(&bytes).expect("a complete file");
     let summary = world.json("out/summary.json");
     let steps = world.metrics("out").iter().filter(|line| line.get("loss").is_some()).count();
     assert_eq!(summary["steps"], steps);
@@ -466,10 +464,10 @@ fn overwriting_never_deletes_an_input_or_a_foreign_file() {
         let args = ["finetune", "--model", model, "--data", data, "--output", "out"];
         world.run(&[&args[..], &["--max-length", "40", "--max-steps", "1", "--overwrite"]].concat())
     };
-    again("out/model", "data").fails(1, &["out/model is to be read", "--output"]);
-    again("out", "data").fails(1, &["out is to be read"]);
+    again("out/model", "data").fails(1, &["out/model is an input", "--output"]);
+    again("out", "data").fails(1, &["out is an input"]);
     fs::rename(world.path("data"), world.path("out/data")).expect("moved");
-    again("model", "out/data").fails(1, &["out/data is to be read"]);
+    again("model", "out/data").fails(1, &["out/data is an input"]);
     fs::rename(world.path("out/data"), world.path("data")).expect("moved");
     fs::write(world.path("out/model/notes"), "mine").expect("written");
     again("model", "data").fails(1, &["out/model/notes is not a file of the run"]);
@@ -477,10 +475,12 @@ fn overwriting_never_deletes_an_input_or_a_foreign_file() {
     fs::remove_file(world.path("out/model/notes")).expect("removed");
     again("model", "data").succeeds();
 
-    // A folder that no run has written.
+    // A folder that is not the output of a run.
     fs::create_dir(world.path("project")).expect("created");
     fs::write(world.path("project/model"), "mine").expect("written");
-    world.finetune("project", &["--overwrite"]).fails(1, &["project holds other files"]);
+    world
+        .finetune("project", &["--overwrite"])
+        .fails(1, &["project contains files that no run wrote"]);
     assert_eq!(fs::read_to_string(world.path("project/model")).expect("read"), "mine");
 }
 
@@ -498,7 +498,7 @@ fn a_run_starts_from_the_model_of_another_run() {
 #[test]
 fn an_output_that_cannot_be_written_is_refused_before_the_work() {
     let world = World::new(PROGRAM);
-    // The model does not exist either, but is not looked for.
+    // The model does not exist either, but the output is checked first.
     let predict = ["predict", "--model", "nowhere", "--input", "data/dev.tsv", "--output"];
     for (output, reason) in [
         ("missing/rows.jsonl", "No such file"),
@@ -511,10 +511,10 @@ fn an_output_that_cannot_be_written_is_refused_before_the_work() {
     }
 }
 
-/// A run whose progress nobody can see is as good as any other.
+/// A run does not depend on whether its progress can be printed.
 #[cfg(target_os = "linux")]
 #[test]
-fn progress_that_cannot_be_printed_stops_nothing() {
+fn a_run_continues_if_its_progress_cannot_be_printed() {
     let world = World::new(PROGRAM);
     world.finetune("seen", &["--dashboard", "plain"]).succeeds();
     let unwritable = || fs::File::options().write(true).open("/dev/full").expect("opened");
@@ -525,7 +525,7 @@ fn progress_that_cannot_be_printed_stops_nothing() {
     };
     let status = finetune("full").stderr(unwritable()).status().expect("run");
     assert_eq!(status.code(), Some(0));
-    // Its reader is gone before the run has begun.
+    // The reader of standard error is closed before the run starts.
     let mut child = finetune("closed").spawn().expect("started");
     drop(child.stderr.take());
     assert_eq!(child.wait().expect("finished").code(), Some(0));
@@ -537,7 +537,7 @@ fn progress_that_cannot_be_printed_stops_nothing() {
     assert_eq!(status.code(), Some(1));
 }
 
-/// The test's small model as another type; the test's tokenizer has its padding token at 0.
+/// The small test configuration as another model type, with the padding token of the test tokenizer.
 fn of_type(base: ModelConfig) -> ModelConfig {
     let small = config();
     ModelConfig {
@@ -581,7 +581,7 @@ fn bert_and_roberta_are_fine_tuned_like_albert() {
 }
 
 #[test]
-fn robertas_length_leaves_room_for_the_padding_position() {
+fn roberta_reserves_the_padding_position() {
     let world = World::empty(PROGRAM);
     world.write_model("model", &of_type(ModelConfig::roberta_base()));
     world.write_data("data");

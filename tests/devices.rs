@@ -9,13 +9,13 @@
 use l2sp::device;
 use serde_json::Value;
 use tests::devices;
-use tests::world::{Run, World};
+use tests::world::{ProgramOutput, World};
 
 /// The built program.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_l2sp");
 
 #[test]
-fn a_device_that_cannot_be_used_is_refused_with_what_to_do() {
+fn an_unusable_device_is_refused_with_advice() {
     let world = World::new(PROGRAM);
     world
         .finetune("out", &["--device", "gpu"])
@@ -60,7 +60,7 @@ fn all_kinds_of_devices_are_listed() {
 }
 
 #[test]
-fn the_device_is_named_first_and_kept() {
+fn the_device_is_printed_and_recorded() {
     let world = World::new(PROGRAM);
     let best = device::choose(None, albert::Precision::Float32).expect("a device");
     let run = world.finetune("out", &["--dashboard", "plain", "--max-steps", "1"]).succeeds();
@@ -121,7 +121,7 @@ fn a_run_is_the_same_run_on_every_device() {
     }
 }
 
-fn probabilities(run: Run) -> Vec<f64> {
+fn probabilities(run: ProgramOutput) -> Vec<f64> {
     let rows = run.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     rows.map(|row| row["probabilities"]["entailment"].as_f64().expect("a number")).collect()
 }

@@ -39,35 +39,35 @@ use tests::world::{config, tsv};
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// Memory is counted for the whole process: one reader at a time.
+/// Held while memory is measured, because it is measured for the entire process.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Reading may take so many times the input's size, …
-const TIMES: usize = 64;
-/// … and so many bytes besides.
-const BESIDES: usize = 24 << 20;
+/// The memory that a reader may use, as a multiple of the size of its input, …
+const MEMORY_FACTOR: usize = 64;
+/// … and in addition to that, in bytes.
+const MEMORY_ALLOWANCE: usize = 24 << 20;
 
-/// Far more than any input takes, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The time limit for an input: far more than any takes, even on a busy machine.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// A change to a file.
 #[derive(Clone, Debug)]
 enum Damage {
     Bit(Index, u8),
     Byte(Index, u8),
-    /// Some bytes are lost.
-    Lost(Index, usize),
+    /// Some bytes are missing.
+    Missing(Index, usize),
     Inserted(Index, Vec<u8>),
-    /// Some bytes become the lowest or the highest.
+    /// Some bytes become the smallest or largest value.
     Extreme(Index, usize, u8),
-    CutOff(Index),
-    /// A part comes twice.
+    Truncated(Index),
+    /// A part is repeated.
     Repeated(Index, usize),
-    /// A part of the text that is a number becomes another.
+    /// An integer in the text is replaced.
     Number(Index, &'static str),
 }
 
-/// What numbers become.
+/// The replacements of integers.
 const NUMBERS: [&str; 9] = [
     "0",
     "-1",
@@ -102,11 +102,11 @@ fn damage() -> impl Strategy<Value = Damage> {
     prop_oneof![
         (at(), 0..8u8).prop_map(|(at, bit)| Damage::Bit(at, bit)),
         (at(), any::<u8>()).prop_map(|(at, byte)| Damage::Byte(at, byte)),
-        (at(), 1..16usize).prop_map(|(at, length)| Damage::Lost(at, length)),
+        (at(), 1..16usize).prop_map(|(at, length)| Damage::Missing(at, length)),
         (at(), piece).prop_map(|(at, piece)| Damage::Inserted(at, piece)),
         (at(), 1..10usize, prop_oneof![Just(0u8), Just(0x7f), Just(0x80), Just(0xff)])
             .prop_map(|(at, length, byte)| Damage::Extreme(at, length, byte)),
-        at().prop_map(Damage::CutOff),
+        at().prop_map(Damage::Truncated),
         (at(), 1..64usize).prop_map(|(at, length)| Damage::Repeated(at, length)),
         (at(), proptest::sample::select(&NUMBERS[..]))
             .prop_map(|(at, number)| Damage::Number(at, number)),
@@ -131,7 +131,7 @@ impl Damage {
                 let at = at.index(bytes.len());
                 bytes[at] = *byte;
             }
-            Self::Lost(at, length) => drop(bytes.drain(part(at, *length))),
+            Self::Missing(at, length) => drop(bytes.drain(part(at, *length))),
             Self::Inserted(at, piece) => {
                 let at = at.index(bytes.len());
                 bytes.splice(at..at, piece.iter().copied());
@@ -140,7 +140,7 @@ impl Damage {
                 let part = part(at, *length);
                 bytes[part].fill(*byte);
             }
-            Self::CutOff(at) => bytes.truncate(at.index(bytes.len())),
+            Self::Truncated(at) => bytes.truncate(at.index(bytes.len())),
             Self::Repeated(at, length) => {
                 let part = part(at, *length);
                 let copy = bytes[part.clone()].to_vec();
@@ -158,14 +158,14 @@ impl Damage {
     }
 }
 
-/// Try `read` on damaged forms of `valid` and on bytes at random; it says whether it could read them.
+/// Try `read` on damaged copies of `valid` and on random bytes. `read` returns whether it could read them.
 fn survives(name: &str, valid: &[u8], inputs: u32, read: impl Fn(&[u8]) -> bool) {
-    survives_with(BESIDES, name, valid, inputs, read);
+    survives_with(MEMORY_ALLOWANCE, name, valid, inputs, read);
 }
 
-/// The same, where reading may take `besides` bytes besides.
+/// The same as [`survives`], with another memory allowance in bytes.
 fn survives_with(
-    besides: usize,
+    allowance: usize,
     name: &str,
     valid: &[u8],
     inputs: u32,
@@ -199,8 +199,12 @@ fn survives_with(
         understood.set(understood.get() + u32::from(read(&bytes)));
         let used = MEMORY.peak_usage().saturating_sub(before);
         worst.set(worst.get().max(used));
-        prop_assert!(begun.elapsed() < PATIENCE, "it took {:?}", begun.elapsed());
-        prop_assert!(used <= TIMES * bytes.len() + besides, "{used} bytes for {}", bytes.len());
+        prop_assert!(begun.elapsed() < TIME_LIMIT, "it took {:?}", begun.elapsed());
+        prop_assert!(
+            used <= MEMORY_FACTOR * bytes.len() + allowance,
+            "{used} bytes for {}",
+            bytes.len()
+        );
         Ok(())
     });
     std::panic::set_hook(hook);
@@ -285,7 +289,7 @@ const PAGE_CLAIM: usize = i32::MAX as usize;
 
 #[test]
 fn parquet_files() {
-    for (compression, dictionaries, besides, inputs) in [
+    for (compression, dictionaries, page_claim, inputs) in [
         (Compression::SNAPPY, true, PAGE_CLAIM, 70_000),
         (Compression::ZSTD(Default::default()), true, PAGE_CLAIM, 20_000),
         (Compression::GZIP(Default::default()), true, PAGE_CLAIM, 20_000),
@@ -294,7 +298,7 @@ fn parquet_files() {
     ] {
         let name = format!("Parquet ({compression}, dictionaries {dictionaries})");
         let valid = parquet(compression, dictionaries);
-        survives_with(BESIDES + besides, &name, &valid, inputs, |bytes| {
+        survives_with(MEMORY_ALLOWANCE + page_claim, &name, &valid, inputs, |bytes| {
             Format::Parquet.read(bytes, "input", &rte()).is_ok()
         });
     }
@@ -313,7 +317,7 @@ fn a_parquet_page_that_claims_two_gibibytes_is_an_error() {
     let error = Format::Parquet.read(bytes.as_slice(), "input", &rte()).unwrap_err().to_string();
     let used = MEMORY.peak_usage().saturating_sub(before);
     assert!(error.contains("column sentence1"), "{error}");
-    assert!(used <= PAGE_CLAIM + BESIDES, "{used} bytes");
+    assert!(used <= PAGE_CLAIM + MEMORY_ALLOWANCE, "{used} bytes");
 }
 
 #[test]

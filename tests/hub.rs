@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::hub::{COMMIT, Fault, Hub};
-use tests::world::{Run, World};
+use tests::world::{ProgramOutput, World};
 
 /// The built program.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_l2sp");
 
 const WEIGHTS: &str = "model.safetensors";
 
-/// A world whose model and data are on a hub, too: `someone/small` and `someone/tasks`.
+/// A world whose model and data are also on a hub: `someone/small` and `someone/tasks`.
 struct Online {
     world: World,
     hub: Hub,
@@ -54,36 +54,36 @@ impl Online {
         command
     }
 
-    fn run_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Run {
-        Run::new(self.command(args, variables).output().expect("run"))
+    fn run_with(&self, args: &[&str], variables: &[(&str, &str)]) -> ProgramOutput {
+        ProgramOutput::new(self.command(args, variables).output().expect("run"))
     }
 
-    fn run(&self, args: &[&str]) -> Run {
+    fn run(&self, args: &[&str]) -> ProgramOutput {
         self.run_with(args, &[])
     }
 
-    fn fetch(&self) -> Run {
+    fn fetch(&self) -> ProgramOutput {
         self.run(&["fetch", "--model", "someone/small"])
     }
 
-    /// The names of the blobs of the model's repository.
+    /// The blobs of the model's repository in the cache.
     fn blobs(&self) -> Vec<PathBuf> {
         let folder = self.world.path("cache/hub/models--someone--small/blobs");
         fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
     }
 
-    /// Every blob is one of the repository's files, whole; an unfinished one does not count.
+    /// Assert that every blob that is not marked as incomplete is a complete file of the repository.
     #[track_caller]
     fn assert_no_truncated_file(&self) {
         let folder = self.world.path("model");
-        let whole: Vec<Vec<u8>> = fs::read_dir(folder)
+        let complete: Vec<Vec<u8>> = fs::read_dir(folder)
             .expect("a folder")
             .map(|entry| fs::read(entry.expect("an entry").path()).expect("read"))
             .collect();
         for blob in self.blobs() {
             let unfinished = blob.extension().is_some_and(|extension| extension == "incomplete");
             let bytes = fs::read(&blob).expect("read");
-            assert!(unfinished || whole.contains(&bytes), "{}", blob.display());
+            assert!(unfinished || complete.contains(&bytes), "{}", blob.display());
         }
     }
 
@@ -145,7 +145,7 @@ fn a_run_by_name_fetches_once_and_then_needs_no_network() {
 }
 
 #[test]
-fn fetching_again_takes_only_what_is_new() {
+fn fetching_again_downloads_only_new_files() {
     let online = Online::new();
     let run = online.fetch().succeeds();
     assert!(run.stdout.contains(COMMIT), "{}", run.stdout);
@@ -184,7 +184,7 @@ fn refusals_are_explained() {
 }
 
 #[test]
-fn the_token_goes_to_the_hub_alone() {
+fn the_token_is_sent_only_to_the_hub() {
     let online = Online::new();
     online.run_with(&["fetch", "--model", "someone/small"], &[("HF_TOKEN", "secret")]).succeeds();
     let requests = online.hub.requests();
@@ -196,20 +196,20 @@ fn the_token_goes_to_the_hub_alone() {
 }
 
 #[test]
-fn a_busy_hub_is_asked_again_when_it_says() {
+fn a_busy_hub_is_retried_after_the_time_it_asks_for() {
     let online = Online::new();
     online.hub.fail("api/models", Fault::Status(429, vec![("Retry-After", "2".into())]));
     let begun = Instant::now();
     online.fetch().succeeds();
     assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
     online.assert_weights_fetched();
-    // Longer than anybody would wait.
+    // Longer than the program waits.
     online.hub.fail("api/models", Fault::Status(429, vec![("Retry-After", "86400".into())]));
     online.fetch().fails(1, &["429"]);
 }
 
 #[test]
-fn passing_failures_pass() {
+fn transient_failures_are_retried() {
     let online = Online::new();
     for part in ["api/models", "api/models", "config.json", "storage"] {
         online.hub.fail(part, Fault::Status(500, vec![]));
@@ -219,7 +219,7 @@ fn passing_failures_pass() {
 }
 
 #[test]
-fn a_failure_that_lasts_is_reported() {
+fn a_persistent_failure_is_reported() {
     let online = Online::new();
     for _ in 0..5 {
         online.hub.fail("storage", Fault::Status(503, vec![]));
@@ -231,7 +231,7 @@ fn a_failure_that_lasts_is_reported() {
 }
 
 #[test]
-fn a_cut_connection_is_resumed() {
+fn an_interrupted_download_is_resumed() {
     let online = Online::new();
     for bytes in [1000, 2000, 0] {
         online.hub.fail("storage", Fault::Cut(bytes));
@@ -245,7 +245,7 @@ fn a_cut_connection_is_resumed() {
 }
 
 #[test]
-fn a_given_up_download_goes_on_in_the_next_run() {
+fn a_failed_download_is_resumed_by_the_next_run() {
     let online = Online::new();
     online.hub.fail("storage", Fault::Cut(5000));
     for _ in 0..4 {
@@ -265,7 +265,7 @@ fn a_given_up_download_goes_on_in_the_next_run() {
 }
 
 #[test]
-fn a_file_that_is_not_what_it_should_be_is_thrown_away() {
+fn a_file_with_a_wrong_checksum_or_size_is_deleted() {
     let online = Online::new();
     for part in ["config.json", "storage"] {
         online.hub.fail(part, Fault::Flip);
@@ -342,7 +342,7 @@ fn pickled_weights_are_refused() {
 }
 
 #[test]
-fn a_hash_that_is_none_is_refused() {
+fn an_invalid_hash_is_refused() {
     let online = Online::new();
     let long = "0".repeat(64);
     let of_weights =
@@ -397,7 +397,7 @@ fn eight_processes_share_a_cold_cache_and_fetch_each_file_once() {
             })
             .collect();
         for child in children {
-            Run::new(child.wait_with_output().expect("finished")).succeeds();
+            ProgramOutput::of(child).succeeds();
         }
         let requests = online.hub.requests();
         for file in ["config.json", "tokenizer.json", WEIGHTS] {
@@ -417,13 +417,13 @@ fn eight_processes_share_a_cold_cache_and_fetch_each_file_once() {
 }
 
 #[test]
-fn a_cache_that_a_process_left_while_linking_is_completed() {
+fn a_cache_left_by_an_interrupted_process_is_completed() {
     let online = Online::new();
     online.fetch().succeeds();
     let snapshot = online.world.path("cache/hub/models--someone--small/snapshots").join(COMMIT);
     fs::remove_file(snapshot.join("config.json")).expect("removed");
     fs::remove_file(snapshot.join("tokenizer.json")).expect("removed");
-    fs::write(snapshot.join("tokenizer.json"), "a file in the link's place").expect("written");
+    fs::write(snapshot.join("tokenizer.json"), "a file instead of the link").expect("written");
     online.hub.requests();
     online.fetch().succeeds();
     assert_eq!(online.hub.requests().len(), 1, "the listing alone");
@@ -434,7 +434,7 @@ fn a_cache_that_a_process_left_while_linking_is_completed() {
 }
 
 #[test]
-fn an_endpoint_that_is_no_address_is_refused_at_once() {
+fn an_invalid_endpoint_is_refused_without_a_request() {
     let online = Online::new();
     for endpoint in ["huggingface.co", "ftp://127.0.0.1", "http://", "/hub"] {
         let variables = [("HF_ENDPOINT", endpoint)];
@@ -446,7 +446,7 @@ fn an_endpoint_that_is_no_address_is_refused_at_once() {
 }
 
 #[test]
-fn a_name_without_its_owner_is_completed_in_the_message() {
+fn a_name_without_an_owner_gets_a_suggestion() {
     let online = Online::new();
     let suggestion = "albert/albert-base-v2";
     online
@@ -458,13 +458,13 @@ fn a_name_without_its_owner_is_completed_in_the_message() {
 }
 
 #[test]
-fn a_mistyped_path_is_told_from_a_name_that_the_hub_does_not_have() {
+fn a_mistyped_path_and_an_unknown_name_have_different_errors() {
     let online = Online::new();
-    let both = |run: Run, reason| {
+    let both = |run: ProgramOutput, reason| {
         run.fails(1, &["models/smal", "nor a folder of that name here", reason]);
     };
     both(online.run(&finetune("models/smal", "data", "out")), "no such repository");
-    // The real hub answers so to whoever has no token.
+    // The real hub responds with this status to requests without a token.
     online.hub.fail("models/smal", Fault::Status(401, vec![]));
     both(online.run(&finetune("models/smal", "data", "out")), "refuses access");
     let offline = [("HF_HUB_OFFLINE", "1")];

@@ -70,14 +70,14 @@ fn moved_away() -> io::Result<(TempDir, PathBuf)> {
 }
 
 #[test]
-fn it_is_found_without_a_library_path() -> Test {
+fn libtorch_is_found_without_a_library_path() -> Test {
     let devices = devices(Path::new(PROGRAM), None)??;
     assert!(devices.contains("tch (libtorch): usable"), "{devices}");
     Ok(())
 }
 
 #[test]
-fn the_part_that_is_linked_with_it_is_missing() -> Test {
+fn a_missing_library_of_the_program_is_reported() -> Test {
     let (_folder, program) = copied()?;
     let error = devices(&program, None)?.expect_err("a program without its part");
     assert!(error.contains(PART) && error.contains("--features tch"), "{error}");
@@ -85,7 +85,7 @@ fn the_part_that_is_linked_with_it_is_missing() -> Test {
 }
 
 #[test]
-fn that_part_is_of_another_build() -> Test {
+fn a_library_of_another_build_is_reported() -> Test {
     let (folder, program) = copied()?;
     empty_library(&folder.path().join(PART))?;
     let error = devices(&program, None)?.expect_err("a program with another part");
@@ -94,7 +94,7 @@ fn that_part_is_of_another_build() -> Test {
 }
 
 #[test]
-fn it_is_gone_until_the_library_path_names_it() -> Test {
+fn moved_libtorch_is_found_by_the_library_path() -> Test {
     let (_folder, program) = moved_away()?;
     let error = devices(&program, None)?.expect_err("a program without libtorch");
     assert!(error.contains("libtorch_"), "{error}");
@@ -104,9 +104,9 @@ fn it_is_gone_until_the_library_path_names_it() -> Test {
     Ok(())
 }
 
-/// A library of the right name in which nothing of what is needed can be found.
+/// Libraries of the right names that define no symbols.
 #[test]
-fn it_lacks_what_the_program_calls() -> Test {
+fn libtorch_without_symbols_is_reported() -> Test {
     let folder = tempfile::tempdir()?;
     for library in ["libc10.so", "libtorch_cpu.so"] {
         empty_library(&folder.path().join(library))?;
@@ -116,22 +116,22 @@ fn it_lacks_what_the_program_calls() -> Test {
     Ok(())
 }
 
-/// Nothing is missing, but what is called may have changed.
+/// No symbol is missing, but their meaning may have changed.
 #[test]
-fn it_is_of_another_version() -> Test {
+fn libtorch_of_another_version_is_reported() -> Test {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let (built_with, torch) = (Path::new(LIBTORCH), folder.path().join("torch"));
     fs::create_dir_all(torch.join("lib"))?;
     for entry in fs::read_dir(built_with)? {
         let from = entry?.path();
         let to = torch.join("lib").join(from.file_name().unwrap_or_default());
-        // The one by which its folder is found must not lead back to the old one.
+        // The folder is determined from this library, so it must not be a link to the original.
         match from.ends_with("libtorch_cpu.so") {
             true => fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(|_| ()))?,
             false => symlink(&from, &to)?,
         }
     }
-    // What PyTorch's own package looks for beside itself.
+    // PyTorch's Python package expects this library in the same folder.
     if let Some(packages) = built_with.ancestors().nth(2) {
         symlink(packages.join("nvidia"), folder.path().join("nvidia"))?;
     }

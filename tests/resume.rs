@@ -1,4 +1,4 @@
-//! Runs that are stopped, killed, cut off from their disk: they go on as if nothing had been.
+//! Runs that are stopped, killed or cannot write to the disk resume as if they had never been interrupted.
 #![cfg(unix)]
 #![allow(
     clippy::expect_used,
@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tests::world::{Run, World, wait_for_a_step};
+use tests::world::{ProgramOutput, World, wait_for_a_step};
 
 /// The built program.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_l2sp");
 
-/// The kills that a run must survive. `KILLS=1000` for a longer test.
+/// The number of times that a run is killed. `KILLS=1000` makes the test longer.
 const KILLS: usize = 50;
 
 /// A small run: 8 epochs of 3 steps, each with a checkpoint.
@@ -34,7 +34,7 @@ fn command_line<'a>(output: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&base[..], &sizes, more].concat()
 }
 
-/// Start without waiting; nobody reads what it prints.
+/// Start the program without waiting for it, and discard its output.
 fn start(world: &World, args: &[&str]) -> Child {
     let mut command = world.command(args);
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started")
@@ -45,7 +45,7 @@ fn signal(child: &Child, name: &str) {
     assert!(kill.expect("kill").success());
 }
 
-/// Bit for bit the same metrics and weights.
+/// Assert that two runs have the same metrics and weights, bit for bit.
 #[track_caller]
 fn assert_same(world: &World, one: &str, other: &str) {
     for file in ["metrics.jsonl", "model/model.safetensors"] {
@@ -69,12 +69,12 @@ fn stopped(world: &World, output: &str) {
         std::thread::sleep(Duration::from_millis(1));
     }
     signal(&child, "-INT");
-    let run = Run::new(child.wait_with_output().expect("finished"));
+    let run = ProgramOutput::of(child);
     let hint = format!("resume with finetune --resume {output}");
     run.fails(130, &["stopped after step", &hint]);
 }
 
-/// The steps of a run's checkpoints, the last first, whatever else lies there.
+/// The steps of a run's checkpoints, the latest first. Other files are ignored.
 fn checkpoints(output: &Path) -> Vec<usize> {
     let entries = fs::read_dir(output.join("checkpoints")).into_iter().flatten().flatten();
     let step = |entry: fs::DirEntry| {
@@ -107,12 +107,12 @@ fn was_writing(output: &Path) -> bool {
 }
 
 #[test]
-fn a_killed_run_ends_as_if_it_had_never_been_killed() {
+fn a_killed_run_resumes_bit_for_bit() {
     let world = World::new(PROGRAM);
     let kills = std::env::var("KILLS").map_or(KILLS, |kills| kills.parse().expect("a number"));
     let begun = Instant::now();
-    world.run(&command_line("whole", &SETTINGS)).succeeds();
-    // Long enough to come to any place of the run, short enough to be killed again and again.
+    world.run(&command_line("reference", &SETTINGS)).succeeds();
+    // Long enough to reach any point of the run, short enough to be killed many times.
     let longest = begun.elapsed();
 
     let mut random = StdRng::seed_from_u64(20003);
@@ -138,12 +138,12 @@ fn a_killed_run_ends_as_if_it_had_never_been_killed() {
             while_writing += usize::from(was_writing(&folder));
             args = match folder.join("config.toml").exists() {
                 true => vec!["finetune", "--resume", &output],
-                // Killed before there was a run.
+                // Killed before the run was created.
                 false => [command_line(&output, &SETTINGS), vec!["--overwrite"]].concat(),
             };
             resumed_after.extend(checkpoints(&folder).first().copied());
         }
-        assert_same(&world, "whole", &output);
+        assert_same(&world, "reference", &output);
         assert!(!was_writing(&folder), "nothing half-written is left");
         fs::remove_dir_all(&folder).expect("removed");
     }
@@ -154,19 +154,19 @@ fn a_killed_run_ends_as_if_it_had_never_been_killed() {
 }
 
 #[test]
-fn a_stopped_run_goes_on_wherever_its_folder_is() {
+fn a_stopped_run_resumes_after_its_folder_was_moved() {
     let world = World::new(PROGRAM);
-    world.run(&command_line("whole", &SETTINGS)).succeeds();
+    world.run(&command_line("reference", &SETTINGS)).succeeds();
     stopped(&world, "out");
     assert_eq!(world.json("out/summary.json")["finished"], false);
     fs::rename(world.path("out"), world.path("moved")).expect("moved");
     let run = world.run(&["finetune", "--resume", "moved", "--dashboard", "plain"]).succeeds();
     assert!(run.stderr.starts_with("resuming moved after step "), "{}", run.stderr);
     assert!(run.stderr.contains("step 24/24"), "{}", run.stderr);
-    assert_same(&world, "whole", "moved");
+    assert_same(&world, "reference", "moved");
     assert_eq!(checkpoints(&world.path("moved")), [24, 23], "the last two");
 
-    // There is nothing more to do, and with other settings it would be another run.
+    // A finished run has nothing left to do, and cannot be resumed with other settings.
     let before = fs::read(world.path("moved/summary.json")).expect("read");
     let run = world.run(&["finetune", "--resume", "moved"]).succeeds();
     assert!(run.stdout.starts_with("nothing left to do: the run in moved"), "{}", run.stdout);
@@ -174,17 +174,17 @@ fn a_stopped_run_goes_on_wherever_its_folder_is() {
     world
         .run(&["finetune", "--resume", "moved", "--epochs", "9"])
         .fails(2, &["epochs: 8 then, 9 now"]);
-    // Whose model is lost makes it again.
+    // A finished run without its model writes it again.
     fs::remove_dir_all(world.path("moved/model")).expect("removed");
     world.run(&["finetune", "--resume", "moved"]).succeeds();
-    assert_same(&world, "whole", "moved");
+    assert_same(&world, "reference", "moved");
 }
 
-/// Kill runs with these settings as soon as the checkpoint of each step is there, and let them go on.
-fn assert_goes_on_from_every_step(settings: &[&str], steps: usize) {
+/// Kill a run with these settings after the checkpoint of each step, and resume it.
+fn assert_resumes_from_every_step(settings: &[&str], steps: usize) {
     let world = World::new(PROGRAM);
     let settings = [settings, &["--checkpoint-every", "1", "--dashboard", "off"]].concat();
-    world.run(&command_line("whole", &settings)).succeeds();
+    world.run(&command_line("reference", &settings)).succeeds();
     for step in 1..=steps {
         let output = format!("from-{step}");
         let folder = world.path(&output);
@@ -195,28 +195,28 @@ fn assert_goes_on_from_every_step(settings: &[&str], steps: usize) {
         child.kill().ok();
         child.wait().expect("a child");
         world.run(&["finetune", "--resume", &output]).succeeds();
-        assert_same(&world, "whole", &output);
+        assert_same(&world, "reference", &output);
     }
 }
 
 #[test]
-fn a_run_goes_on_from_every_step() {
-    assert_goes_on_from_every_step(&["--epochs", "3"], 9);
+fn a_run_resumes_from_every_step() {
+    assert_resumes_from_every_step(&["--epochs", "3"], 9);
 }
 
 #[test]
-fn so_does_one_with_another_optimizer_and_cut_short() {
+fn a_shortened_run_with_another_optimizer_resumes_from_every_step() {
     let optimizer = ["--optimizer", "adamw", "--weight-decay", "0.1", "--amsgrad"];
     let length = ["--epochs", "9", "--gradient-accumulation", "2", "--max-steps", "5"];
     let rest = ["--schedule", "cosine", "--padding", "max-length"];
-    assert_goes_on_from_every_step(&[&optimizer[..], &length, &rest].concat(), 5);
+    assert_resumes_from_every_step(&[&optimizer[..], &length, &rest].concat(), 5);
 }
 
 #[test]
-fn signals_say_how_to_go_on() {
+fn a_signal_prints_how_to_resume() {
     let world = World::new(PROGRAM);
-    world.run(&command_line("whole", &SETTINGS)).succeeds();
-    // Without checkpoints on the way: the signal makes one.
+    world.run(&command_line("reference", &SETTINGS)).succeeds();
+    // The interval is too long for any other checkpoint than that of the signal.
     let more = ["--epochs", "8", "--checkpoint-every", "1000", "--dashboard", "off"];
     for (name, code, output) in
         [("-INT", 130, "interrupted"), ("-TERM", 143, "terminated"), ("-HUP", 129, "hung-up")]
@@ -224,7 +224,7 @@ fn signals_say_how_to_go_on() {
         let mut child = world.command(&command_line(output, &more)).spawn().expect("started");
         wait_for_a_step(&mut child, &world.path(output).join("metrics.jsonl"));
         signal(&child, name);
-        let run = Run::new(child.wait_with_output().expect("finished"));
+        let run = ProgramOutput::of(child);
         let hint = format!("resume with finetune --resume {output}");
         let run = run.fails(code, &["stopped after step", &hint]);
         let steps: usize = world.json(&format!("{output}/summary.json"))["steps"]
@@ -232,11 +232,11 @@ fn signals_say_how_to_go_on() {
             .expect("steps") as usize;
         assert_eq!(checkpoints(&world.path(output))[0], steps, "no step is lost: {}", run.stderr);
         world.run(&["finetune", "--resume", output]).succeeds();
-        assert_same(&world, "whole", output);
+        assert_same(&world, "reference", output);
     }
 }
 
-/// A step that takes far longer than the test, and two signals.
+/// Two signals during a step that takes far longer than the test.
 #[test]
 fn a_second_signal_ends_the_run_at_once() {
     let world = World::new(PROGRAM);
@@ -253,7 +253,7 @@ fn a_second_signal_ends_the_run_at_once() {
     assert!(child.try_wait().expect("a child").is_none(), "the step is finished first");
     signal(&child, "-INT");
     let second = Instant::now();
-    let run = Run::new(child.wait_with_output().expect("finished"));
+    let run = ProgramOutput::of(child);
     assert!(second.elapsed() < Duration::from_secs(2), "{:?}", second.elapsed());
     assert_eq!(run.code, Some(130), "{}", run.stderr);
     assert!(!run.stderr.contains("stopped after"), "{}", run.stderr);
@@ -263,7 +263,7 @@ fn a_second_signal_ends_the_run_at_once() {
 fn a_run_without_a_checkpoint_starts_again() {
     let world = World::new(PROGRAM);
     let more = ["--epochs", "8", "--checkpoint-every", "1000", "--dashboard", "off"];
-    world.run(&command_line("whole", &SETTINGS)).succeeds();
+    world.run(&command_line("reference", &SETTINGS)).succeeds();
     let mut child = start(&world, &command_line("out", &more));
     wait_for_a_step(&mut child, &world.path("out/metrics.jsonl"));
     child.kill().expect("killed");
@@ -271,13 +271,13 @@ fn a_run_without_a_checkpoint_starts_again() {
     fs::remove_dir_all(world.path("out/checkpoints")).ok();
     let run = world.run(&["finetune", "--resume", "out"]).succeeds();
     assert!(run.stderr.contains("no checkpoint yet"), "{}", run.stderr);
-    assert_same(&world, "whole", "out");
+    assert_same(&world, "reference", "out");
 }
 
 #[test]
 fn a_damaged_checkpoint_is_reported_and_the_one_before_is_used() {
     let world = World::new(PROGRAM);
-    world.run(&command_line("whole", &SETTINGS)).succeeds();
+    world.run(&command_line("reference", &SETTINGS)).succeeds();
     stopped(&world, "out");
     let steps = checkpoints(&world.path("out"));
     let newest = checkpoint(&world.path("out"), steps[0]);
@@ -290,7 +290,7 @@ fn a_damaged_checkpoint_is_reported_and_the_one_before_is_used() {
         "{}",
         run.stderr
     );
-    assert_same(&world, "whole", "out");
+    assert_same(&world, "reference", "out");
 
     stopped(&world, "lost");
     for step in checkpoints(&world.path("lost")) {
@@ -302,7 +302,7 @@ fn a_damaged_checkpoint_is_reported_and_the_one_before_is_used() {
 #[test]
 fn another_configuration_is_refused_with_the_differing_keys() {
     let world = World::new(PROGRAM);
-    world.run(&command_line("whole", &SETTINGS)).succeeds();
+    world.run(&command_line("reference", &SETTINGS)).succeeds();
     stopped(&world, "out");
     let resume = |more: &[&str]| world.run(&[&["finetune", "--resume", "out"][..], more].concat());
     resume(&["--epochs", "9", "--seed", "4"])
@@ -310,9 +310,9 @@ fn another_configuration_is_refused_with_the_differing_keys() {
     resume(&["--max-steps", "30"]).fails(2, &["max-steps: not set then, 30 now"]);
     resume(&["--output", "elsewhere"]).fails(2, &["--output", "--resume"]);
     resume(&["--config", "out/config.toml"]).fails(2, &["--config", "--resume"]);
-    world.run(&["finetune", "--resume", "data"]).fails(1, &["data holds no config.toml"]);
+    world.run(&["finetune", "--resume", "data"]).fails(1, &["data contains no config.toml"]);
 
-    // What the flags do not show: the settings, the data and the weights were changed behind the run's back.
+    // Changes that no flag shows: to the settings file, the data and the weights.
     let config = fs::read_to_string(world.path("out/config.toml")).expect("read");
     let other = config.replace("batch-size = 8", "batch-size = 4");
     fs::write(world.path("out/config.toml"), other).expect("written");
@@ -330,34 +330,34 @@ fn another_configuration_is_refused_with_the_differing_keys() {
     resume(&[]).fails(2, &["model: "]);
     fs::write(&weights, bytes).expect("written");
 
-    // The same settings, and those that change no numbers, are fine.
+    // The same settings, and those that do not affect results, are accepted.
     resume(&["--epochs", "8", "--checkpoint-every", "5", "--dashboard", "plain"]).succeeds();
-    assert_same(&world, "whole", "out");
+    assert_same(&world, "reference", "out");
 }
 
-/// `RLIMIT_FSIZE` in the place of a full disk: metrics still fit, a checkpoint does not.
+/// `RLIMIT_FSIZE` simulates a full disk: the metrics fit, a checkpoint does not.
 #[test]
 fn a_full_disk_leaves_the_last_checkpoint_intact() {
     let world = World::new(PROGRAM);
-    world.run(&command_line("whole", &SETTINGS)).succeeds();
+    world.run(&command_line("reference", &SETTINGS)).succeeds();
     stopped(&world, "out");
     let before = checkpoints(&world.path("out"));
     let limited = |args: &[&str]| {
         let mut command = Command::new("sh");
         command.args(["-c", "ulimit -f 64; exec \"$0\" \"$@\"", PROGRAM]).args(args);
-        Run::new(command.current_dir(world.path("")).output().expect("run"))
+        ProgramOutput::new(command.current_dir(world.path("")).output().expect("run"))
     };
     let run = limited(&["finetune", "--resume", "out"]);
     run.fails(1, &["cannot write", "checkpoints/step-", "resume with finetune --resume out"]);
     assert_eq!(checkpoints(&world.path("out")), before);
     assert!(!was_writing(&world.path("out")), "nothing half-written is left");
     world.run(&["finetune", "--resume", "out"]).succeeds();
-    assert_same(&world, "whole", "out");
+    assert_same(&world, "reference", "out");
 
     let run = limited(&command_line("new", &SETTINGS));
     run.fails(1, &["checkpoints/step-1.checkpoint", "--resume new"]);
     world.run(&["finetune", "--resume", "new"]).succeeds();
-    assert_same(&world, "whole", "new");
+    assert_same(&world, "reference", "new");
 }
 
 #[test]
@@ -367,10 +367,10 @@ fn a_folder_that_disappears_is_named() {
     let mut child = world.command(&command_line("out", &more)).spawn().expect("started");
     wait_for_a_step(&mut child, &world.path("out/metrics.jsonl"));
     fs::rename(world.path("out"), world.path("gone")).expect("renamed");
-    let run = Run::new(child.wait_with_output().expect("finished"));
+    let run = ProgramOutput::of(child);
     run.fails(1, &["out/checkpoints", "--resume out"]);
     assert!(!world.path("out").exists());
-    // What it had is where the folder went.
+    // The moved folder contains everything written so far.
     let run = world.run(&["finetune", "--resume", "gone", "--epochs", "7"]);
     run.fails(2, &["epochs: 100000 then, 7 now"]);
 }
@@ -389,7 +389,7 @@ fn a_second_run_into_the_same_folder_is_refused() {
         world.run(&args).fails(1, &["another run is writing into out"]);
     }
     signal(&first, "-TERM");
-    let run = Run::new(first.wait_with_output().expect("finished"));
+    let run = ProgramOutput::of(first);
     run.fails(143, &["stopped after step"]);
 }
 
@@ -399,7 +399,7 @@ fn resume_without_a_folder_takes_the_latest_run() {
     let more = ["--epochs", "1", "--dashboard", "off"];
     let base = ["finetune", "--model", "model", "--data", "data", "--max-length", "40"];
     let finetune = [&base[..], &more].concat();
-    world.run(&["finetune", "--resume"]).fails(1, &["runs holds no"]);
+    world.run(&["finetune", "--resume"]).fails(1, &["runs contains no"]);
     for folder in ["runs/0001", "runs/0002"] {
         let run = world.run(&finetune).succeeds();
         assert!(run.stdout.contains(&format!("model in {folder}/model")), "{}", run.stdout);

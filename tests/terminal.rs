@@ -100,7 +100,7 @@ fn ctrl_c_stops_a_run_that_shows_the_dashboard() {
 }
 
 #[test]
-fn a_second_ctrl_c_ends_it_at_once_and_leaves_the_terminal_usable() {
+fn a_second_ctrl_c_ends_the_program_at_once_and_restores_the_terminal() {
     let world = World::new(PROGRAM);
     // A step that takes far longer than this test.
     let args = ["finetune", "--batch-size", "2490", "--output", "out"];

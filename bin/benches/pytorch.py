@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The twin of `stopwatch` (src/main.rs) in PyTorch and transformers: work for each line, seconds to standard output.
+"""The counterpart of `examples/stopwatch.rs` in PyTorch and transformers: measures a step for each line of standard input.
 
     python pytorch.py WORK MODEL [--threads N] [--fused] [--device cuda] [--precision tf32]
 """
@@ -11,7 +11,7 @@ import time
 import torch
 from transformers import AlbertForSequenceClassification
 
-# Steps of the optimizer a line.
+# Optimizer steps per line.
 STEPS = 10
 
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--fused", action="store_true", help="AdamW(fused=True) instead of foreach=True")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=["fp32", "tf32", "bf16"], default="fp32",
-                        help="fp32, its products in TF32, or autocast to bf16")
+                        help="fp32, matrix products in TF32, or autocast to bf16")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.backends.cuda.matmul.allow_tf32 = args.precision == "tf32"

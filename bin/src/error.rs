@@ -41,22 +41,22 @@ pub enum ProgramError {
     Io {
         /// What was attempted, as `write`.
         action: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error that the system returned.
         source: io::Error,
     },
-    /// The output folder holds something already.
+    /// The output folder is not empty.
     #[error("{} is not empty; choose another --output, or --overwrite to replace the run there, or resume it with finetune --resume", .0.display())]
     OutputInUse(PathBuf),
-    /// `--overwrite` of a folder that no run has written.
-    #[error("{} holds other files than those of a run, so --overwrite will not touch it; choose another --output", .0.display())]
+    /// `--overwrite` of a folder that is not the output of a run.
+    #[error("{} contains files that no run wrote, so --overwrite will not touch it; choose another --output", .0.display())]
     NotARun(PathBuf),
-    /// `--overwrite` of a run with a file in its folders that is not its own.
+    /// `--overwrite` of a run whose folders contain a file that the run did not write.
     #[error("{} is not a file of the run; move it away before --overwrite", .0.display())]
     ForeignFile(PathBuf),
     /// An input that `--overwrite` would delete.
-    #[error("{} is to be read, but --overwrite would delete it together with the run in {}; choose another --output", .input.display(), .folder.display())]
+    #[error("{} is an input, but --overwrite would delete it together with the run in {}; choose another --output", .input.display(), .folder.display())]
     InputInOutput {
         /// The model, data or settings file.
         input: PathBuf,
@@ -64,17 +64,17 @@ pub enum ProgramError {
         folder: PathBuf,
     },
     /// Another run is writing into the folder.
-    #[error("another run is writing into {}; wait for its end, or choose another --output", .0.display())]
+    #[error("another run is writing into {}; wait for it to finish, or choose another --output", .0.display())]
     Locked(PathBuf),
     /// No run was ever started in a folder.
-    #[error("{} holds no config.toml, so there is no run to resume; --resume needs the --output of a run", .0.display())]
+    #[error("{} contains no config.toml, so there is no run to resume; pass --resume the --output folder of a run", .0.display())]
     NoRun(PathBuf),
-    /// Checkpoints, but no usable one.
+    /// A run none of whose checkpoints is usable.
     #[error(
-        "{}: no checkpoint there can be used; start the run again with --config and --overwrite", .0.display()
+        "{}: none of the checkpoints is usable; start the run again with --config and --overwrite", .0.display()
     )]
     NoCheckpoint(PathBuf),
-    /// A run to be resumed with other settings or inputs.
+    /// A run that cannot be resumed because its settings or inputs have changed.
     #[error("{}: the run was started differently, and can only be resumed with the same settings and inputs: {}", .folder.display(), .differences.join("; "))]
     OtherRun {
         /// The run's output folder.
@@ -145,8 +145,8 @@ pub enum ProgramError {
 }
 
 impl ProgramError {
-    /// 2 for wrong usage, 128 + n for signal n, 1 for the rest.
-    pub fn exit_code(&self) -> u8 {
+    /// The exit code: 2 for wrong usage, 128 + n for signal n, 1 for any other error.
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::OtherRun { .. } => 2,
             Self::Device(error) if error.is_usage() => 2,
@@ -157,7 +157,7 @@ impl ProgramError {
     }
 
     /// An [`Io`](Self::Io) error, as an adaptor for `map_err`.
-    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_path_buf(), source }
     }
 
@@ -166,8 +166,8 @@ impl ProgramError {
         Self::Unsaved { source: Box::new(self), folder: folder.to_owned() }
     }
 
-    /// Errors of standard output.
-    pub fn stdout(source: io::Error) -> Self {
+    /// An error that occurred while writing to standard output.
+    pub(crate) fn stdout(source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::BrokenPipe => Self::ClosedPipe,
             _ => Self::Io { action: "write to", path: "standard output".into(), source },
@@ -175,7 +175,7 @@ impl ProgramError {
     }
 
     /// The message of the first panic; later ones are its consequences in other threads.
-    pub fn from_first_panic() -> Self {
+    pub(crate) fn from_first_panic() -> Self {
         match forget_panics() {
             message if message.contains(KILLED) => Self::Killed,
             message => Self::Internal(message),

@@ -13,7 +13,7 @@ use crate::hub::{self, Freshness};
 use crate::resume::file;
 use crate::settings::{DEFAULT_MAX_LENGTH, DEFAULT_TASK, is_embedded};
 
-/// What messages call it.
+/// The name of the bundled model in messages.
 const EMBEDDED_MODEL: &str = "the bundled model";
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -32,7 +32,8 @@ pub(crate) enum ModelSource {
 }
 
 impl ModelSource {
-    /// What a `--model` means. A model on the hub is downloaded; the output folder of `finetune` stands for the model in it.
+    /// Find the model that `--model` names. A model on the hub is downloaded; the output folder of
+    /// `finetune` stands for the model in it.
     ///
     /// # Errors
     /// As [`hub::model`].
@@ -44,7 +45,7 @@ impl ModelSource {
         Ok(Self::Folder(downloaded.unwrap_or_else(|| model_in_output(path))))
     }
 
-    /// What messages call it.
+    /// The name of the model in messages.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Embedded => EMBEDDED_MODEL.to_owned(),
@@ -80,7 +81,7 @@ pub(crate) struct ModelFolder {
     pub(crate) tokenizer: TextTokenizer,
     /// The longest text or pair, in tokens.
     pub(crate) max_length: usize,
-    /// The classifier is to be initialized even if the weights have one.
+    /// Whether to initialize a new classifier even if the weights have one.
     new_classifier: bool,
 }
 
@@ -193,12 +194,12 @@ impl ModelFolder {
         })
     }
 
-    /// Whether the labels have names of their own, and not those that transformers gives them.
+    /// Whether the labels have names, other than transformers' default `LABEL_0`, `LABEL_1`, …
     fn has_label_names(&self) -> bool {
         self.config.id2label.iter().any(|(index, name)| *name != format!("LABEL_{index}"))
     }
 
-    /// Load the weights. A classifier that they lack, or that is to be new, is initialized with `seed`.
+    /// Load the weights. A classifier that is missing or must be new is initialized with `seed`.
     ///
     /// # Errors
     /// As [`SequenceClassifier::from_pretrained`].
@@ -240,11 +241,11 @@ impl ModelFolder {
         Ok(model.in_precision(precision))
     }
 
-    /// Save what belongs to the weights of a model that was fine-tuned on `task`: the tokenizer, as Python's
+    /// Save the files next to the weights of a model fine-tuned on `task`: the tokenizer, as Python's
     /// `AutoTokenizer` reads it, and the task.
     ///
     /// # Errors
-    /// Names the file that cannot be read or written.
+    /// A file cannot be read or written; the error names it.
     pub(crate) fn save_tokenizer_and_task(
         &self,
         task: &Task,
@@ -291,7 +292,7 @@ impl ModelFolder {
     }
 }
 
-/// The model's folder in the output folder of `finetune`; `path` itself if it is no such folder.
+/// The model's folder in the output folder of `finetune`; `path` itself if it is not an output folder.
 fn model_in_output(path: &Path) -> PathBuf {
     let inside = path.join("model");
     if !path.join("config.json").exists() && inside.is_dir() { inside } else { path.to_owned() }

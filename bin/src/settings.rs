@@ -213,10 +213,10 @@ pub(crate) fn is_embedded(path: &Path) -> bool {
 }
 
 /// The longest pair, in tokens, where neither a flag nor the model says otherwise.
-pub const DEFAULT_MAX_LENGTH: usize = 128;
+pub(crate) const DEFAULT_MAX_LENGTH: usize = 128;
 
 /// The task without `--task`.
-pub const DEFAULT_TASK: &str = "rte";
+pub(crate) const DEFAULT_TASK: &str = "rte";
 
 /// The defaults of the command line.
 impl Default for Settings {
@@ -274,7 +274,7 @@ pub enum DashboardName {
 }
 
 impl DashboardName {
-    /// What `auto` means on this terminal.
+    /// Resolve `auto` for this terminal.
     ///
     /// # Errors
     /// `tui` without a terminal.
@@ -294,7 +294,7 @@ impl DashboardName {
 /// The bundled model is small: it learns at a rate that would wreck a large one.
 const EMBEDDED_LEARNING_RATE: f64 = 3e-4;
 
-/// And it was pretrained on less text, so it needs to see more of the task.
+/// It was pretrained on less text, so it needs more passes over the task.
 const EMBEDDED_EPOCHS: usize = 5;
 
 /// The settings of one optimizer alone.
@@ -363,7 +363,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The task of the data. One with columns of its own may still lack its labels.
+    /// The task of the data. A task with custom columns may not have its labels yet.
     ///
     /// # Errors
     /// An unknown task, labels given twice.
@@ -507,12 +507,12 @@ fn usage<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> ProgramE
     move |error| ProgramError::Usage(format!("{what}: {error}"))
 }
 
-/// The settings that do not change the numbers of a run, and the device, which changes their last digits: a run may be
-/// resumed on another one.
+/// The settings that do not affect the results of a run; and the device, which affects only their last digits, so a run
+/// may be resumed on another one.
 const FREE: [&str; 3] = ["device", "checkpoint-every", "dashboard"];
 
-/// The settings that make a run another run, as `epochs: 3 then, 5 now`.
-pub fn differences(then: &toml::Table, now: &toml::Table) -> Vec<String> {
+/// The settings that differ and affect the results, as `epochs: 3 then, 5 now`.
+pub(crate) fn differences(then: &toml::Table, now: &toml::Table) -> Vec<String> {
     let value = |table: &toml::Table, key: &str| match table.get(key) {
         Some(value) => value.to_string(),
         None => "not set".to_owned(),
@@ -564,7 +564,7 @@ mod tests {
         Settings::resolve(&flags, &given, file)
     }
 
-    /// Neither is the bundled one, which has defaults of its own.
+    /// A model and data other than the bundled ones, whose defaults differ.
     fn model_and_data() -> [(&'static str, toml::Value); 2] {
         [("model", "m".into()), ("data", "d".into())]
     }
@@ -610,7 +610,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bundled_model_has_defaults_of_its_own() {
+    fn the_bundled_model_has_different_defaults() {
         let defaults = |flags: &[_]| {
             let settings = resolve(flags, None).expect("settings");
             (settings.learning_rate, settings.epochs)
@@ -631,7 +631,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_key_is_named_with_its_line() {
+    fn an_unknown_key_is_named_with_its_line() {
         let file = file("epochs = 2\nlerning-rate = 1.0\n");
         let error = resolve(&[], Some(file.path())).expect_err("an error");
         let message = error.to_string();
@@ -681,7 +681,7 @@ mod tests {
     }
 
     #[test]
-    fn only_settings_that_change_numbers_differ() {
+    fn only_settings_that_affect_results_differ() {
         let then = Settings::default();
         let free = Settings {
             output: Some("elsewhere".into()),
@@ -698,7 +698,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_count_whole_and_partial_batches() {
+    fn steps_count_full_and_partial_batches() {
         let steps = |settings: &Settings| {
             let length = settings.length(2490, 277);
             (length.steps_per_epoch, length.total_steps)

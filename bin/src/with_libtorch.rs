@@ -74,9 +74,9 @@ pub(crate) fn main() -> ExitCode {
 fn program_main() -> Result<extern "C" fn() -> u8, LoadError> {
     let program = env::current_exe().unwrap_or_default();
     let below = program.with_file_name("deps").join(library_filename(LIBRARY));
-    let beside = program.with_file_name(library_filename(LIBRARY));
-    let Some(part) = [&below, &beside].into_iter().find(|path| path.exists()) else {
-        return Err(LoadError::Missing(beside));
+    let alongside = program.with_file_name(library_filename(LIBRARY));
+    let Some(part) = [&below, &alongside].into_iter().find(|path| path.exists()) else {
+        return Err(LoadError::Missing(alongside));
     };
     // Never unloaded: libtorch ends with the process.
     let library = Box::leak(Box::new(unsafe { Library::new(part) }.map_err(LoadError::Libtorch)?));

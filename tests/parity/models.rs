@@ -53,7 +53,7 @@ fn check_gradients(report: &mut Report, folder: &Path, expected: &Arrays, saved:
 }
 
 #[test]
-fn classification_is_that_of_transformers() {
+fn classification_agrees_with_transformers() {
     #[derive(Clone, Copy)]
     struct Suite;
     impl Work for Suite {
@@ -92,7 +92,7 @@ fn classification<B: AutodiffBackend>(device: &B::Device) {
 }
 
 #[test]
-fn pretraining_is_that_of_transformers() {
+fn pretraining_agrees_with_transformers() {
     #[derive(Clone, Copy)]
     struct Suite;
     impl Work for Suite {

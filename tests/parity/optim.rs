@@ -32,7 +32,7 @@ struct Case {
 }
 
 #[test]
-fn every_parameter_after_every_step_is_the_originals() {
+fn every_parameter_agrees_with_the_original_after_every_step() {
     #[derive(Clone, Copy)]
     struct Suite;
     impl Work for Suite {
@@ -52,12 +52,13 @@ fn follow_every_case<B: Backend>(device: &B::Device) {
         let arrays = Arrays::read(&folder.join("tensors.safetensors"));
         assert_eq!(case.lr.len(), case.steps, "{}", folder.display());
         for (name, initial) in arrays.below("init/") {
-            let run = Run::<B> { folder: &folder, case: &case, arrays: &arrays, name, device };
+            let replay =
+                Replay::<B> { folder: &folder, case: &case, arrays: &arrays, name, device };
             match initial.shape.len() {
-                1 => run.follow::<1>(initial, &mut report),
-                2 => run.follow::<2>(initial, &mut report),
-                3 => run.follow::<3>(initial, &mut report),
-                4 => run.follow::<4>(initial, &mut report),
+                1 => replay.follow::<1>(initial, &mut report),
+                2 => replay.follow::<2>(initial, &mut report),
+                3 => replay.follow::<3>(initial, &mut report),
+                4 => replay.follow::<4>(initial, &mut report),
                 rank => panic!("{}: {name} has rank {rank}", folder.display()),
             }
         }
@@ -65,7 +66,7 @@ fn follow_every_case<B: Backend>(device: &B::Device) {
     report.finish();
 }
 
-struct Run<'a, B: Backend> {
+struct Replay<'a, B: Backend> {
     device: &'a B::Device,
     folder: &'a Path,
     case: &'a Case,
@@ -73,7 +74,7 @@ struct Run<'a, B: Backend> {
     name: &'a str,
 }
 
-impl<B: Backend> Run<'_, B> {
+impl<B: Backend> Replay<'_, B> {
     fn rule(&self) -> AdamWL2SP {
         let Case { beta1, beta2, eps, decay_source, decay_novel, amsgrad, maximize, .. } =
             self.case;

@@ -81,12 +81,12 @@ impl Work for Suite {
 }
 
 #[test]
-fn trainings_follow_pytorch() {
+fn training_follows_pytorch() {
     on_every_device(Suite { precision: Precision::Float32, tolerances: FLOAT32 });
 }
 
 #[test]
-fn trainings_in_lower_precision_follow_from_afar() {
+fn training_in_16_bits_follows_pytorch_within_its_precision() {
     on_every_device(Suite { precision: Precision::BFloat16, tolerances: BFLOAT16 });
     on_every_device(Suite { precision: Precision::Float16, tolerances: FLOAT16 });
 }

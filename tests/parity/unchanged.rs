@@ -84,13 +84,13 @@ impl Work for PreTraining {
 }
 
 #[test]
-fn fine_tuning_changes_only_what_it_steps() {
+fn fine_tuning_changes_only_the_parameters_it_steps() {
     on_every_device(Classification(Precision::Float32));
     on_every_device(Classification(Precision::BFloat16));
 }
 
 #[test]
-fn pretraining_changes_only_what_it_steps() {
+fn pretraining_changes_only_the_parameters_it_steps() {
     on_every_device(PreTraining);
 }
 

@@ -9,8 +9,8 @@ For a parameter θ with gradient g at its step t (counted from 1), rate η and i
 
 with −g for g when maximizing. Biases and norms go into a group with λ = 0.
 
-`AdamWL2SP` is the float32 optimizer for models; `exact` is the same rule in plain float64 loops, by
-which the numbers of the first are checked.
+`AdamWL2SP` is the float32 optimizer for models; `exact` is the same rule in plain float64 loops,
+against which the optimizer is checked.
 """
 import math
 
@@ -79,7 +79,7 @@ def exact(theta, grads, lrs, betas, eps, decay, source, amsgrad, maximize):
 
 
 def undecayed_names(model: nn.Module) -> set[str]:
-    """The names of the parameters no decay touches: every bias and everything in a LayerNorm."""
+    """The names of the parameters without weight decay: every bias and all parameters of a LayerNorm."""
     names = {name for name, _ in model.named_parameters() if name.endswith("bias")}
     for path, module in model.named_modules():
         if isinstance(module, nn.LayerNorm):

@@ -1,4 +1,4 @@
-"""What the case generators share: where cases go and how their files are written."""
+"""Shared by the case generators: the output folder and writing files."""
 import argparse
 import json
 import pathlib
@@ -20,7 +20,7 @@ def write_json(path: pathlib.Path, value: dict) -> None:
 
 
 def write_tensors(path: pathlib.Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Names sorted, floating point as float32."""
+    """Write tensors sorted by name, floating-point ones as float32."""
     path.parent.mkdir(parents=True, exist_ok=True)
     plain = {name: (value.float() if value.is_floating_point() else value).detach().clone().contiguous()
              for name, value in sorted(tensors.items())}

@@ -7,7 +7,7 @@ The probabilities in the predictions are compared with those of
 
     AutoTokenizer + AutoModelForSequenceClassification, in padded batches
     pipeline("text-classification", batch_size=8)
-    tokenizer.json by itself
+    tokenizer.json without the auto classes
 
 Each line of the predictions has `idx`, `label` and `probabilities` (a list in the order of the labels, or an
 object keyed by label). Rows are matched by `idx` with the data: GLUE TSV, parquet, or SuperGLUE JSONL.

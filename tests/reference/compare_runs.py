@@ -11,9 +11,9 @@ import json
 import pathlib
 
 
-def read(run: pathlib.Path, left_out: list[str]) -> list[dict]:
+def read(run: pathlib.Path, ignored: list[str]) -> list[dict]:
     lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [{key: value for key, value in json.loads(line).items() if key not in left_out} for line in lines]
+    return [{key: value for key, value in json.loads(line).items() if key not in ignored} for line in lines]
 
 
 def off_dropout(folder: pathlib.Path) -> None:
@@ -28,13 +28,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=pathlib.Path, nargs="+")
     parser.add_argument("--off-dropout", action="store_true")
-    parser.add_argument("--except", dest="left_out", nargs="+", default=[], metavar="KEY")
+    parser.add_argument("--except", dest="ignored", nargs="+", default=[], metavar="KEY")
     args = parser.parse_args()
     if args.off_dropout:
         for folder in args.folders:
             off_dropout(folder)
         return
-    one, other = (read(run, args.left_out) for run in args.folders)
+    one, other = (read(run, args.ignored) for run in args.folders)
     assert one, f"{args.folders[0]} has no metrics"
     assert len(one) == len(other), f"{len(one)} and {len(other)} lines"
     for line, (left, right) in enumerate(zip(one, other), start=1):

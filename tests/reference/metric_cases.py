@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the metric cases: labels, predictions, and what scikit-learn makes of them.
+"""Write the metric cases: labels, predictions, and their scores by scikit-learn.
 
 OUT/metrics/cases.json  a list of objects: labels, predictions, confusion_matrix, accuracy, f1 (label 1 against all
                         others), matthews_correlation, and majority: the same three of always predicting the most

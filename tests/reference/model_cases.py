@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write model cases: tiny random model folders, inputs, and what transformers computes of them.
+"""Write model cases: tiny random model folders, inputs, and the outputs of transformers.
 
 OUT/TYPE/NAME/                  TYPE is albert, bert or roberta: a folder of its …ForSequenceClassification (config.json,
                                 model.safetensors) with
@@ -9,7 +9,7 @@ OUT/pretraining/NAME/           an AlbertForPreTraining folder with
     inputs.safetensors          as above, labels [batch, seq] (-100: not predicted), sentence_order_label [batch]
     expected.safetensors        prediction_logits [batch, seq, vocab], sop_logits [batch, 2], loss [1], grad/PARAM
 
-The numbers are computed in float64 and stored as float32; the float32 model must agree with them.
+Values are computed in float64 and stored as float32; the float32 model must agree with them.
 """
 import json
 import pathlib
@@ -109,7 +109,7 @@ def write_pretraining(folder: pathlib.Path, seed: int, lengths: list[int], padde
 
 
 def age_config(folder: pathlib.Path) -> None:
-    """Make config.json look like those of the first ALBERT release: keys nobody reads, newer keys missing."""
+    """Make config.json look like those of the first ALBERT release: unused keys, and newer keys missing."""
     path = folder / "config.json"
     config = json.loads(path.read_text())
     for key in ("dtype", "tie_word_embeddings", "transformers_version", "architectures"):
@@ -119,7 +119,7 @@ def age_config(folder: pathlib.Path) -> None:
 
 
 def add_decoder_copies(folder: pathlib.Path) -> None:
-    """Store the tied decoder under its own names too, as many published checkpoints do."""
+    """Store the tied decoder under separate names as well, as many published checkpoints do."""
     path = folder / "model.safetensors"
     tensors = load_file(path)
     tensors["predictions.decoder.weight"] = tensors["albert.embeddings.word_embeddings.weight"].clone()

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Write optimizer cases: recorded gradients and every parameter after every step.
 
-OUT/optim/NAME/case.json        steps, lr (one a step), beta1, beta2, eps, decay_source, decay_novel,
+OUT/optim/NAME/case.json        steps, lr (one per step), beta1, beta2, eps, decay_source, decay_novel,
                                 amsgrad, maximize, source and decayed (names of parameters)
 OUT/optim/NAME/tensors.safetensors
                                 init/PARAM, grad/STEP/PARAM, param/STEP/PARAM; STEP counts from 1; a
                                 parameter without a gradient at a step has no grad/STEP/PARAM
 
-Parameters come from the float32 optimizer. Afterwards every case below OUT/optim, whoever wrote it, is
-replayed by the rule in float64 loops and must agree within 2e-6.
+Parameters come from the float32 optimizer. Afterwards every case below OUT/optim, including earlier ones,
+is replayed by the rule in float64 and must agree within 2e-6.
 """
 import json
 import pathlib

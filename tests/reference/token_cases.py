@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Write tokenizer cases: sentence pairs and what a tokenizer makes of them.
+"""Write tokenizer cases: sentence pairs and their tokens.
 
 OUT/tokens/NAME/tokenizer.json
 OUT/tokens/NAME/pairs.tsv                 the pairs, as GLUE's TSV: index, sentence1, sentence2, label
 OUT/tokens/NAME/pairs-LENGTH.safetensors  input_ids (int32), attention_mask and token_type_ids (uint8)
                                           [pairs, LENGTH]: longest-first truncation to LENGTH, padded to LENGTH
 
-`wordpiece` has a small tokenizer made here, whose own padding and truncation must have no effect.
-`unigram-own` has a SentencePiece-like tokenizer that is given: its tokenizer.json is only read.
+`wordpiece` has a small generated tokenizer, whose padding and truncation must have no effect.
+`unigram-own` has a SentencePiece-like tokenizer, whose existing tokenizer.json is only read.
 """
 import collections
 import json

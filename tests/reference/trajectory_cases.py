@@ -4,13 +4,13 @@
 OUT/trajectory/NAME/            a folder of ALBERT, BERT or RoBERTa (config.json, model.safetensors) with
     batches.safetensors         input_ids/STEP, attention_mask/STEP, token_type_ids/STEP, labels/STEP from 1 on
     case.json                   optimizer (adamw_l2sp or adamw_torch), steps, peak_lr, warmup_ratio, schedule,
-                                lr (one a step), beta1, beta2, eps, decay_source, decay_novel, max_grad_norm,
-                                loss and grad_norm (before clipping; one a step); here also amsgrad
+                                lr (one per step), beta1, beta2, eps, decay_source, decay_novel, max_grad_norm,
+                                loss and grad_norm (before clipping; one per step); here also amsgrad
     expected.safetensors        param/PARAM after the last step
 
 Under adamw_l2sp the encoder (`albert.`, `bert.` or `roberta.`) is source and the classifier novel; under adamw_torch
 every parameter decays by decay_novel. Biases and layer norms are never decayed. Values are computed in float64 and
-stored as float32. Afterwards every case below OUT/trajectory, whoever wrote it, is replayed in float32 and float64.
+stored as float32. Afterwards every case below OUT/trajectory, including earlier ones, is replayed in float32 and float64.
 """
 import json
 import math

@@ -202,8 +202,8 @@ impl Shared {
             {
                 let kind = if path.starts_with("datasets/") { "datasets" } else { "models" };
                 let (_, file) = path.split_once(&format!("resolve/{COMMIT}/")).unwrap_or_default();
-                let place = format!("{kind}/{owner}/{name}/{file}");
-                let Ok(body) = fs::read(self.folder.join(&place)) else {
+                let path = format!("{kind}/{owner}/{name}/{file}");
+                let Ok(body) = fs::read(self.folder.join(&path)) else {
                     return send(
                         stream,
                         404,
@@ -214,7 +214,7 @@ impl Shared {
                 };
                 if is_large(file) {
                     let headers = [
-                        ("Location", format!("{}/storage/{place}", self.storage)),
+                        ("Location", format!("{}/storage/{path}", self.storage)),
                         ("X-Linked-Etag", format!("\"{:x}\"", Sha256::digest(&body))),
                         ("X-Linked-Size", body.len().to_string()),
                         ("X-Repo-Commit", COMMIT.into()),

@@ -132,9 +132,9 @@ impl Arrays {
             .map(|(name, view)| {
                 let data = view.data();
                 let values = match view.dtype() {
-                    Dtype::F32 => numbers(data, |bytes| f64::from(f32::from_le_bytes(bytes))),
-                    Dtype::I64 => numbers(data, |bytes| i64::from_le_bytes(bytes) as f64),
-                    Dtype::I32 => numbers(data, |bytes| f64::from(i32::from_le_bytes(bytes))),
+                    Dtype::F32 => elements(data, |bytes| f64::from(f32::from_le_bytes(bytes))),
+                    Dtype::I64 => elements(data, |bytes| i64::from_le_bytes(bytes) as f64),
+                    Dtype::I32 => elements(data, |bytes| f64::from(i32::from_le_bytes(bytes))),
                     Dtype::U8 => data.iter().copied().map(f64::from).collect(),
                     other => panic!("{}: {name} is {other:?}", path.display()),
                 };
@@ -177,18 +177,24 @@ impl Arrays {
     }
 }
 
-fn numbers<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
+fn elements<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
     data.as_chunks::<N>().0.iter().map(|bytes| number(*bytes)).collect()
 }
 
 impl Array {
-    /// As a tensor of rank `D`.
+    /// The array as a float tensor of rank `D`.
+    ///
+    /// # Panics
+    /// The array has another rank.
     pub fn tensor<B: Backend, const D: usize>(&self, device: &B::Device) -> Tensor<B, D> {
         let values: Vec<f32> = self.values.iter().map(|&value| value as f32).collect();
         Tensor::from_data(TensorData::new(values, self.shape.clone()), device)
     }
 
-    /// As a tensor of integers of rank `D`.
+    /// The array as an integer tensor of rank `D`.
+    ///
+    /// # Panics
+    /// The array has another rank.
     pub fn int_tensor<B: Backend, const D: usize>(&self, device: &B::Device) -> Tensor<B, D, Int> {
         let values: Vec<i64> = self.values.iter().map(|&value| value as i64).collect();
         Tensor::from_data(TensorData::new(values, self.shape.clone()), device)

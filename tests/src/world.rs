@@ -76,21 +76,21 @@ impl World {
     }
 
     /// Run the program to its end.
-    pub fn run(&self, args: &[&str]) -> Run {
+    pub fn run(&self, args: &[&str]) -> ProgramOutput {
         self.run_with_input(args, "")
     }
 
-    /// The same, with something on its standard input.
-    pub fn run_with_input(&self, args: &[&str], input: &str) -> Run {
+    /// Run the program to its end, with `input` on its standard input.
+    pub fn run_with_input(&self, args: &[&str], input: &str) -> ProgramOutput {
         let mut child = self.command(args).spawn().expect("started");
         let mut stdin = child.stdin.take().expect("piped");
         // A program that does not read its input may be gone already.
         stdin.write_all(input.as_bytes()).ok();
         drop(stdin);
-        Run::new(child.wait_with_output().expect("finished"))
+        ProgramOutput::of(child)
     }
 
-    /// The program, to be run in the world's folder.
+    /// The command that runs the program in the folder.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(self.program);
         command
@@ -102,8 +102,8 @@ impl World {
         command
     }
 
-    /// A fine-tuning run with small sizes and more `args`, into the folder `output`.
-    pub fn finetune(&self, output: &str, args: &[&str]) -> Run {
+    /// Run `finetune` with small sizes and more `args`, into the folder `output`.
+    pub fn finetune(&self, output: &str, args: &[&str]) -> ProgramOutput {
         let base = ["finetune", "--model", "model", "--data", "data", "--batch-size", "8"];
         let sizes = ["--max-length", "40", "--output", output];
         let rate: &[&str] =
@@ -159,18 +159,29 @@ pub fn tsv(repeats: usize, labelled: bool) -> String {
     text
 }
 
-/// What a run of the program left.
-pub struct Run {
-    /// Its exit code; none if a signal ended it.
+/// The exit code and the output of the program.
+pub struct ProgramOutput {
+    /// The exit code; `None` if a signal ended the program.
     pub code: Option<i32>,
-    /// What it printed.
+    /// The text on standard output.
     pub stdout: String,
-    /// What it reported.
+    /// The text on standard error.
     pub stderr: String,
 }
 
-impl Run {
-    /// Of a process that has ended.
+impl ProgramOutput {
+    /// Wait for the program to end.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new), and if the program cannot be waited for.
+    pub fn of(program: Child) -> Self {
+        Self::new(program.wait_with_output().expect("finished"))
+    }
+
+    /// The output of a process that has ended.
+    ///
+    /// # Panics
+    /// The output is not UTF-8.
     pub fn new(output: Output) -> Self {
         Self {
             code: output.status.code(),

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_drawn_together_differs() {
+    fn items_drawn_together_differ() {
         let draw = Draw::new(1, 0);
         for _ in 0..200 {
             let [first, second, third] = subjects(&draw);

@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hypothesis_says_something_else_than_its_premises() {
+    fn a_hypothesis_differs_from_its_premises() {
         for (name, rule) in RULES {
             let draw = Draw::new(2, 0);
             for _ in 0..500 {

@@ -10,7 +10,7 @@ use crate::device;
 /// Print the devices that can be used, those that cannot and why, and what the program was built without.
 ///
 /// # Errors
-/// Standard output that cannot be written.
+/// Standard output cannot be written.
 pub(super) fn devices() -> Result<(), ProgramError> {
     let mut lines = Vec::new();
     for (kind, devices) in device::devices() {

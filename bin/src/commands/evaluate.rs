@@ -20,7 +20,7 @@ use crate::train::step;
 
 /// The flags of `evaluate`.
 #[derive(Args, Debug)]
-pub struct EvaluateArgs {
+pub(super) struct EvaluateArgs {
     #[command(flatten)]
     inference: InferenceArgs,
 
@@ -44,7 +44,7 @@ pub struct EvaluateArgs {
 /// Evaluate and print.
 ///
 /// # Errors
-/// An unusable device or model, unusable data, a split without labels.
+/// The device, the model or the data is unusable, or the split has no labels.
 pub(super) fn evaluate(args: &EvaluateArgs) -> Result<(), ProgramError> {
     if args.split.is_some() && args.data.is_file() {
         return Err(ProgramError::Usage(

@@ -35,7 +35,7 @@ pub(super) struct FetchArgs {
 /// Fetch what the flags name, and print the folders.
 ///
 /// # Errors
-/// A name that is none, and all that can go wrong with the hub.
+/// A name is invalid, or the hub fails.
 pub(super) fn fetch(args: &FetchArgs) -> Result<(), ProgramError> {
     let of_recipe = args.recipe.map(RecipeName::model_and_data).unzip();
     let model = args.model.as_deref().or(of_recipe.0);

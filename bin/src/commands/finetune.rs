@@ -54,14 +54,14 @@ pub(super) fn finetune(args: &FinetuneArgs, flags: &ArgMatches) -> Result<(), Pr
     }
 }
 
-/// The names of the settings that stand on the command line.
+/// The names of the settings given on the command line.
 fn given(flags: &ArgMatches) -> BTreeSet<String> {
     let on_command_line = |id: &&str| flags.value_source(id) == Some(ValueSource::CommandLine);
     let ids = flags.ids().map(clap::Id::as_str).filter(|id| flags.try_contains_id(id).is_ok());
     ids.filter(on_command_line).map(|id| id.replace('_', "-")).collect()
 }
 
-/// Resume the run in `folder`. The flags may change the device, and settings that do not change the numbers.
+/// Resume the run in `folder`. The flags may change the device and settings that do not affect the results.
 fn resume(folder: &Path, flags: &Settings, given: &BTreeSet<String>) -> Result<(), ProgramError> {
     let output = Output::resume(folder)?;
     let config = output.config();
@@ -95,7 +95,7 @@ fn resume(folder: &Path, flags: &Settings, given: &BTreeSet<String>) -> Result<(
     }
     if settings.device.is_some() && settings.device != then.device {
         notice(format_args!(
-            "another device than before: from here on the numbers differ in their last digits"
+            "resuming on another device: results will differ in their last digits"
         ));
     }
     start(settings, Destination::Resumed(output, checkpoint.map(Box::new)))

@@ -88,7 +88,7 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
     let task = folder.task(args.task.as_deref())?;
     let examples = read(args, &task)?;
     if examples.is_empty() {
-        return Err(ProgramError::Mismatch("standard input: it holds no text".into()));
+        return Err(ProgramError::Mismatch("standard input is empty".into()));
     }
     let work = Predict { args, folder: &folder, examples: &examples };
     let predictions = device::run(device.name, work)??;
@@ -116,7 +116,7 @@ fn check_output(output: &Path) -> Result<(), ProgramError> {
     Err(ProgramError::io("write", output)(problem))
 }
 
-/// The texts that the flags name.
+/// Read the texts given by the flags.
 fn read(args: &PredictArgs, task: &Task) -> Result<Vec<Example>, ProgramError> {
     let of_pairs = !task.text_pair.is_empty();
     let example = |text: &str, text_pair: Option<&str>| {

@@ -191,7 +191,7 @@ pub fn test(name: DeviceName, precision: Precision) -> Result<(), DeviceError> {
     match catch_unwind(AssertUnwindSafe(|| run(name, Test(precision)))) {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) if precision == Precision::Float32 => {
-            Err(broken("it computes wrong numbers".into()))
+            Err(broken("it computes wrong results".into()))
         }
         Ok(Ok(false)) => Err(DeviceError::Precision { name, precision: precision.name() }),
         Ok(Err(error)) => Err(error),
@@ -230,7 +230,7 @@ mod libtorch {
     pub(super) fn mps_devices() -> Result<Vec<Found>, String> {
         match tch::utils::has_mps() {
             true => Ok(vec![found(DeviceKind::TchMps, "libtorch")]),
-            false => Err("libtorch finds no GPU of Apple's".into()),
+            false => Err("libtorch finds no Apple GPU".into()),
         }
     }
 }
@@ -356,7 +356,7 @@ mod cuda {
 
     fn words(error: DriverError) -> String {
         let text = error.error_string().map(|text| text.to_string_lossy().into_owned());
-        format!("NVIDIA's driver says: {}", text.unwrap_or_else(|_| format!("{error:?}")))
+        format!("NVIDIA's driver reports: {}", text.unwrap_or_else(|_| format!("{error:?}")))
     }
 }
 

@@ -202,7 +202,7 @@ pub enum DeviceError {
 
 impl DeviceError {
     /// Whether the command line is at fault.
-    pub fn is_usage(&self) -> bool {
+    pub(crate) fn is_usage(&self) -> bool {
         matches!(self, Self::Unknown(_) | Self::NotCompiledIn(_) | Self::Precision { .. })
     }
 }
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_as_they_are_written() {
+    fn names_survive_a_round_trip() {
         for (text, written) in [
             ("cpu", "cpu"),
             ("flex", "cpu"),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_refused_with_the_known_ones() {
+    fn unknown_names_are_refused_with_the_known_ones() {
         for text in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "tch:0", ":1"] {
             let error = text.parse::<DeviceName>().expect_err(text).to_string();
             assert!(error.contains("tch:cuda, tch:mps, cpu"), "{error}");
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_its_row() {
+    fn every_kind_has_a_row() {
         for (kind, name, feature, description) in KINDS {
             assert_eq!(kind.row(), (kind, name, feature, description));
             assert!(!name.is_empty());

@@ -7,61 +7,61 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rte::{EncodedExample, TextBatch, TextBatcher};
 
-/// Ids from here on are text; those before are `<pad>`, `<unk>`, `[CLS]`, `[SEP]` and `[MASK]`.
+/// The first token id of a word; the ids before it are `<pad>`, `<unk>`, `[CLS]`, `[SEP]` and `[MASK]`.
 pub(super) const FIRST_WORD: u32 = 5;
 const MASK: u32 = 4;
 
-/// A document with some of its words hidden.
+/// A document with some of its words masked.
 #[derive(Clone, Debug)]
 pub(super) struct Masked {
-    /// The document; its label says whether its parts are switched.
+    /// The document; its label is 1 if its parts are swapped, else 0.
     pub example: EncodedExample,
-    /// What is to be found: each hidden word's place in the document, and the word.
+    /// The position and the original token id of each masked word.
     pub targets: Vec<(usize, u32)>,
 }
 
-/// The share of words to find again.
+/// The share of words to predict.
 const HIDDEN: f64 = 0.15;
 
-/// Followers of a word that are kept.
+/// The number of followers kept for each word.
 const FOLLOWERS: usize = 100;
 
-/// Hides words at random, as BERT does (Devlin et al., arXiv 1810.04805, section 3.1).
+/// Masks words at random, as BERT does (Devlin et al., arXiv 1810.04805, section 3.1).
 ///
-/// There a word is mostly hidden behind `[MASK]` and now and then behind any other word, which rarely fits and tells that it
-/// is wrong. Here the other word is one that has followed the same word elsewhere, and both that and the word itself are more
-/// frequent: so each word has to be held against the rest of the document, whether it fits there or not.
+/// BERT replaces most of these words by `[MASK]` and some by any other word, which rarely fits its context and so reveals
+/// that it is wrong. Here the replacement is a word that has followed the same word elsewhere, and replacements and
+/// unchanged words are more frequent: the model must compare each word with the rest of the document.
 #[derive(Debug)]
 pub(super) struct Masking {
     rng: StdRng,
-    /// The latest words seen after each word, and how many there were.
+    /// By word: the words that followed it most recently, and the count of all that did.
     followers: Vec<(Vec<u32>, usize)>,
 }
 
 impl Masking {
-    /// The stream of choices of a seed.
+    /// The masks of a seed.
     pub(super) fn new(seed: u64, vocab_size: usize) -> Self {
         Self { rng: StdRng::seed_from_u64(seed), followers: vec![(Vec::new(), 0); vocab_size] }
     }
 
-    /// Whether to switch a document's two parts: for one half of all.
+    /// Whether to swap the two parts of a document: true for half of the documents.
     pub(super) fn switches(&mut self) -> bool {
         self.rng.random_bool(0.5)
     }
 
-    /// Choose the words to be found again, at least one in a document. Of these, 50 % become `[MASK]`, 30 % another word
-    /// that has followed the word before, and 20 % stay.
+    /// Choose the words to predict, at least one in a document. Of these, 50 % become `[MASK]`, 30 % another word
+    /// that has followed the previous word, and 20 % are unchanged.
     pub(super) fn mask(&mut self, mut example: EncodedExample) -> Masked {
         let original = example.input_ids.clone();
         self.see(&original);
         let words: Vec<usize> =
             (0..original.len()).filter(|&at| original[at] >= FIRST_WORD).collect();
-        let mut places: Vec<usize> =
+        let mut positions: Vec<usize> =
             words.iter().copied().filter(|_| self.rng.random_bool(HIDDEN)).collect();
-        if places.is_empty() && !words.is_empty() {
-            places.push(words[self.rng.random_range(0..words.len())]);
+        if positions.is_empty() && !words.is_empty() {
+            positions.push(words[self.rng.random_range(0..words.len())]);
         }
-        let targets = places.into_iter().map(|at| {
+        let targets = positions.into_iter().map(|at| {
             let word = original[at];
             example.input_ids[at] = match self.rng.random_range(0..10_u32) {
                 0..2 => word,
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_of_the_words_is_hidden_half_of_them_by_the_mask() {
+    fn a_share_of_the_words_is_masked_half_of_them_by_the_mask_token() {
         let mut masking = Masking::new(7, 1000);
         let (mut hidden, mut masks, mut kept) = (0, 0, 0);
         for step in (1..101).cycle().take(1000) {
@@ -159,12 +159,12 @@ mod tests {
         let near = |count: usize, share: f64| (count as f64 - share).abs() < 4.0 * share.sqrt();
         assert!(near(hidden, 101_000.0 * HIDDEN), "{hidden}");
         assert!(near(masks, 0.5 * hidden as f64), "{masks}");
-        // A hundredth of the words that take another's place are the same again.
+        // A hundredth of the replacements are the original word by chance.
         assert!(near(kept, 0.203 * hidden as f64), "{kept}");
     }
 
     #[test]
-    fn another_word_is_one_that_has_followed_the_same() {
+    fn replacements_have_followed_the_previous_word() {
         let mut masking = Masking::new(7, 1000);
         for step in (1..4).cycle().take(500) {
             let original = example(101, step);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_document_hides_one_word() {
+    fn a_short_document_has_one_masked_word() {
         let mut masking = Masking::new(7, 1000);
         assert!((0..100).all(|_| masking.mask(example(1, 1)).targets.len() == 1));
     }

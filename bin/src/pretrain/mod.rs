@@ -38,7 +38,7 @@ use crate::train::step::{clip, count_correct, labelled};
 
 /// The flags of `pretrain`.
 #[derive(Args, Debug)]
-pub struct PretrainArgs {
+pub(crate) struct PretrainArgs {
     /// The model folder to write: config.json, model.safetensors, tokenizer.json, metrics.jsonl
     #[arg(long, value_name = "FOLDER")]
     pub output: PathBuf,
@@ -68,29 +68,30 @@ pub struct PretrainArgs {
     pub device: Option<DeviceName>,
 }
 
-/// A step is cut into this many parts that are computed at the same time, whatever the number of cores, so that their
-/// sum is the same everywhere.
+/// A step is split into this number of parts, which are computed in parallel. It does not depend on the number of cores,
+/// so that the sum is the same on every machine.
 const PARTS: usize = 4;
 
 /// Steps between two lines of metrics.jsonl.
 const REPORT_EVERY: usize = 100;
 
-/// Steps after which the model is saved as it is, against a crash.
+/// Steps between two saves of the unfinished model, in case of a crash.
 const SAVE_EVERY: usize = 1000;
 
-/// Simple documents that the text begins with.
+/// The number of simple documents at the beginning of the text.
 const FIRST_DOCUMENTS: usize = 80_000;
 
-/// Documents whose words make the vocabulary.
+/// The number of documents that the vocabulary is built from.
 const TOKENIZER_DOCUMENTS: usize = 100_000;
 
 /// The longest document, in tokens.
 const MAX_LENGTH: usize = 128;
 
-/// Documents that the finished model is tried on.
+/// The number of documents that the finished model is evaluated on.
 const HELD_OUT: usize = 2048;
 
-/// The embedded model: as large as two megabytes of weights allow. Without dropout, as ALBERT's version 2.
+/// The configuration of the embedded model: as large as two megabytes of weights allow, and without dropout, as in
+/// ALBERT version 2.
 fn config(vocab_size: usize) -> ModelConfig {
     ModelConfig {
         vocab_size,
@@ -105,20 +106,21 @@ fn config(vocab_size: usize) -> ModelConfig {
         hidden_dropout_prob: 0.0,
         attention_probs_dropout_prob: 0.0,
         classifier_dropout_prob: Some(0.0),
-        // About 1/√hidden_size: with the 0.02 of large models attention starts out flat, and stays so for long.
+        // About 1/√hidden_size. With the 0.02 of large models, attention stays nearly uniform for many steps.
         initializer_range: 0.09,
         ..ModelConfig::albert_base_v2()
     }
 }
 
-/// Weights to begin with from which a net of this size learns to find things: from random ones alone it learns words, but for
-/// many thousands of steps nothing of who did what.
+/// Structured initial weights, from which a network of this size learns to relate words to each other. From random weights
+/// it learns word frequencies, but for many thousands of steps not who did what.
 ///
-/// - Places are [`sinusoids`], so that the place before is a rotation of this one, for every place alike.
-/// - Keys are half the queries, so that a word looks for the same word elsewhere and for its neighbours (Trockman &
-///   Kolter, arXiv 2305.09828).
-/// - What a sublayer adds is a tenth, so that a word stays itself through the layers (Wang et al., arXiv 2203.00555).
-/// - The head that names a word begins as the transpose of the map from words.
+/// - Position embeddings are [`sinusoids`], so that the previous position is the same rotation of every position.
+/// - The key weights are half the query weights, so that a word attends to its other occurrences and to its neighbours
+///   (Trockman & Kolter, arXiv 2305.09828).
+/// - The output of each sublayer is scaled by 0.1, so that the identity of a word survives the layers (Wang et al.,
+///   arXiv 2203.00555).
+/// - The prediction head is initialized to the transpose of the embedding projection.
 fn start<B: AutodiffBackend>(
     mut model: AlbertForPreTraining<B>,
     config: &ModelConfig,
@@ -140,7 +142,7 @@ fn start<B: AutodiffBackend>(
     if let Some(projection) = &model.encoder.embedding_projection {
         #[expect(clippy::disallowed_methods, reason = "the view is only read")]
         let transposed = projection.weight.val().transpose().into_data();
-        // By way of the host: two parameters must not share memory.
+        // Copied through the host, because two parameters must not share memory.
         set(&mut model.predictions.dense, Tensor::from_data(transposed, device));
     }
     model
@@ -161,10 +163,11 @@ fn sinusoids<B: Backend>(config: &ModelConfig, device: &B::Device) -> Tensor<B, 
     Tensor::from_data(TensorData::new(values, [positions, size]), device)
 }
 
-/// Pretrain.
+/// Pretrain a model, and write its folder.
 ///
 /// # Errors
-/// An unusable device, a folder that cannot be written to, settings that make no sense, a loss that is no number, a signal.
+/// The device is unusable, the folder cannot be written to, the settings are invalid, the loss is not finite, or a signal
+/// stopped the program.
 pub(crate) fn pretrain(args: &PretrainArgs) -> Result<(), ProgramError> {
     let device = device::choose(args.device, Precision::Float32)?;
     notice(format_args!("device {device}, fp32"));
@@ -183,7 +186,7 @@ fn run<B: AutodiffBackend>(args: &PretrainArgs, device: &B::Device) -> Result<()
     create_output(args)?;
     let stop = StopRequest::listen()?;
 
-    // The text's words first, then the model over them.
+    // The vocabulary of the text determines the size of the model.
     let tokenizer_json = tokenizer_json(args.seed);
     let tokenizer = TextTokenizer::from_bytes(&tokenizer_json, "tokenizer.json", MAX_LENGTH)?;
     let config = config(tokenizer.vocab_size());
@@ -232,7 +235,7 @@ fn run<B: AutodiffBackend>(args: &PretrainArgs, device: &B::Device) -> Result<()
         std::io::stdout(),
         "on new text: {:.2} % of the masked words and {:.2} % of the sentence orders correct; model in {}",
         100.0 * losses.words_found,
-        100.0 * losses.orders_told,
+        100.0 * losses.orders_correct,
         args.output.display(),
     )
     .map_err(ProgramError::stdout)
@@ -289,7 +292,7 @@ impl<'a> Documents<'a> {
     }
 }
 
-/// Means over a step's, or several steps', documents.
+/// Means over the documents of one or more steps.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 struct Losses {
     /// Cross-entropy of the masked words.
@@ -298,8 +301,8 @@ struct Losses {
     sop_loss: f64,
     /// The share of masked words that had the highest score.
     words_found: f64,
-    /// The share of documents whose order of parts was told.
-    orders_told: f64,
+    /// The share of documents whose order of parts was predicted correctly.
+    orders_correct: f64,
 }
 
 impl Losses {
@@ -307,12 +310,12 @@ impl Losses {
         self.mlm_loss += share * other.mlm_loss;
         self.sop_loss += share * other.sop_loss;
         self.words_found += share * other.words_found;
-        self.orders_told += share * other.orders_told;
+        self.orders_correct += share * other.orders_correct;
     }
 }
 
-/// Forward one part of a step, which has so many words to find and so many documents in all. The loss is its
-/// share of the step's: the mean over the words and the mean over the documents, added.
+/// The forward pass of one part of a step. The step has `words` masked words and `documents` documents. The loss is
+/// the contribution of the part to the loss of the step, which is the mean over the words plus the mean over the documents.
 fn forward<B: Backend>(
     model: &AlbertForPreTraining<B>,
     part: MaskedBatch<B>,
@@ -332,19 +335,19 @@ fn forward<B: Backend>(
         mlm_loss: mlm_loss.clone().into_scalar().elem(),
         sop_loss: sop_loss.clone().into_scalar().elem(),
         words_found: count_correct(scores, targets) as f64 / words as f64,
-        orders_told: count_correct(sop_logits, switched) as f64 / documents as f64,
+        orders_correct: count_correct(sop_logits, switched) as f64 / documents as f64,
     };
     (mlm_loss + sop_loss, losses)
 }
 
-/// Cut a step into parts of documents of similar length.
+/// Split a step into parts, each of documents of similar length.
 fn parts(mut documents: Vec<Masked>) -> Vec<Vec<Masked>> {
     documents.sort_by_key(|document| document.example.input_ids.len());
     let size = documents.len().div_ceil(PARTS);
     documents.chunks(size).map(<[Masked]>::to_vec).collect()
 }
 
-/// The gradient of a step, its parts computed at the same time and summed in their order.
+/// The gradient of a step, whose parts are computed in parallel and summed in a fixed order.
 fn gradients<B: AutodiffBackend>(
     model: &AlbertForPreTraining<B>,
     documents: Vec<Masked>,
@@ -356,7 +359,7 @@ fn gradients<B: AutodiffBackend>(
     let batcher = batcher(tokenizer);
     let results: Vec<_> = thread::scope(|scope| {
         let part = |part: Vec<Masked>| {
-            // Parameters of their own give each part a graph of its own.
+            // A fork of the model has separate parameters, so each part has a separate autodiff graph.
             let model = model.clone().fork(device);
             let batcher = &batcher;
             scope.spawn(move || {
@@ -377,7 +380,7 @@ fn gradients<B: AutodiffBackend>(
     Ok((accumulator.grads(), sum))
 }
 
-/// Try the model on text that it has not seen.
+/// Evaluate the model on text that it has not been trained on.
 fn evaluate<B: Backend>(
     model: &AlbertForPreTraining<B>,
     seed: u64,
@@ -452,7 +455,7 @@ impl Report {
             losses.mlm_loss,
             100.0 * losses.words_found,
             losses.sop_loss,
-            100.0 * losses.orders_told,
+            100.0 * losses.orders_correct,
         );
         self.bar.suspend(|| notice(format_args!("{text}")));
         self.metrics.write(&ReportLine { step, losses, learning_rate })
@@ -472,9 +475,9 @@ mod tests {
 
     type Train = Autodiff<Flex>;
 
-    /// The gradient of a whole step at once is that of its parts, summed.
+    /// The gradient of a step computed at once equals the sum over its parts.
     #[test]
-    fn parts_sum_to_the_whole() {
+    fn the_gradients_of_the_parts_sum_to_that_of_the_step() {
         let device = Default::default();
         let json = tokenizer_json(1);
         let tokenizer =
@@ -484,8 +487,8 @@ mod tests {
             AlbertForPreTraining::<Train>::init(&config(tokenizer.vocab_size()), 1, &device);
 
         let words = documents.iter().map(|document| document.targets.len()).sum();
-        let whole = masked_batch(&batcher(&tokenizer), documents.clone(), &device);
-        let (loss, expected) = forward(&model, whole, words, 10);
+        let step = masked_batch(&batcher(&tokenizer), documents.clone(), &device);
+        let (loss, expected) = forward(&model, step, words, 10);
         let grads = loss.backward();
         let expected_grad = model.predictions.dense.weight.grad(&grads).expect("a gradient");
 
@@ -497,11 +500,11 @@ mod tests {
             burn::tensor::Tolerance::rel_abs(1e-4, 1e-6),
         );
         assert!((losses.mlm_loss - expected.mlm_loss).abs() < 1e-5);
-        assert!((losses.orders_told - expected.orders_told).abs() < 1e-12);
+        assert!((losses.orders_correct - expected.orders_correct).abs() < 1e-12);
     }
 
     #[test]
-    fn a_net_begins_by_finding_the_same_word_and_its_neighbours() {
+    fn initial_attention_prefers_the_same_word_and_its_neighbours() {
         let config = config(100);
         let device = Default::default();
         let model =
@@ -514,13 +517,17 @@ mod tests {
         }
         let positions = model.encoder.embeddings.position_embeddings.weight.val();
         #[expect(clippy::disallowed_methods, reason = "the view is only read")]
-        let likeness = values(positions.clone().matmul(positions.transpose()));
-        let of =
-            |place: usize, other: usize| likeness[place * config.max_position_embeddings + other];
-        for place in 0..100 {
-            assert!(of(place, place) > of(place, place + 1));
-            assert!(of(place, place + 1) > of(place, place + 2));
-            assert!((of(place, place + 1) - of(0, 1)).abs() < 1e-4, "the same for every place");
+        let similarity = values(positions.clone().matmul(positions.transpose()));
+        let of = |position: usize, other: usize| {
+            similarity[position * config.max_position_embeddings + other]
+        };
+        for position in 0..100 {
+            assert!(of(position, position) > of(position, position + 1));
+            assert!(of(position, position + 1) > of(position, position + 2));
+            assert!(
+                (of(position, position + 1) - of(0, 1)).abs() < 1e-4,
+                "the same for every position"
+            );
         }
     }
 

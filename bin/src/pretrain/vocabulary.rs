@@ -90,13 +90,13 @@ mod tests {
     }
 
     #[test]
-    fn words_and_marks_are_one_token_each_the_most_frequent_first() {
+    fn words_and_punctuation_are_one_token_each_the_most_frequent_first() {
         // the 3, full stop 2, dog 2, then owl, saw, slept.
         assert_eq!(ids("The dog saw the owl.", "Slept?")[..8], [2, 5, 7, 9, 5, 8, 6, 3]);
     }
 
     #[test]
-    fn other_words_are_spelt() {
+    fn unknown_words_are_spelled_out() {
         let spelt = ids("cat", "dog");
         assert_eq!(spelt.len(), 1 + 4 + 1 + 1 + 1, "▁ c a t between [CLS] and [SEP]: {spelt:?}");
         assert!(!spelt.contains(&1), "no <unk>: {spelt:?}");

@@ -75,13 +75,13 @@ impl Contents {
         Self { model: format!("{:x}", weights.finalize()), data }
     }
 
-    /// What has changed, in words.
+    /// Describes the inputs that have changed.
     pub fn differences(&self, now: &Self) -> Vec<String> {
         let pairs =
             [("model", &self.model, &now.model), ("data", &self.data, &now.data)].into_iter();
         pairs
             .filter(|(_, then, now)| then != now)
-            .map(|(key, ..)| format!("{key}: not the same as when the run was started"))
+            .map(|(key, ..)| format!("{key}: changed since the run was started"))
             .collect()
     }
 }
@@ -167,7 +167,7 @@ fn tensor(name: &str, view: &TensorView<'_>) -> Result<TensorData, String> {
 
 /// Saves a run's checkpoints into its folder, and keeps the last two.
 #[derive(Clone, Debug)]
-pub struct Checkpoints {
+pub(crate) struct Checkpoints {
     folder: PathBuf,
     /// `--checkpoint-every`.
     every: Option<usize>,
@@ -177,8 +177,8 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// For a run into `output`, whose settings and contents the checkpoints repeat.
-    pub fn new(
+    /// The checkpoints of a run into `output`, whose settings and contents the checkpoints repeat.
+    pub(crate) fn new(
         output: &Output,
         every: Option<usize>,
         settings: toml::Table,
@@ -188,17 +188,17 @@ impl Checkpoints {
     }
 
     /// The settings of the run.
-    pub fn settings(&self) -> &toml::Table {
+    pub(crate) fn settings(&self) -> &toml::Table {
         &self.settings
     }
 
-    /// What the run read.
-    pub fn contents(&self) -> &Contents {
+    /// The hashes of the inputs of the run.
+    pub(crate) fn contents(&self) -> &Contents {
         &self.contents
     }
 
     /// Whether `--checkpoint-every` or its default asks for a checkpoint after `step`.
-    pub fn is_due(&self, step: usize) -> bool {
+    pub(crate) fn is_due(&self, step: usize) -> bool {
         match self.every {
             Some(every) => step.is_multiple_of(every),
             None => self.saved.elapsed() >= INTERVAL,
@@ -208,10 +208,10 @@ impl Checkpoints {
     /// Save a checkpoint, then remove all but this one and the one before.
     ///
     /// # Errors
-    /// Names the file that cannot be written; the earlier checkpoints are still there then.
-    pub fn save(&mut self, checkpoint: &Checkpoint) -> Result<(), ProgramError> {
+    /// Names the file that cannot be written; the earlier checkpoints are kept.
+    pub(crate) fn save(&mut self, checkpoint: &Checkpoint) -> Result<(), ProgramError> {
         let bytes = checkpoint.to_bytes()?;
-        // Made by the run itself, so that a folder that has gone is noticed.
+        // Not created recursively, so that a run notices when its output folder has disappeared.
         match fs::create_dir(&self.folder) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                 return Err(ProgramError::io("create", &self.folder)(error));
@@ -235,8 +235,8 @@ impl Checkpoints {
 /// first. Damaged ones are reported on standard error.
 ///
 /// # Errors
-/// There are checkpoints, but none that can be used.
-pub fn newest(output: &Output) -> Result<Option<Checkpoint>, ProgramError> {
+/// There are checkpoints, but none is usable.
+pub(crate) fn newest(output: &Output) -> Result<Option<Checkpoint>, ProgramError> {
     let folder = output.checkpoints();
     let steps = steps(&folder)?;
     for &step in &steps {
@@ -344,14 +344,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_checkpoint_survives_a_round_trip() {
         let written = checkpoint(3);
         let read = Checkpoint::from_bytes(&written.to_bytes().expect("bytes")).expect("read");
         assert_eq!((read.header, read.tensors), (written.header, written.tensors));
     }
 
     #[test]
-    fn any_damaged_byte_is_noticed() {
+    fn any_damaged_byte_is_detected() {
         let bytes = checkpoint(3).to_bytes().expect("bytes");
         for index in 0..bytes.len() {
             let mut damaged = bytes.clone();
@@ -369,13 +369,13 @@ mod tests {
             checkpoints.save(&checkpoint(step)).expect("saved");
         }
         assert_eq!(steps(&output.checkpoints()).expect("read"), [10, 9]);
-        // What was saved by a run that went on from an earlier checkpoint.
+        // Saved by a run that resumed from an earlier checkpoint.
         checkpoints.save(&checkpoint(9)).expect("saved");
         assert_eq!(steps(&output.checkpoints()).expect("read"), [9]);
     }
 
     #[test]
-    fn the_newest_whole_one_is_used() {
+    fn the_newest_intact_checkpoint_is_used() {
         let (_folder, output) = folder();
         assert!(newest(&output).expect("none").is_none());
         let mut checkpoints = checkpoints(&output);
@@ -383,7 +383,7 @@ mod tests {
             checkpoints.save(&checkpoint(step)).expect("saved");
         }
         let step = || newest(&output).map(|newest| newest.expect("one").header.progress.step);
-        assert_eq!(step().expect("whole"), 5);
+        assert_eq!(step().expect("intact"), 5);
         fs::write(path_of(&output.checkpoints(), 5), "half").expect("written");
         assert_eq!(step().expect("the one before"), 4);
         fs::write(path_of(&output.checkpoints(), 4), "half").expect("written");
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shorter_metrics_file_is_noticed() {
+    fn a_shorter_metrics_file_is_detected() {
         let (_folder, output) = folder();
         let mut later = checkpoint(2);
         later.header.metrics = Prefix { bytes: 3, sha256: sha256_hex(b"{}\n") };

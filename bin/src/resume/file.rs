@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-pub use files::{UNFINISHED, parent};
+pub(crate) use files::{UNFINISHED, parent};
 
 use crate::ProgramError;
 
@@ -10,14 +10,14 @@ use crate::ProgramError;
 ///
 /// # Errors
 /// Names the file if it cannot be written.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ProgramError> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), ProgramError> {
     files::write(path, bytes).map_err(ProgramError::io("write", path))
 }
 
-/// Give the complete folder `from` the free name `to`.
+/// Rename the complete folder `from` to `to`, which must not exist.
 ///
 /// # Errors
 /// Names the folder if it cannot be flushed or renamed.
-pub fn publish_folder(from: &Path, to: &Path) -> Result<(), ProgramError> {
+pub(crate) fn publish_folder(from: &Path, to: &Path) -> Result<(), ProgramError> {
     files::publish_folder(from, to).map_err(ProgramError::io("write", to))
 }

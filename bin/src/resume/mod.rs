@@ -1,14 +1,15 @@
-//! What survives a crash: the [`Output`] folder of a run, its [`checkpoint`]s, and the tensors in them ([`state`]).
+//! What survives a crash: the output folder of a run, its [`Checkpoint`]s, and the tensors in them ([`state`]).
 
-pub mod checkpoint;
-pub mod file;
+pub(crate) mod checkpoint;
+pub(crate) mod file;
 mod output;
 pub mod state;
 
 use std::path::Path;
 
-pub use checkpoint::{Checkpoint, CheckpointHeader, Checkpoints, Contents};
-pub use output::{Output, Summary};
+pub(crate) use checkpoint::Checkpoints;
+pub use checkpoint::{Checkpoint, CheckpointHeader, Contents};
+pub(crate) use output::{Output, Summary};
 
 use crate::ProgramError;
 
@@ -16,7 +17,10 @@ use crate::ProgramError;
 ///
 /// # Errors
 /// [`ProgramError::OtherRun`] if there are differences.
-pub fn refuse_differences(folder: &Path, differences: Vec<String>) -> Result<(), ProgramError> {
+pub(crate) fn refuse_differences(
+    folder: &Path,
+    differences: Vec<String>,
+) -> Result<(), ProgramError> {
     if differences.is_empty() {
         return Ok(());
     }

@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_in_use_is_refused_and_left_alone() {
+    fn a_non_empty_folder_is_refused_and_left_unchanged() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("thesis.txt"), "years of work").expect("written");
         let error = Output::create(&settings(folder.path())).expect_err("refused");
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn overwriting_removes_what_a_run_left() {
+    fn overwriting_removes_the_files_of_the_previous_run() {
         let folder = tempfile::tempdir().expect("a folder");
         drop(Output::create(&settings(folder.path())).expect("created"));
         let files = [
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn overwriting_refuses_to_remove_what_is_not_a_runs() {
+    fn overwriting_refuses_to_remove_foreign_files() {
         let folder = tempfile::tempdir().expect("a folder");
         drop(Output::create(&settings(folder.path())).expect("created"));
         for foreign in ["model/notes", "checkpoints/mine.bin"] {
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_run_is_refused_while_the_first_is_at_work() {
+    fn a_second_run_is_refused_while_the_first_is_running() {
         let folder = tempfile::tempdir().expect("a folder");
         let first = Output::create(&settings(folder.path())).expect("created");
         for refused in [
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn resuming_removes_what_was_unfinished() {
+    fn resuming_removes_incomplete_files() {
         let folder = tempfile::tempdir().expect("a folder");
         drop(Output::create(&settings(folder.path())).expect("created"));
         fs::create_dir_all(folder.path().join(".model-x/model")).expect("made");
@@ -475,11 +475,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let error = Output::resume(folder.path()).expect_err("refused");
         assert!(matches!(error, ProgramError::NoRun(_)), "{error}");
-        assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 0, "and is left alone");
+        assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 0, "and is left unchanged");
     }
 
     #[test]
-    fn a_file_in_the_folders_place_is_an_error() {
+    fn a_file_instead_of_a_folder_is_an_error() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let error =
             Output::check(&overwriting(file.path()), &[]).expect_err("an error").to_string();

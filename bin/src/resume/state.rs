@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_collected_is_restored() {
+    fn collected_state_is_restored() {
         let (model, record) = trained();
         let tensors = collect(&model, record);
         let kinds = ["anchor", "max_moment_2", "moment_1", "moment_2", "parameter", "time"];
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn mismatched_tensors_are_named() {
         let (model, record) = trained();
         let mut tensors = collect(&model, record);
         tensors.remove("parameter/gamma");

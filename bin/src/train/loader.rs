@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn each_epoch_has_every_example_once_in_an_order_of_its_own() {
+    fn each_epoch_has_every_example_once_in_a_different_order() {
         let loader = StepLoader { batches_per_step: 2, ..loader(20, 3) };
         let steps = take(&loader, 12);
         let epochs: Vec<&[Vec<usize>]> = steps.chunks(4).collect();
@@ -183,11 +183,11 @@ mod tests {
 
     #[test]
     fn a_run_resumes_from_any_step() {
-        let whole = StepLoader { batches_per_step: 2, total_steps: 8, ..loader(10, 2) };
-        let steps = take(&whole, 9);
+        let all = StepLoader { batches_per_step: 2, total_steps: 8, ..loader(10, 2) };
+        let steps = take(&all, 9);
         assert_eq!(steps.len(), 8);
         for steps_taken in 0..=8 {
-            let rest = take(&StepLoader { steps_taken, ..whole.clone() }, 9);
+            let rest = take(&StepLoader { steps_taken, ..all.clone() }, 9);
             assert_eq!(rest, steps[steps_taken..], "after {steps_taken} steps");
         }
     }

@@ -21,7 +21,7 @@ pub struct Prefix {
 
 /// `metrics.jsonl`, open for writing.
 #[derive(Debug)]
-pub struct MetricsLog {
+pub(crate) struct MetricsLog {
     file: File,
     path: PathBuf,
     hasher: Sha256,
@@ -33,7 +33,7 @@ impl MetricsLog {
     ///
     /// # Errors
     /// A file that cannot be created, read or truncated.
-    pub fn open(path: PathBuf, prefix: Option<&Prefix>) -> Result<Self, ProgramError> {
+    pub(crate) fn open(path: PathBuf, prefix: Option<&Prefix>) -> Result<Self, ProgramError> {
         let bytes = prefix.map_or(0, |prefix| prefix.bytes);
         let open = || {
             let mut options = File::options();
@@ -49,11 +49,11 @@ impl MetricsLog {
         Ok(Self { file, path, hasher, bytes })
     }
 
-    /// Append a record as one line, in one piece, so that a reader never sees half of it.
+    /// Append a record as one line, in a single write, so that a reader never sees half of it.
     ///
     /// # Errors
-    /// A full disk and the like.
-    pub fn write(&mut self, record: &impl Serialize) -> Result<(), ProgramError> {
+    /// The file cannot be written, for example because the disk is full.
+    pub(crate) fn write(&mut self, record: &impl Serialize) -> Result<(), ProgramError> {
         let written = serde_json::to_string(record).map_err(io::Error::other).and_then(|line| {
             let line = format!("{line}\n");
             self.file.write_all(line.as_bytes())?;
@@ -64,11 +64,11 @@ impl MetricsLog {
         written.map_err(ProgramError::io("write", &self.path))
     }
 
-    /// Everything written so far, once it is on the disk.
+    /// Flush the log to the disk, and describe everything written so far.
     ///
     /// # Errors
-    /// A disk that does not take it.
-    pub fn prefix(&self) -> Result<Prefix, ProgramError> {
+    /// The file cannot be flushed.
+    pub(crate) fn prefix(&self) -> Result<Prefix, ProgramError> {
         self.file.sync_data().map_err(ProgramError::io("write", &self.path))?;
         let sha256 = format!("{:x}", self.hasher.clone().finalize());
         Ok(Prefix { bytes: self.bytes, sha256 })

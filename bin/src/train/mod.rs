@@ -1,4 +1,4 @@
-//! How a model is trained. `fine_tune` sets a run up and leaves its results; [`run`] is the loop; [`step`] is one
+//! How a model is trained. `fine_tune` sets a run up and leaves its results; `run` is the loop; `step` is one
 //! optimizer step.
 
 mod dashboard;
@@ -6,8 +6,8 @@ mod lines;
 mod loader;
 pub mod metrics_log;
 pub mod progress;
-pub mod run;
-pub mod step;
+mod run;
+pub(crate) mod step;
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ use progress::{Length, Progress};
 use run::{Ending, Run};
 use step::{FineTuning, Trainer};
 
-/// What a run reads.
+/// The inputs of a run.
 pub(crate) struct Inputs {
     /// The configuration and the tokenizer of the model; its weights are read when the run starts.
     pub folder: ModelFolder,
@@ -50,13 +50,13 @@ pub(crate) struct Inputs {
 
 /// Where a run writes to.
 pub(crate) enum Destination {
-    /// Its own folder, which is created once the inputs are known to be usable.
+    /// A new folder, which is created once the inputs are known to be usable.
     New,
     /// The folder of a run that was interrupted, and its newest checkpoint if it has any.
     Resumed(Output, Option<Box<Checkpoint>>),
 }
 
-/// What came of a run that was not interrupted.
+/// The result of a run that was not interrupted.
 pub(crate) struct Finished {
     /// The folder with its results.
     pub output: Output,
@@ -67,8 +67,8 @@ pub(crate) struct Finished {
 /// Fine-tune on a device, from the loaded weights to the saved model.
 ///
 /// # Errors
-/// Weights that cannot be read, an output folder that cannot be written, a checkpoint of another run, a loss that is not
-/// finite, and a request to stop. In the last two cases the model is saved, too.
+/// The weights cannot be read, the output folder cannot be written, the checkpoint is of another run, the loss is not
+/// finite, or the run was asked to stop. In the last two cases the model is saved first.
 pub(crate) fn fine_tune<B: AutodiffBackend>(
     settings: &Settings,
     inputs: Inputs,
@@ -152,7 +152,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
         Ending::Finished => Ok(Finished { output, summary }),
         Ending::Stopped => Err(ProgramError::Stopped {
             step: run.progress.step,
-            // Without a signal it was the dashboard's own command.
+            // Without a signal, the user stopped it from the dashboard.
             signal: stop.signal().unwrap_or(2),
             folder: output.folder().to_owned(),
         }),
@@ -165,7 +165,8 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
 }
 
 /// The optimizer for a model. The pretrained parameters of the encoder are source; the classifier, and whatever else the
-/// weights file lacked, is novel. For AdamW all parameters are novel, but the distance is measured all the same.
+/// weights file lacked, is novel. For AdamW all parameters are novel, but the distance to the pretrained
+/// weights is measured as well.
 fn trainer<B: AutodiffBackend>(
     settings: &Settings,
     model: FineTuning<B>,
@@ -189,7 +190,7 @@ fn trainer<B: AutodiffBackend>(
     Ok(Trainer { model, optimizer, schedule, max_grad_norm, anchors, seed, last_good: None })
 }
 
-/// What always predicting the most frequent label of the examples would give.
+/// The confusion matrix of always predicting the most frequent label of the examples.
 fn baseline(examples: &[EncodedExample], labels: usize) -> ConfusionMatrix {
     let mut matrix = ConfusionMatrix::new(labels);
     for label in examples.iter().filter_map(|example| example.label) {
@@ -227,7 +228,7 @@ fn summarize(
     }
 }
 
-/// Say what is about to happen.
+/// Print the model, the data and the length of the run.
 fn introduce(
     settings: &Settings,
     device: &Found,

@@ -15,13 +15,13 @@ use super::step::{FineTuning, NotFinite, Step, Trainer};
 use crate::ProgramError;
 use crate::resume::{Checkpoint, CheckpointHeader, Checkpoints, state};
 
-/// A run in progress: the trainer, and what is kept of what it did.
-pub struct Run<B: AutodiffBackend> {
+/// A run in progress: the trainer, the progress of the run and its records.
+pub(super) struct Run<B: AutodiffBackend> {
     /// The model, its optimizer and the step they take together.
     pub trainer: Trainer<B>,
-    /// How long the run is.
+    /// The length of the run.
     pub length: Length,
-    /// How far it has come.
+    /// The steps and evaluations so far.
     pub progress: Progress,
     /// The number of labels of the task.
     pub labels: usize,
@@ -29,13 +29,13 @@ pub struct Run<B: AutodiffBackend> {
     pub task_metrics: &'static [Metric],
     /// `metrics.jsonl`.
     pub metrics: MetricsLog,
-    /// What the run resumes from.
+    /// The checkpoints that the run can be resumed from.
     pub checkpoints: Checkpoints,
 }
 
-/// How a run ended without an error.
+/// Why a run ended, if not with an error.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Ending {
+pub(super) enum Ending {
     /// After its last step and evaluation.
     Finished,
     /// Because it was asked to stop.
@@ -44,8 +44,8 @@ pub enum Ending {
     Diverged(NotFinite),
 }
 
-/// Shows a run to its user while it is going on.
-pub trait Observer {
+/// Shows the progress of a run to its user.
+pub(super) trait Observer {
     /// A step was taken.
     fn step(&mut self, progress: &Progress, record: &StepRecord, step: Step);
 
@@ -60,11 +60,11 @@ pub trait Observer {
 }
 
 impl<B: AutodiffBackend> Run<B> {
-    /// Train until the last step is taken and evaluated. `train` yields the batches of one optimizer step after the other.
+    /// Train until the last step is taken and evaluated. `train` yields the batches of each optimizer step.
     ///
     /// # Errors
     /// `metrics.jsonl` or a checkpoint that cannot be written.
-    pub fn run(
+    pub(super) fn run(
         &mut self,
         mut train: impl Iterator<Item = Vec<TextBatch<B>>>,
         validation: &dyn DataLoader<B::InnerBackend, TextBatch<B::InnerBackend>>,

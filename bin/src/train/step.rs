@@ -12,32 +12,32 @@ use rte::TextBatch;
 
 use super::progress::{Evaluation, Score};
 
-/// A model and what turns its gradients into updates.
-pub struct Trainer<B: AutodiffBackend> {
+/// A model with its optimizer, learning-rate schedule and gradient clipping.
+pub(crate) struct Trainer<B: AutodiffBackend> {
     /// The model.
     pub model: FineTuning<B>,
     /// AdamWL2SP, or AdamW: AdamWL2SP with all parameters novel.
     pub optimizer: AdamWL2SPOptimizer<B>,
     /// The learning rate by step.
     pub schedule: Schedule,
-    /// The gradients are clipped to this norm; 0 disables clipping.
+    /// The maximum global norm of the gradients; 0 disables clipping.
     pub max_grad_norm: f64,
     /// The pretrained parameters θ⁰ that the distance is measured from.
     pub anchors: Anchors<B::InnerBackend>,
-    /// Seeds the dropout.
+    /// The seed of the dropout masks.
     pub seed: u64,
-    /// The model before the last update. The loss of the present one is not known yet, that of this one was finite.
+    /// The model before the last update. Its loss was finite; that of the current model is not known yet.
     pub last_good: Option<FineTuning<B>>,
 }
 
-/// What came of an optimizer step.
+/// The result of an optimizer step.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Step {
+pub(crate) struct Step {
     /// The loss and accuracy on the step's examples, before the update.
     pub score: Score,
     /// The learning rate of the step.
     pub learning_rate: f64,
-    /// The norm of all gradients together, before clipping.
+    /// The global L2 norm of the gradients, before clipping.
     pub grad_norm: f64,
     /// ‖θ − θ⁰‖₂ over the pretrained parameters, after the update.
     pub distance: f64,
@@ -58,7 +58,7 @@ impl<B: AutodiffBackend> Trainer<B> {
     /// # Errors
     /// A loss or gradient norm that is not finite. The step is not taken, and the model is the last one whose loss was
     /// finite.
-    pub fn step(
+    pub(crate) fn step(
         &mut self,
         batches: Vec<TextBatch<B>>,
         steps_taken: usize,
@@ -86,7 +86,7 @@ impl<B: AutodiffBackend> Trainer<B> {
 
 /// A classifier with its loss.
 #[derive(Module, Debug)]
-pub struct FineTuning<B: Backend> {
+pub(crate) struct FineTuning<B: Backend> {
     /// The model that is fine-tuned.
     pub model: SequenceClassifier<B>,
     #[module(skip)]
@@ -97,7 +97,7 @@ pub struct FineTuning<B: Backend> {
 
 impl<B: Backend> FineTuning<B> {
     /// Fine-tune `model`, computing its forward and backward passes in `precision`.
-    pub fn new(model: SequenceClassifier<B>, precision: Precision) -> Self {
+    pub(crate) fn new(model: SequenceClassifier<B>, precision: Precision) -> Self {
         Self { model, precision, dropout_seed: 0 }
     }
 }
@@ -164,8 +164,8 @@ impl<B: AutodiffBackend> FineTuning<B> {
     }
 }
 
-/// Clip the gradients to `max_norm`, unless it is 0, and return the norm they had.
-pub fn clip<B: AutodiffBackend, M: AutodiffModule<B>>(
+/// Clip the gradients to `max_norm`, unless it is 0, and return their norm before clipping.
+pub(crate) fn clip<B: AutodiffBackend, M: AutodiffModule<B>>(
     grads: &mut GradientsParams,
     model: &M,
     max_norm: f64,
@@ -192,8 +192,11 @@ impl<B: Backend> InferenceStep for FineTuning<B> {
     }
 }
 
-/// The loss and the predictions of `model` on a batch; of none if the batch has no labels.
-pub fn evaluate<B: Backend>(model: &SequenceClassifier<B>, batch: TextBatch<B>) -> Evaluation {
+/// The loss and the predictions of `model` on a batch; empty if the batch has no labels.
+pub(crate) fn evaluate<B: Backend>(
+    model: &SequenceClassifier<B>,
+    batch: TextBatch<B>,
+) -> Evaluation {
     let [_, label_count] = model.classifier.weight.dims();
     let mut evaluation = Evaluation::new(label_count);
     let Some((input, labels)) = labelled(batch) else { return evaluation };
@@ -209,7 +212,7 @@ pub fn evaluate<B: Backend>(model: &SequenceClassifier<B>, batch: TextBatch<B>) 
 }
 
 /// A batch as the model's input and its labels; `None` for a batch without labels.
-pub fn labelled<B: Backend>(
+pub(crate) fn labelled<B: Backend>(
     mut batch: TextBatch<B>,
 ) -> Option<(EncoderInput<B>, Tensor<B, 1, Int>)> {
     let labels = batch.labels.take()?;
@@ -217,7 +220,7 @@ pub fn labelled<B: Backend>(
 }
 
 /// A batch as the model's input.
-pub fn input<B: Backend>(batch: TextBatch<B>) -> EncoderInput<B> {
+pub(crate) fn input<B: Backend>(batch: TextBatch<B>) -> EncoderInput<B> {
     EncoderInput {
         input_ids: batch.input_ids,
         attention_mask: batch.attention_mask,
@@ -226,7 +229,7 @@ pub fn input<B: Backend>(batch: TextBatch<B>) -> EncoderInput<B> {
 }
 
 /// The number of rows of `logits` `[batch, labels]` whose maximum is at the true label; `labels` is `[batch]`.
-pub fn count_correct<B: Backend>(logits: Tensor<B, 2>, labels: Tensor<B, 1, Int>) -> usize {
+pub(crate) fn count_correct<B: Backend>(logits: Tensor<B, 2>, labels: Tensor<B, 1, Int>) -> usize {
     let correct = logits.argmax(1).squeeze_dim::<1>(1).equal(labels);
     correct.int().sum().into_scalar().elem::<i64>() as usize
 }
