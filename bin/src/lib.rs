@@ -13,7 +13,7 @@ mod commands;
 mod data;
 pub mod device;
 mod error;
-pub mod hub;
+mod hub;
 pub mod memory;
 mod model_folder;
 mod panics;

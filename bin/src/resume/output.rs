@@ -13,7 +13,7 @@ use crate::settings::Settings;
 
 /// The contents of `summary.json`.
 #[derive(Clone, Debug, Serialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// The accuracy of the last evaluation; `None` if the run stopped before one.
     pub eval_accuracy: Option<f64>,
     /// The best accuracy of all evaluations.
@@ -43,7 +43,7 @@ pub struct Summary {
 /// The output folder of a run: `config.toml`, `metrics.jsonl`, `summary.json`, `model/` and `checkpoints/`. It is locked
 /// for the lifetime of this value.
 #[derive(Debug)]
-pub struct Output {
+pub(crate) struct Output {
     folder: PathBuf,
     _lock: File,
 }
@@ -78,7 +78,7 @@ impl Output {
     ///
     /// # Errors
     /// The path is a file; the folder cannot be read, is not empty, contains an input, or another run is writing into it.
-    pub fn check(settings: &Settings, inputs: &[&Path]) -> Result<(), ProgramError> {
+    pub(crate) fn check(settings: &Settings, inputs: &[&Path]) -> Result<(), ProgramError> {
         let Some(folder) = &settings.output else { return Ok(()) };
         let entries = match fs::read_dir(folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -119,7 +119,7 @@ impl Output {
     ///
     /// # Errors
     /// As [`check`](Self::check), and a folder that cannot be written to.
-    pub fn create(settings: &Settings) -> Result<Self, ProgramError> {
+    pub(crate) fn create(settings: &Settings) -> Result<Self, ProgramError> {
         Self::check(settings, &[])?;
         let folder = match &settings.output {
             Some(folder) => {
@@ -147,7 +147,7 @@ impl Output {
     ///
     /// # Errors
     /// The folder contains no run, or another process is writing into it.
-    pub fn resume(folder: &Path) -> Result<Self, ProgramError> {
+    pub(crate) fn resume(folder: &Path) -> Result<Self, ProgramError> {
         if !folder.join(CONFIG).is_file() {
             return Err(ProgramError::NoRun(folder.to_owned()));
         }
@@ -160,7 +160,7 @@ impl Output {
     ///
     /// # Errors
     /// `runs/` contains no run.
-    pub fn latest() -> Result<PathBuf, ProgramError> {
+    pub(crate) fn latest() -> Result<PathBuf, ProgramError> {
         let runs = Path::new(RUNS);
         let numbers = run_numbers(runs).into_iter();
         let folders = numbers.map(|number| runs.join(run_name(number)));
@@ -186,34 +186,34 @@ impl Output {
     }
 
     /// Whether the run in the folder is finished: its summary says so, and the model is there.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         let summary = fs::read_to_string(self.folder.join(SUMMARY)).unwrap_or_default();
         let summary: serde_json::Value = serde_json::from_str(&summary).unwrap_or_default();
         summary["finished"] == true && self.model().is_dir()
     }
 
     /// The output folder.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// The path of `config.toml`.
-    pub fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.folder.join(CONFIG)
     }
 
     /// The path of `metrics.jsonl`.
-    pub fn metrics(&self) -> PathBuf {
+    pub(crate) fn metrics(&self) -> PathBuf {
         self.folder.join(METRICS)
     }
 
     /// The path of the model's folder.
-    pub fn model(&self) -> PathBuf {
+    pub(crate) fn model(&self) -> PathBuf {
         self.folder.join(MODEL)
     }
 
     /// The path of the folder with the checkpoints.
-    pub fn checkpoints(&self) -> PathBuf {
+    pub(crate) fn checkpoints(&self) -> PathBuf {
         self.folder.join(CHECKPOINTS)
     }
 
@@ -221,7 +221,7 @@ impl Output {
     ///
     /// # Errors
     /// Names the file if it cannot be written.
-    pub fn save_summary(&self, summary: &Summary) -> Result<(), ProgramError> {
+    pub(crate) fn save_summary(&self, summary: &Summary) -> Result<(), ProgramError> {
         let text = serde_json::to_string_pretty(summary)
             .map_err(|error| ProgramError::Internal(error.to_string()))?;
         file::write(&self.folder.join(SUMMARY), format!("{text}\n").as_bytes())
@@ -231,7 +231,7 @@ impl Output {
     ///
     /// # Errors
     /// Those of `save`, or a folder that cannot be renamed.
-    pub fn save_model(
+    pub(crate) fn save_model(
         &self,
         save: impl FnOnce(&Path) -> Result<(), ProgramError>,
     ) -> Result<(), ProgramError> {
