@@ -17,32 +17,32 @@ use crate::terminal::notice;
 
 /// The folder that holds all repositories, and the names in it.
 #[derive(Debug)]
-pub struct Cache(hf_hub::Cache);
+pub(crate) struct Cache(hf_hub::Cache);
 
 impl Cache {
     /// In `HF_HUB_CACHE`, or `HF_HOME/hub`, or `~/.cache/huggingface/hub`.
-    pub fn from_env() -> Self {
+    pub(crate) fn from_env() -> Self {
         let folder = std::env::var_os("HF_HUB_CACHE").map(PathBuf::from);
         Self::new(folder.unwrap_or_else(|| home().join("hub")))
     }
 
     /// In a given folder.
-    pub fn new(folder: PathBuf) -> Self {
+    pub(crate) fn new(folder: PathBuf) -> Self {
         Self(hf_hub::Cache::new(folder))
     }
 
     /// The folder itself.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.0.path()
     }
 
     /// Where a file is, or will be.
-    pub fn blob(&self, repo: &Repo, file: &RemoteFile) -> PathBuf {
+    pub(crate) fn blob(&self, repo: &Repo, file: &RemoteFile) -> PathBuf {
         self.0.repo(repo.to_hub()).blob_path(&file.hash)
     }
 
     /// The folder with the files of a commit under their own names.
-    pub fn snapshot(&self, repo: &Repo, commit: &str) -> PathBuf {
+    pub(crate) fn snapshot(&self, repo: &Repo, commit: &str) -> PathBuf {
         self.0.repo(repo.to_hub()).pointer_path(commit)
     }
 
@@ -51,7 +51,7 @@ impl Cache {
     }
 
     /// The snapshot of a repository, if it has all the files that are needed.
-    pub fn find(&self, repo: &Repo) -> Option<PathBuf> {
+    pub(crate) fn find(&self, repo: &Repo) -> Option<PathBuf> {
         let commit = match is_commit(repo.revision()) {
             true => repo.revision().to_owned(),
             false => fs::read_to_string(self.reference(repo)).ok()?.trim().to_owned(),
@@ -64,7 +64,7 @@ impl Cache {
     ///
     /// # Errors
     /// A lock that cannot be created or taken.
-    pub fn lock(&self, repo: &Repo, file: &RemoteFile) -> Result<File, HubError> {
+    pub(crate) fn lock(&self, repo: &Repo, file: &RemoteFile) -> Result<File, HubError> {
         let folder = self.folder().join(".locks").join(repo.to_hub().folder_name());
         fs::create_dir_all(&folder).map_err(HubError::io("create", &folder))?;
         let path = folder.join(format!("{}.lock", file.hash));
@@ -87,7 +87,13 @@ impl Cache {
     ///
     /// # Errors
     /// A folder that cannot be written to.
-    pub fn link(&self, repo: &Repo, commit: &str, name: &str, blob: &Path) -> Result<(), HubError> {
+    pub(crate) fn link(
+        &self,
+        repo: &Repo,
+        commit: &str,
+        name: &str,
+        blob: &Path,
+    ) -> Result<(), HubError> {
         let path = self.snapshot(repo, commit).join(name);
         let folder = path.parent().unwrap_or(&path);
         fs::create_dir_all(folder).map_err(HubError::io("create", folder))?;
@@ -108,7 +114,7 @@ impl Cache {
     ///
     /// # Errors
     /// A folder that cannot be written to.
-    pub fn remember(&self, repo: &Repo, commit: &str) -> Result<(), HubError> {
+    pub(crate) fn remember(&self, repo: &Repo, commit: &str) -> Result<(), HubError> {
         if is_commit(repo.revision()) {
             return Ok(());
         }
@@ -135,7 +141,7 @@ fn link(relative: &Path, blob: &Path, path: &Path) -> std::io::Result<()> {
 
 /// `HF_HOME`, or `huggingface` among the user's caches. (`hf_hub::Cache::from_env` knows neither `HF_HUB_CACHE` nor
 /// `XDG_CACHE_HOME`, and panics where there is no home folder.)
-pub fn home() -> PathBuf {
+pub(crate) fn home() -> PathBuf {
     if let Some(home) = std::env::var_os("HF_HOME") {
         return home.into();
     }

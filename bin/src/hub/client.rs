@@ -36,7 +36,7 @@ const LARGEST_LISTING: u64 = 32 << 20;
 /// The slowest transfer that is waited for: fewer than `bytes` in `period` are a failure, like a cut connection. A limit
 /// on the time between two reads alone would wait for ever for a hub that sends a byte every few seconds.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// Bytes of a file in each period. Less than that is no progress.
     pub bytes: u64,
     /// How long a period is. A listing has to be complete within one.
@@ -51,7 +51,7 @@ impl Default for Pace {
 }
 
 /// A hub and how to ask it.
-pub struct Client {
+pub(crate) struct Client {
     api: Api,
     agent: Agent,
     token: Option<String>,
@@ -61,7 +61,7 @@ pub struct Client {
 
 /// Why a request failed, and whether to try again.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// Never again.
     Final(HubError),
     /// After a pause, which the hub may have set.
@@ -73,7 +73,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn from_env() -> Result<Self, HubError> {
+    pub(crate) fn from_env() -> Result<Self, HubError> {
         let endpoint = std::env::var("HF_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
         let endpoint = endpoint.as_deref().unwrap_or("https://huggingface.co");
         let token =
@@ -88,7 +88,7 @@ impl Client {
     ///
     /// # Errors
     /// An endpoint that is no address of HTTP or HTTPS.
-    pub fn new(endpoint: &str, token: Option<String>, pace: Pace) -> Result<Self, HubError> {
+    pub(crate) fn new(endpoint: &str, token: Option<String>, pace: Pace) -> Result<Self, HubError> {
         let uri = endpoint.parse::<Uri>().ok().filter(|uri| uri.query().is_none());
         let is_https = match uri.as_ref().and_then(Uri::scheme_str) {
             Some(scheme) if scheme.eq_ignore_ascii_case("https") => true,
@@ -124,7 +124,7 @@ impl Client {
     ///
     /// # Errors
     /// No answer, or one that is no listing.
-    pub fn listing(&self, repo: &Repo) -> Result<Listing, HubError> {
+    pub(crate) fn listing(&self, repo: &Repo) -> Result<Listing, HubError> {
         let api = self.api.repo(repo.to_hub());
         let mut attempt = 0;
         loop {
@@ -155,7 +155,7 @@ impl Client {
     }
 
     /// The address of a file in a commit.
-    pub fn url(&self, repo: &Repo, commit: &str, name: &str) -> String {
+    pub(crate) fn url(&self, repo: &Repo, commit: &str, name: &str) -> String {
         self.api.repo(repo.at_commit(commit)).url(&encoded(name))
     }
 
@@ -163,7 +163,7 @@ impl Client {
     ///
     /// # Errors
     /// No answer, or one that is neither 200 nor 206.
-    pub fn get(&self, url: &str, from: u64) -> Result<Response<Body>, Failure> {
+    pub(crate) fn get(&self, url: &str, from: u64) -> Result<Response<Body>, Failure> {
         let mut request = self.agent.get(url);
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -207,7 +207,7 @@ fn answer(url: &str, request: RequestBuilder<WithoutBody>) -> Result<Response<Bo
 }
 
 /// A header's value, if it is text.
-pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
@@ -215,7 +215,7 @@ pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 ///
 /// # Errors
 /// The failure itself, if it is final or the last attempt's.
-pub fn wait(failure: Failure, attempt: &mut u32) -> Result<(), HubError> {
+pub(crate) fn wait(failure: Failure, attempt: &mut u32) -> Result<(), HubError> {
     *attempt += 1;
     match failure {
         Failure::Final(error) => Err(error),
@@ -231,13 +231,13 @@ pub fn wait(failure: Failure, attempt: &mut u32) -> Result<(), HubError> {
 }
 
 /// A failure of the connection.
-pub fn passing(url: &str, reason: &str) -> Failure {
+pub(crate) fn passing(url: &str, reason: &str) -> Failure {
     let error = HubError::Transport { url: url.to_owned(), reason: reason.to_owned() };
     Failure::Passing(error, None)
 }
 
 /// An answer that makes no sense.
-pub fn nonsense(url: &str, reason: String) -> Failure {
+pub(crate) fn nonsense(url: &str, reason: String) -> Failure {
     Failure::Final(HubError::Nonsense { url: url.to_owned(), reason })
 }
 

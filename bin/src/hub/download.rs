@@ -21,7 +21,7 @@ use crate::terminal::notice;
 /// # Errors
 /// No connection, or too slow a one, also after retries; a file that differs from the hub's description; a folder
 /// that cannot be written to.
-pub fn blob(
+pub(crate) fn blob(
     client: &Client,
     cache: &Cache,
     repo: &Repo,

@@ -7,7 +7,7 @@ use super::repo::{Repo, is_commit, is_safe};
 
 /// A commit and its files.
 #[derive(Debug)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// The commit's full name.
     pub commit: String,
     files: Vec<RemoteFile>,
@@ -15,7 +15,7 @@ pub struct Listing {
 
 /// A file on the hub.
 #[derive(Debug)]
-pub struct RemoteFile {
+pub(crate) struct RemoteFile {
     /// Its path in the repository.
     pub name: String,
     /// In bytes.
@@ -30,7 +30,7 @@ impl Listing {
     /// # Errors
     /// What is wrong with it: other JSON, or a commit, file name or hash that cannot be one and might lead to a path
     /// outside the cache.
-    pub fn parse(json: &str) -> Result<Self, String> {
+    pub(crate) fn parse(json: &str) -> Result<Self, String> {
         let Answer { sha, siblings } =
             serde_json::from_str(json).map_err(|error| error.to_string())?;
         if !is_commit(&sha) {
@@ -44,7 +44,10 @@ impl Listing {
     ///
     /// # Errors
     /// As [`Repo::wanted`].
-    pub fn wanted(&self, repo: &Repo) -> Result<impl Iterator<Item = &RemoteFile>, HubError> {
+    pub(crate) fn wanted(
+        &self,
+        repo: &Repo,
+    ) -> Result<impl Iterator<Item = &RemoteFile>, HubError> {
         let names: Vec<String> = self.files.iter().map(|file| file.name.clone()).collect();
         let wanted = repo.wanted(&names)?;
         let find = |name: String| self.files.iter().find(|file| file.name == name);

@@ -19,12 +19,12 @@
 //! it, so that a hostile one (`../../..`) writes outside the cache, as it does in 1.0.0. Hence the transfer is done in
 //! [`download`], against sizes and hashes that are known before the first byte arrives.
 
-pub mod cache;
-pub mod client;
-pub mod download;
+pub(crate) mod cache;
+pub(crate) mod client;
+pub(crate) mod download;
 mod error;
-pub mod listing;
-pub mod repo;
+pub(crate) mod listing;
+pub(crate) mod repo;
 
 use std::path::{Path, PathBuf};
 
@@ -32,13 +32,13 @@ use cache::Cache;
 use client::Client;
 use repo::{Kind, Repo};
 
-pub use error::HubError;
+pub(crate) use error::HubError;
 
 use crate::terminal::notice;
 
 /// Whether to ask the hub about a repository that is in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freshness {
+pub(crate) enum Freshness {
     /// No: what is in the cache is used.
     Cached,
     /// Yes, unless `HF_HUB_OFFLINE` forbids it.
@@ -49,7 +49,7 @@ pub enum Freshness {
 ///
 /// # Errors
 /// As [`snapshot`], and a well-known name without its owner.
-pub fn model(name: &Path, freshness: Freshness) -> Result<Option<PathBuf>, HubError> {
+pub(crate) fn model(name: &Path, freshness: Freshness) -> Result<Option<PathBuf>, HubError> {
     named(name, Kind::Model, freshness)
 }
 
@@ -58,7 +58,7 @@ pub fn model(name: &Path, freshness: Freshness) -> Result<Option<PathBuf>, HubEr
 ///
 /// # Errors
 /// As [`model`].
-pub fn data(
+pub(crate) fn data(
     name: &Path,
     folders: &'static [&'static str],
     freshness: Freshness,
@@ -79,7 +79,7 @@ fn named(name: &Path, kind: Kind, freshness: Freshness) -> Result<Option<PathBuf
 ///
 /// # Errors
 /// Any [`HubError`].
-pub fn snapshot(repo: &Repo, freshness: Freshness) -> Result<PathBuf, HubError> {
+pub(crate) fn snapshot(repo: &Repo, freshness: Freshness) -> Result<PathBuf, HubError> {
     let cache = Cache::from_env();
     let offline = std::env::var("HF_HUB_OFFLINE")
         .is_ok_and(|value| ["1", "true", "yes", "on"].contains(&value.to_lowercase().as_str()));

@@ -10,7 +10,7 @@ use super::error::HubError;
 
 /// What a repository holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A model in Hugging Face's format.
     Model,
     /// A data set, alone or as one task of a collection such as GLUE.
@@ -22,7 +22,7 @@ pub enum Kind {
 
 /// `OWNER/NAME[@REVISION]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Repo {
+pub(crate) struct Repo {
     kind: Kind,
     /// `OWNER/NAME`.
     id: String,
@@ -55,7 +55,7 @@ const DATA_OWNERS: [(&str, &str); 2] = [("glue", "nyu-mll"), ("super_glue", "aps
 
 impl Repo {
     /// Read `OWNER/NAME[@REVISION]`; `None` if `text` does not have that form.
-    pub fn parse(text: &str, kind: Kind) -> Option<Self> {
+    pub(crate) fn parse(text: &str, kind: Kind) -> Option<Self> {
         let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
         let (owner, name) = id.split_once('/')?;
         let fits = is_part(owner) && is_part(name) && is_safe(revision);
@@ -63,17 +63,17 @@ impl Repo {
     }
 
     /// A branch, a tag or a commit.
-    pub fn revision(&self) -> &str {
+    pub(crate) fn revision(&self) -> &str {
         &self.revision
     }
 
     /// For hf-hub, which builds addresses and paths of it. It escapes no character of a revision but `/`.
-    pub fn to_hub(&self) -> hf_hub::Repo {
+    pub(crate) fn to_hub(&self) -> hf_hub::Repo {
         self.at_commit(&encoded(&self.revision))
     }
 
     /// The same at a commit.
-    pub fn at_commit(&self, commit: &str) -> hf_hub::Repo {
+    pub(crate) fn at_commit(&self, commit: &str) -> hf_hub::Repo {
         let kind = match self.kind {
             Kind::Model => RepoType::Model,
             Kind::Data { .. } => RepoType::Dataset,
@@ -85,7 +85,7 @@ impl Repo {
     ///
     /// # Errors
     /// Required files are missing.
-    pub fn wanted(&self, names: &[String]) -> Result<Vec<String>, HubError> {
+    pub(crate) fn wanted(&self, names: &[String]) -> Result<Vec<String>, HubError> {
         let wanted = match self.kind {
             Kind::Model => model_files(names),
             Kind::Data { folders } => data_files(names, folders),
@@ -94,7 +94,7 @@ impl Repo {
     }
 
     /// Whether a snapshot's folder has all files that are needed.
-    pub fn is_in(&self, folder: &Path) -> bool {
+    pub(crate) fn is_in(&self, folder: &Path) -> bool {
         let mut names = Vec::new();
         collect_files(folder, "", &mut names);
         self.wanted(&names).is_ok()
@@ -110,7 +110,7 @@ impl fmt::Display for Repo {
 
 /// The full name of a well-known repository that is named without its owner: `albert/albert-base-v2` for
 /// `albert-base-v2`.
-pub fn with_owner(name: &str, kind: Kind) -> Option<String> {
+pub(crate) fn with_owner(name: &str, kind: Kind) -> Option<String> {
     let id = name.split_once('@').map_or(name, |(id, _)| id);
     let owner = match kind {
         Kind::Model => MODEL_OWNERS.iter().find(|(prefix, _)| id.starts_with(prefix)),
@@ -179,7 +179,7 @@ fn collect_files(folder: &Path, prefix: &str, names: &mut Vec<String>) {
 }
 
 /// Text as a part of a URL's path; slashes stay.
-pub fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     const ESCAPED: AsciiSet =
         NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
     utf8_percent_encode(text, &ESCAPED).to_string()
@@ -206,7 +206,7 @@ fn is_whole(files: &[String]) -> bool {
 }
 
 /// Whether a relative path stays below where it starts, on every system, and can be printed.
-pub fn is_safe(path: &str) -> bool {
+pub(crate) fn is_safe(path: &str) -> bool {
     let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
     let odd = |c: char| c.is_control() || c == '\\' || c == ':';
     !path.contains(odd) && path.split('/').all(plain)
@@ -219,7 +219,7 @@ fn is_part(part: &str) -> bool {
 }
 
 /// Whether a revision is a commit's full name, which always means the same files.
-pub fn is_commit(revision: &str) -> bool {
+pub(crate) fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
