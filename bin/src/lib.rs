@@ -6,7 +6,7 @@
 //! | how is a model trained? | [`train`]: a run, its loop, one optimizer step |
 //! | what survives a crash? | [`resume`]: the output folder, checkpoints |
 //! | on what does it compute? | [`device`]: devices by name, Burn backends by feature |
-//! | where do models and data come from? | `model_folder`, `data`: the program itself, a path, or the [`hub`] |
+//! | where do models and data come from? | `model_folder`, `data`: the program itself, a path, or the `hub` |
 //! | how was the bundled model made? | `pretrain`, apart from all the others |
 
 mod commands;
