@@ -106,6 +106,12 @@ impl<B: Backend> SequenceClassifier<B> {
         load(Self::new(config, device), folder, config, seed, Head::New)
     }
 
+    /// Draws the parameters that were [new](LoadReport::new) when this model was loaded from another seed: the same model
+    /// as if it had been loaded with that seed.
+    pub fn redraw_new(self, report: &LoadReport, config: &ModelConfig, seed: u64) -> Self {
+        init::draw(self, config, seed, |path| report.is_new(path))
+    }
+
     /// [`from_pretrained`](Self::from_pretrained) from the bytes of a `model.safetensors`; `name` is what errors call
     /// it.
     ///

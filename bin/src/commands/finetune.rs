@@ -9,14 +9,12 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 
 use crate::ProgramError;
-use crate::data;
 use crate::device::{self, Found, Work};
-use crate::model_folder::ModelFolder;
-use crate::resume::{Output, checkpoint, refuse_differences};
+use crate::resume::{Output, refuse_differences};
 use crate::settings::{Settings, differences};
 use crate::signals::StopRequest;
 use crate::terminal::notice;
-use crate::train::{self, Destination, Finished, Inputs};
+use crate::train::{self, Destination, Finished, Host, Inputs};
 
 /// The flags of `finetune`.
 #[derive(Args, Debug, Default)]
@@ -77,17 +75,9 @@ fn resume(folder: &Path, flags: &Settings, given: &BTreeSet<String>) -> Result<(
         )
         .map_err(ProgramError::stdout);
     }
-    let checkpoint = checkpoint::newest(&output)?;
-    match &checkpoint {
-        Some(checkpoint) => {
-            let then = &checkpoint.header.settings;
-            refuse_differences(folder, differences(then, &settings.to_table()))?;
-            notice(format_args!(
-                "resuming {} after step {}",
-                folder.display(),
-                checkpoint.header.progress.step
-            ));
-        }
+    let destination = Destination::resume(output, &settings)?;
+    match destination.steps_taken() {
+        Some(steps) => notice(format_args!("resuming {} after step {steps}", folder.display())),
         None => notice(format_args!(
             "resuming {}: no checkpoint yet, starting again at the first step",
             folder.display()
@@ -98,7 +88,7 @@ fn resume(folder: &Path, flags: &Settings, given: &BTreeSet<String>) -> Result<(
             "resuming on another device: results will differ in their last digits"
         ));
     }
-    start(settings, Destination::Resumed(output, checkpoint.map(Box::new)))
+    start(settings, destination)
 }
 
 /// Choose the device, read the inputs, train.
@@ -106,10 +96,11 @@ fn start(mut settings: Settings, destination: Destination) -> Result<(), Program
     settings.dashboard.on_this_terminal()?;
     let device = device::choose(settings.device, settings.precision)?;
     settings.device = Some(device.name);
-    let inputs = read(&settings)?;
+    let inputs = Inputs::read(&settings)?;
     let stop = StopRequest::listen()?;
     let examples = inputs.validation.len();
-    let work = FineTune { settings: &settings, device: &device, inputs, destination, stop: &stop };
+    let work =
+        FineTune { settings: &settings, device: &device, inputs: &inputs, destination, stop: &stop };
     let Finished { output, summary } = device::run(device.name, work)??;
 
     let percent = |share: Option<f64>| format!("{:.2} %", 100.0 * share.unwrap_or(f64::NAN));
@@ -128,21 +119,10 @@ fn start(mut settings: Settings, destination: Destination) -> Result<(), Program
     .map_err(ProgramError::stdout)
 }
 
-/// Read the model's configuration and tokenizer, and both splits.
-fn read(settings: &Settings) -> Result<Inputs, ProgramError> {
-    let mut folder = ModelFolder::open(&settings.model, settings.max_length)?;
-    let (train, validation) = data::open_splits(settings)?;
-    let task = train.task().clone();
-    let label_indices = folder.prepare_for(&task, settings.new_classifier);
-    let train = folder.encode(&train, &label_indices)?;
-    let validation = folder.encode(&validation, &label_indices)?;
-    Ok(Inputs { folder, task, train, validation })
-}
-
 struct FineTune<'a> {
     settings: &'a Settings,
     device: &'a Found,
-    inputs: Inputs,
+    inputs: &'a Inputs,
     destination: Destination,
     stop: &'a StopRequest,
 }
@@ -152,6 +132,8 @@ impl Work for FineTune<'_> {
 
     fn on<B: AutodiffBackend>(self, device: B::Device) -> Self::Output {
         let Self { settings, inputs, destination, stop, .. } = self;
-        train::fine_tune::<B>(settings, inputs, destination, (self.device, &device), stop)
+        let weights = inputs.folder.load::<B>(settings.seed, &device)?;
+        let host = Host { stop, observer: None, save_model: true };
+        train::fine_tune::<B>(settings, inputs, weights, destination, (self.device, &device), host)
     }
 }

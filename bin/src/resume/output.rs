@@ -14,6 +14,10 @@ use crate::settings::Settings;
 /// The contents of `summary.json`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Summary {
+    /// The main metric of the task: `eval_accuracy`, `eval_f1` or `eval_matthews_correlation`.
+    pub metric: &'static str,
+    /// The value of that metric for always predicting the majority class.
+    pub majority: f64,
     /// The accuracy of the last evaluation; `None` if the run stopped before one.
     pub eval_accuracy: Option<f64>,
     /// The best accuracy of all evaluations.
@@ -32,11 +36,16 @@ pub(crate) struct Summary {
     pub steps: usize,
     /// Seconds spent on training steps, evaluations not included.
     pub train_seconds: f64,
+    /// Seconds spent on evaluations.
+    pub eval_seconds: f64,
     /// Training examples per second, in that time.
     pub examples_per_second: f64,
     /// Whether the run took all its steps and evaluations.
     pub finished: bool,
-    /// Whether the final metric of the task is not above that of always predicting the majority class.
+    /// The step whose loss or gradient norm was not finite, where the run ended with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diverged_at: Option<usize>,
+    /// Whether the run diverged, or its final metric is not above that of always predicting the majority class.
     pub failed: Option<bool>,
 }
 

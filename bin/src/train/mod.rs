@@ -12,41 +12,62 @@ pub(crate) mod step;
 use std::sync::Arc;
 
 use adamw_l2sp::{Anchors, Groups};
-use albert::LoadReport;
+use albert::{LoadReport, SequenceClassifier};
 use burn::data::dataloader::DataLoaderBuilder;
 use burn::data::dataset::InMemDataset;
 use burn::module::AutodiffModule;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::backend::AutodiffBackend;
-use rte::{ConfusionMatrix, EncodedExample, Task, TextBatcher};
+use rte::{ConfusionMatrix, EncodedExample, Metric, Task, TextBatcher};
 
 use crate::ProgramError;
+use crate::data;
 use crate::device::Found;
 use crate::model_folder::ModelFolder;
 use crate::resume::{
-    Checkpoint, Checkpoints, Contents, Output, Summary, refuse_differences, state,
+    Checkpoint, Checkpoints, Contents, Output, Summary, checkpoint, refuse_differences, state,
 };
-use crate::settings::{DashboardName, OptimizerName, Settings};
+use crate::settings::{DashboardName, OptimizerName, Settings, differences};
 use crate::signals::StopRequest;
 use crate::terminal::notice;
 use lines::Lines;
 use loader::StepLoader;
 use metrics_log::MetricsLog;
 use progress::{Length, Progress};
+pub(crate) use run::Observer;
 use run::{Ending, Run};
 use step::{FineTuning, Trainer};
 
-/// The inputs of a run.
+/// The inputs of a run, apart from the weights. Several runs may share them.
 pub(crate) struct Inputs {
-    /// The configuration and the tokenizer of the model; its weights are read when the run starts.
+    /// The configuration and the tokenizer of the model.
     pub folder: ModelFolder,
     /// The task, with its labels.
     pub task: Task,
     /// The training examples.
-    pub train: Vec<EncodedExample>,
+    pub train: Arc<Vec<EncodedExample>>,
     /// The validation examples.
     pub validation: Vec<EncodedExample>,
 }
+
+impl Inputs {
+    /// Read the model's configuration and tokenizer, and both splits.
+    ///
+    /// # Errors
+    /// As [`ModelFolder::open`] and [`data::open_splits`]; examples that the model cannot encode.
+    pub(crate) fn read(settings: &Settings) -> Result<Self, ProgramError> {
+        let mut folder = ModelFolder::open(&settings.model, settings.max_length)?;
+        let (train, validation) = data::open_splits(settings)?;
+        let task = train.task().clone();
+        let label_indices = folder.prepare_for(&task, settings.new_classifier);
+        let train = Arc::new(folder.encode(&train, &label_indices)?);
+        let validation = folder.encode(&validation, &label_indices)?;
+        Ok(Self { folder, task, train, validation })
+    }
+}
+
+/// A classifier whose new parameters are initialized with the seed of the run, and what its weights file lacked.
+pub(crate) type Weights<B> = (SequenceClassifier<B>, LoadReport);
 
 /// Where a run writes to.
 pub(crate) enum Destination {
@@ -54,6 +75,39 @@ pub(crate) enum Destination {
     New,
     /// The folder of a run that was interrupted, and its newest checkpoint if it has any.
     Resumed(Output, Option<Box<Checkpoint>>),
+}
+
+impl Destination {
+    /// Resume the run in `output` from its newest checkpoint.
+    ///
+    /// # Errors
+    /// A checkpoint of a run with other settings, or checkpoints none of which can be used.
+    pub(crate) fn resume(output: Output, settings: &Settings) -> Result<Self, ProgramError> {
+        let checkpoint = checkpoint::newest(&output)?;
+        if let Some(checkpoint) = &checkpoint {
+            let then = &checkpoint.header.settings;
+            refuse_differences(output.folder(), differences(then, &settings.to_table()))?;
+        }
+        Ok(Self::Resumed(output, checkpoint.map(Box::new)))
+    }
+
+    /// The steps that were taken before.
+    pub(crate) fn steps_taken(&self) -> Option<usize> {
+        match self {
+            Self::Resumed(_, Some(checkpoint)) => Some(checkpoint.header.progress.step),
+            _ => None,
+        }
+    }
+}
+
+/// What the caller of a run decides about it.
+pub(crate) struct Host<'a> {
+    /// The request that stops the run.
+    pub stop: &'a StopRequest,
+    /// Shows the progress of the run, instead of the dashboard that its settings name.
+    pub observer: Option<&'a mut dyn Observer>,
+    /// Whether the run saves its model.
+    pub save_model: bool,
 }
 
 /// The result of a run that was not interrupted.
@@ -71,14 +125,15 @@ pub(crate) struct Finished {
 /// finite, or the run was asked to stop. In the last two cases the model is saved first.
 pub(crate) fn fine_tune<B: AutodiffBackend>(
     settings: &Settings,
-    inputs: Inputs,
+    inputs: &Inputs,
+    (classifier, report): Weights<B>,
     destination: Destination,
     (found, device): (&Found, &B::Device),
-    stop: &StopRequest,
+    host: Host<'_>,
 ) -> Result<Finished, ProgramError> {
     let Inputs { folder, task, train, validation } = inputs;
-    let (classifier, report) = folder.load::<B>(settings.seed, device)?;
-    let contents = Contents::of(&classifier, [&train, &validation]);
+    let Host { stop, observer, save_model } = host;
+    let contents = Contents::of(&classifier, [train, validation]);
     let (output, checkpoint) = match destination {
         Destination::New => (Output::create(settings)?, None),
         Destination::Resumed(output, checkpoint) => (output, checkpoint),
@@ -89,16 +144,16 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     }
 
     let length = settings.length(train.len(), validation.len());
-    let baseline = baseline(&validation, task.labels.len());
+    let baseline = baseline(validation, task.labels.len());
     let progress =
         checkpoint.as_ref().map_or_else(Progress::default, |it| it.header.progress.clone());
     let batcher = TextBatcher { padding: settings.padding, ..folder.batcher() };
     let validation = DataLoaderBuilder::new(batcher.clone())
         .batch_size(settings.batch_size)
         .set_device(device.clone())
-        .build(InMemDataset::new(validation));
+        .build(InMemDataset::new(validation.clone()));
     let train = StepLoader {
-        examples: Arc::new(train),
+        examples: train.clone(),
         batcher,
         batch_size: settings.batch_size,
         batches_per_step: settings.gradient_accumulation,
@@ -121,30 +176,34 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     }
     let checkpoints =
         Checkpoints::new(&output, settings.checkpoint_every, settings.to_table(), contents);
-    if settings.dashboard != DashboardName::Off {
-        introduce(settings, found, &output, &folder, &report, &length);
+    if observer.is_none() && settings.dashboard != DashboardName::Off {
+        introduce(settings, found, &output, folder, &report, &length);
     }
 
     let (labels, task_metrics) = (task.labels.len(), task.metrics());
-    let run = Run { trainer, length, progress, labels, task_metrics, metrics, checkpoints };
-    let (run, ending) = match settings.dashboard.on_this_terminal()? {
-        DashboardName::Tui => dashboard::run(run, train, validation, stop.clone()),
-        dashboard => {
+    let mut run = Run { trainer, length, progress, labels, task_metrics, metrics, checkpoints };
+    let (run, ending) = match (observer, settings.dashboard.on_this_terminal()?) {
+        (Some(observer), _) => {
+            run.run(train.steps(), &*validation, observer).map(|ending| (run, ending))
+        }
+        (None, DashboardName::Tui) => dashboard::run(run, train, validation, stop.clone()),
+        (None, dashboard) => {
             let quiet = dashboard == DashboardName::Off;
-            let mut run = run;
             let mut lines = Lines::new(length, stop.clone(), quiet);
             run.run(train.steps(), &*validation, &mut lines).map(|ending| (run, ending))
         }
     }
     .map_err(|error| error.unsaved(output.folder()))?;
 
-    let summary = summarize(&run.progress, &task, &baseline, ending == Ending::Finished);
+    let summary = summarize(&run.progress, task, &baseline, ending);
     let model = run.trainer.model.valid().model;
     let save = || {
-        output.save_model(|path| {
-            model.save_pretrained(&folder.config, path)?;
-            folder.save_tokenizer_and_task(&task, path)
-        })?;
+        if save_model {
+            output.save_model(|path| {
+                model.save_pretrained(&folder.config, path)?;
+                folder.save_tokenizer_and_task(task, path)
+            })?;
+        }
         output.save_summary(&summary)
     };
     save().map_err(|error: ProgramError| error.unsaved(output.folder()))?;
@@ -203,7 +262,7 @@ fn summarize(
     progress: &Progress,
     task: &Task,
     baseline: &ConfusionMatrix,
-    finished: bool,
+    ending: Ending,
 ) -> Summary {
     let evaluations = &progress.evaluations;
     let last = evaluations.last();
@@ -213,7 +272,10 @@ fn summarize(
         .iter()
         .reduce(|best, it| if it.metric(metric) > best.metric(metric) { it } else { best });
     let accuracies = evaluations.iter().map(|evaluation| evaluation.eval_accuracy);
+    let diverged = matches!(ending, Ending::Diverged(_));
     Summary {
+        metric: metric_key(metric),
+        majority: metric.value(baseline),
         eval_accuracy: last.map(|evaluation| evaluation.eval_accuracy),
         best_eval_accuracy: accuracies.max_by(f64::total_cmp),
         eval_f1: last.and_then(|evaluation| evaluation.eval_f1),
@@ -222,9 +284,23 @@ fn summarize(
         eval_loss: last.map(|evaluation| evaluation.eval_loss),
         steps: progress.step,
         train_seconds: progress.train_seconds,
+        eval_seconds: progress.eval_seconds,
         examples_per_second: progress.examples_per_second(),
-        finished,
-        failed: last.map(|evaluation| evaluation.metric(metric) <= metric.value(baseline)),
+        finished: ending == Ending::Finished,
+        diverged_at: diverged.then_some(progress.step + 1),
+        failed: match last {
+            _ if diverged => Some(true),
+            last => last.map(|evaluation| evaluation.metric(metric) <= metric.value(baseline)),
+        },
+    }
+}
+
+/// The key of a metric in `metrics.jsonl` and `summary.json`.
+fn metric_key(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Accuracy => "eval_accuracy",
+        Metric::F1 => "eval_f1",
+        Metric::MatthewsCorrelation => "eval_matthews_correlation",
     }
 }
 

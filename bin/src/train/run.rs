@@ -45,7 +45,7 @@ pub(super) enum Ending {
 }
 
 /// Shows the progress of a run to its user.
-pub(super) trait Observer {
+pub(crate) trait Observer {
     /// A step was taken.
     fn step(&mut self, progress: &Progress, record: &StepRecord, step: Step);
 
