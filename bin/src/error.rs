@@ -133,6 +133,33 @@ pub enum ProgramError {
         /// The run's output folder.
         folder: PathBuf,
     },
+    /// A plan that is not the one with which its study was begun.
+    #[error("{}: the study was begun with another plan: {}; choose another output, or undo the change (seeds and arms may be added)", .folder.display(), .changes.join("; "))]
+    OtherPlan {
+        /// The study's folder.
+        folder: PathBuf,
+        /// As `arm adamw: epochs: 3 then, 5 now`.
+        changes: Vec<String>,
+    },
+    /// The output folder of a study contains something else.
+    #[error("{} contains files, but no study; choose another output", .0.display())]
+    NotAStudy(PathBuf),
+    /// A study was stopped by a signal.
+    #[error("stopped with {done} of {planned} runs done; the same command continues")]
+    StudyStopped {
+        /// Runs that are done.
+        done: usize,
+        /// All runs of the study.
+        planned: usize,
+        /// The number of the signal.
+        signal: u8,
+    },
+    /// Runs of a study ended with an error.
+    #[error("{errors} of the runs ended with an error; the same command tries them again")]
+    StudyIncomplete {
+        /// Runs that ended with an error.
+        errors: usize,
+    },
     /// The user stopped the run at once from the dashboard.
     #[error("stopped at once from the dashboard; nothing was saved")]
     Killed,
@@ -148,9 +175,11 @@ impl ProgramError {
     /// The exit code: 2 for wrong usage, 128 + n for signal n, 1 for any other error.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::OtherRun { .. } => 2,
+            Self::Usage(_) | Self::OtherRun { .. } | Self::OtherPlan { .. } => 2,
             Self::Device(error) if error.is_usage() => 2,
-            Self::Stopped { signal, .. } | Self::PretrainingStopped { signal, .. } => 128 + signal,
+            Self::Stopped { signal, .. }
+            | Self::PretrainingStopped { signal, .. }
+            | Self::StudyStopped { signal, .. } => 128 + signal,
             Self::Killed => 130,
             _ => 1,
         }

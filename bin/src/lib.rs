@@ -4,6 +4,7 @@
 //! |---|---|
 //! | what can I run? | `commands`: a subcommand per file; [`settings`]: defaults, `--config FILE`, flags |
 //! | how is a model trained? | [`train`]: a run, its loop, one optimizer step |
+//! | how are many runs compared? | `study`: a plan, worker processes, the report |
 //! | what survives a crash? | [`resume`]: the output folder, checkpoints |
 //! | on what does it compute? | [`device`]: devices by name, Burn backends by feature |
 //! | where do models and data come from? | `model_folder`, `data`: the program itself, a path, or the `hub` |
@@ -21,6 +22,7 @@ mod pretrain;
 pub mod resume;
 pub mod settings;
 mod signals;
+mod study;
 mod terminal;
 pub mod train;
 

@@ -333,6 +333,14 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The settings in the `config.toml` of a run.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub(crate) fn from_file(path: &Path) -> Result<Self, ProgramError> {
+        Self::from_table(read_table(path)?)
+    }
+
     /// The defaults, overridden by the settings in `table`.
     ///
     /// # Errors

@@ -23,6 +23,11 @@ impl StopRequest {
         Ok(request)
     }
 
+    /// Ask to stop, as if this signal had been received.
+    pub(crate) fn request(&self, signal: u8) {
+        self.0.store(signal.into(), Ordering::Relaxed);
+    }
+
     /// Whether a signal has been received.
     pub(crate) fn is_requested(&self) -> bool {
         self.signal().is_some()

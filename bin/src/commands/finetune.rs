@@ -63,7 +63,7 @@ fn given(flags: &ArgMatches) -> BTreeSet<String> {
 fn resume(folder: &Path, flags: &Settings, given: &BTreeSet<String>) -> Result<(), ProgramError> {
     let output = Output::resume(folder)?;
     let config = output.config();
-    let then = Settings::resolve(&Settings::default(), &BTreeSet::new(), Some(&config))?;
+    let then = Settings::from_file(&config)?;
     let settings = Settings::resolve(flags, given, Some(&config))?;
     refuse_differences(folder, differences(&then.to_table(), &settings.to_table()))?;
     if output.is_finished() {
@@ -99,8 +99,13 @@ fn start(mut settings: Settings, destination: Destination) -> Result<(), Program
     let inputs = Inputs::read(&settings)?;
     let stop = StopRequest::listen()?;
     let examples = inputs.validation.len();
-    let work =
-        FineTune { settings: &settings, device: &device, inputs: &inputs, destination, stop: &stop };
+    let work = FineTune {
+        settings: &settings,
+        device: &device,
+        inputs: &inputs,
+        destination,
+        stop: &stop,
+    };
     let Finished { output, summary } = device::run(device.name, work)??;
 
     let percent = |share: Option<f64>| format!("{:.2} %", 100.0 * share.unwrap_or(f64::NAN));

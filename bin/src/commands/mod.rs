@@ -6,6 +6,7 @@ mod fetch;
 mod finetune;
 mod inference;
 mod predict;
+mod study;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -36,6 +37,9 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Predict entailment for a pair of sentences, or for a file of pairs.
     Predict(predict::PredictArgs),
+    /// Run many seeds and settings, and see how their results are distributed.
+    #[command(subcommand)]
+    Study(study::StudyCommand),
     /// Download a model or data from the hub into the cache, for later runs without a network.
     ///
     /// Runs use what is in the cache; this command looks for a newer version, too. Prints the folders.
@@ -69,6 +73,7 @@ pub(crate) fn run() -> Result<(), ProgramError> {
         }
         Some(Command::Evaluate(args)) => evaluate::evaluate(&args),
         Some(Command::Predict(args)) => predict::predict(&args),
+        Some(Command::Study(command)) => study::study(&command),
         Some(Command::Fetch(args)) => fetch::fetch(&args),
         Some(Command::Devices) => devices::devices(),
         Some(Command::Pretrain(args)) => pretrain::pretrain(&args),

@@ -196,7 +196,7 @@ impl Output {
 
     /// Whether the run in the folder is finished: its summary says so, and the model is there.
     pub(crate) fn is_finished(&self) -> bool {
-        let summary = fs::read_to_string(self.folder.join(SUMMARY)).unwrap_or_default();
+        let summary = fs::read_to_string(Self::summary_of(&self.folder)).unwrap_or_default();
         let summary: serde_json::Value = serde_json::from_str(&summary).unwrap_or_default();
         summary["finished"] == true && self.model().is_dir()
     }
@@ -204,6 +204,21 @@ impl Output {
     /// The output folder.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The path of `summary.json` in the folder of a run.
+    pub(crate) fn summary_of(run: &Path) -> PathBuf {
+        run.join(SUMMARY)
+    }
+
+    /// The path of the model in the folder of a run.
+    pub(crate) fn model_of(run: &Path) -> PathBuf {
+        run.join(MODEL)
+    }
+
+    /// The path of the checkpoints in the folder of a run.
+    pub(crate) fn checkpoints_of(run: &Path) -> PathBuf {
+        run.join(CHECKPOINTS)
     }
 
     /// The path of `config.toml`.
@@ -218,12 +233,12 @@ impl Output {
 
     /// The path of the model's folder.
     pub(crate) fn model(&self) -> PathBuf {
-        self.folder.join(MODEL)
+        Self::model_of(&self.folder)
     }
 
     /// The path of the folder with the checkpoints.
     pub(crate) fn checkpoints(&self) -> PathBuf {
-        self.folder.join(CHECKPOINTS)
+        Self::checkpoints_of(&self.folder)
     }
 
     /// Write `summary.json`.
@@ -233,7 +248,7 @@ impl Output {
     pub(crate) fn save_summary(&self, summary: &Summary) -> Result<(), ProgramError> {
         let text = serde_json::to_string_pretty(summary)
             .map_err(|error| ProgramError::Internal(error.to_string()))?;
-        file::write(&self.folder.join(SUMMARY), format!("{text}\n").as_bytes())
+        file::write(&Self::summary_of(&self.folder), format!("{text}\n").as_bytes())
     }
 
     /// Write the model's folder with `save`, which is given a temporary one; it is renamed when it is complete.

@@ -36,6 +36,7 @@ use metrics_log::MetricsLog;
 use progress::{Length, Progress};
 pub(crate) use run::Observer;
 use run::{Ending, Run};
+pub(crate) use step::Step;
 use step::{FineTuning, Trainer};
 
 /// The inputs of a run, apart from the weights. Several runs may share them.

@@ -1,0 +1,122 @@
+//! Studies: many seeds and settings, and what they show.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use indicatif::HumanDuration;
+
+use crate::ProgramError;
+use crate::device::DeviceName;
+use crate::settings::at_least_one;
+use crate::study::{KeepModels, Options, Plan, RunState, Shard, Study, run, worker};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StudyCommand {
+    /// Run a plan, or continue it: runs that are done are not repeated.
+    ///
+    /// A plan is a TOML file: `seeds`, the settings that all runs share in `[base]`, the settings of each arm in
+    /// `[arms.NAME]`, and lists of values in `[grid]`, every combination of which every arm is run with. Each run is an
+    /// ordinary output folder, runs/ARM/SEED in the folder of the study. Without a plan: ten seeds of AdamW and of AdamWL2SP
+    /// on the bundled model, in a few minutes.
+    Run(RunArgs),
+    /// Show how many runs are done, have failed and are left.
+    Status(FolderArgs),
+    #[command(hide = true)]
+    Work(WorkArgs),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RunArgs {
+    /// The plan, or the folder of a study that was begun [default: the bundled plan]
+    #[arg(value_name = "PLAN")]
+    plan: Option<PathBuf>,
+
+    /// Compute this number of runs at the same time, with the cores divided among them
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = at_least_one, conflicts_with = "devices")]
+    jobs: usize,
+
+    /// Compute one run at a time on each of these devices, as cuda:0,cuda:1
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    devices: Vec<DeviceName>,
+
+    /// Compute only the Ith of N shares of the runs, for several processes or machines that share the folder
+    #[arg(long, value_name = "I/N", default_value = "1/1")]
+    shard: Shard,
+
+    /// The models to keep: of no run, of the best run of each arm, or of all runs
+    #[arg(long, value_name = "WHICH", default_value = "none")]
+    keep_models: KeepModels,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct FolderArgs {
+    /// The folder of the study, or its plan [default: the bundled study]
+    #[arg(value_name = "FOLDER")]
+    study: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct WorkArgs {
+    folder: PathBuf,
+    #[arg(long)]
+    device: Option<DeviceName>,
+    #[arg(long)]
+    keep_models: KeepModels,
+}
+
+/// Do what the command says.
+///
+/// # Errors
+/// A plan that cannot be used, runs that could not be computed, results that cannot be written.
+pub(super) fn study(command: &StudyCommand) -> Result<(), ProgramError> {
+    match command {
+        StudyCommand::Run(args) => start(args),
+        StudyCommand::Status(args) => status(args.study.as_deref()),
+        StudyCommand::Work(args) => worker::work(&args.folder, args.device, args.keep_models),
+    }
+}
+
+fn start(args: &RunArgs) -> Result<(), ProgramError> {
+    let RunArgs { jobs, devices, shard, keep_models, .. } = args;
+    let study = Study::open(Plan::read(args.plan.as_deref())?)?;
+    let options =
+        Options { jobs: *jobs, devices: devices.clone(), shard: *shard, keep: *keep_models };
+    run(&study, &options)
+}
+
+fn status(study: Option<&Path>) -> Result<(), ProgramError> {
+    let study = Study { plan: Plan::read(study)? };
+    let mut out = std::io::stdout().lock();
+    let mut print = |line: String| writeln!(out, "{line}").map_err(ProgramError::stdout);
+    let width = study.plan.arms.iter().map(|arm| arm.name.len()).max().unwrap_or_default().max(5);
+    print(format!("{:width$}  done  failed  begun  left", "arm"))?;
+    let (mut seconds, mut done, mut left) = (0.0, 0, 0);
+    for arm in &study.plan.arms {
+        let states: Vec<RunState> =
+            study.plan.seeds.iter().map(|seed| study.state(arm, *seed)).collect();
+        let results = states.iter().filter_map(|state| match state {
+            RunState::Done(result) => Some(result),
+            _ => None,
+        });
+        let done_here = results.clone().count();
+        let failed = results.clone().filter(|result| result.failed).count();
+        let begun = states.iter().filter(|state| **state == RunState::Begun).count();
+        let left_here = states.len() - done_here;
+        seconds += results.map(|it| it.train_seconds + it.eval_seconds).sum::<f64>();
+        done += done_here;
+        left += left_here;
+        print(format!("{:width$}  {done_here:4}  {failed:6}  {begun:5}  {left_here:4}", arm.name))?;
+    }
+    let time = match (done, left) {
+        (_, 0) => "complete".to_owned(),
+        (0, _) => format!("{left} runs left"),
+        _ => {
+            let seconds = seconds / done as f64 * left as f64;
+            let left_time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+            format!("{left} runs left: {} with one run at a time", HumanDuration(left_time))
+        }
+    };
+    print(format!("{}: {done} of {} runs done; {time}", study.plan.output.display(), done + left))
+}

@@ -1,0 +1,164 @@
+//! The folder of a study: `plan.toml`, and the output folder of each run as `runs/ARM/SEED`.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use serde::Deserialize;
+
+use super::plan::{self, Arm, Plan};
+use crate::ProgramError;
+use crate::resume::Output;
+
+/// A plan and the runs in its folder.
+#[derive(Debug)]
+pub(crate) struct Study {
+    /// What is to be run.
+    pub plan: Plan,
+}
+
+/// How far a run is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum RunState {
+    /// Not begun.
+    Planned,
+    /// Begun, and interrupted or still running.
+    Begun,
+    /// Finished, or ended by a loss that was not finite: there is nothing left to do.
+    Done(RunResult),
+}
+
+/// The result of a run that is done: a part of its `summary.json`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct RunResult {
+    /// The name of the main metric.
+    pub metric: String,
+    /// Whether the run failed to learn.
+    pub failed: bool,
+    /// Seconds of training.
+    pub train_seconds: f64,
+    /// Seconds of evaluation.
+    pub eval_seconds: f64,
+    /// The step at which the run diverged.
+    pub diverged_at: Option<usize>,
+    finished: bool,
+    #[serde(flatten)]
+    values: serde_json::Map<String, serde_json::Value>,
+}
+
+impl RunResult {
+    /// The main metric of the last evaluation; `None` if the run diverged before one.
+    pub(crate) fn value(&self) -> Option<f64> {
+        self.values.get(&self.metric)?.as_f64()
+    }
+}
+
+/// Which models a study keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeepModels {
+    /// None.
+    #[default]
+    None,
+    /// That of the best run of each arm.
+    Best,
+    /// All.
+    All,
+}
+
+impl Study {
+    /// Begin the study of a plan, or continue it.
+    ///
+    /// # Errors
+    /// The folder has another study or something else in it, or it cannot be written.
+    pub(crate) fn open(plan: Plan) -> Result<Self, ProgramError> {
+        let path = plan.output.join(plan::FILE);
+        match Plan::in_folder(&plan.output) {
+            Ok(then) => {
+                let changes = plan.changes(&then);
+                if !changes.is_empty() {
+                    return Err(ProgramError::OtherPlan { folder: plan.output, changes });
+                }
+            }
+            Err(_) if !path.exists() => {
+                let mut entries = fs::read_dir(&plan.output).into_iter().flatten();
+                if entries.next().is_some() {
+                    return Err(ProgramError::NotAStudy(plan.output));
+                }
+                fs::create_dir_all(&plan.output)
+                    .map_err(ProgramError::io("create", &plan.output))?;
+            }
+            Err(error) => return Err(error),
+        }
+        let text = plan.to_toml()?;
+        if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+            files::write(&path, text.as_bytes()).map_err(ProgramError::io("write", &path))?;
+        }
+        Ok(Self { plan })
+    }
+
+    /// The study in a folder.
+    ///
+    /// # Errors
+    /// The folder has no study.
+    pub(crate) fn in_folder(folder: &Path) -> Result<Self, ProgramError> {
+        Ok(Self { plan: Plan::in_folder(folder)? })
+    }
+
+    /// All runs, seed by seed, so that an unfinished study can compare its arms.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (&Arm, u64)> {
+        let Plan { seeds, arms, .. } = &self.plan;
+        seeds.iter().flat_map(move |seed| arms.iter().map(move |arm| (arm, *seed)))
+    }
+
+    /// How far a run is.
+    pub(crate) fn state(&self, arm: &Arm, seed: u64) -> RunState {
+        let folder = self.plan.run_folder(arm, seed);
+        let summary = fs::read(Output::summary_of(&folder)).ok();
+        let result = summary.and_then(|text| serde_json::from_slice::<RunResult>(&text).ok());
+        match result {
+            Some(result) if result.finished || result.diverged_at.is_some() => {
+                RunState::Done(result)
+            }
+            _ if folder.exists() => RunState::Begun,
+            _ => RunState::Planned,
+        }
+    }
+
+    /// Remove what a run that is done does not need any more: its checkpoints, and the models that are not to be kept.
+    ///
+    /// # Errors
+    /// A folder that cannot be removed.
+    pub(crate) fn tidy(&self, arm: &Arm, seed: u64, keep: KeepModels) -> Result<(), ProgramError> {
+        remove(&Output::checkpoints_of(&self.plan.run_folder(arm, seed)))?;
+        let models = match keep {
+            KeepModels::All => return Ok(()),
+            KeepModels::None => vec![seed],
+            KeepModels::Best => {
+                let value = |seed| match self.state(arm, seed) {
+                    RunState::Done(result) => result.value(),
+                    _ => None,
+                };
+                let done = self.plan.seeds.iter().filter_map(|seed| Some((*seed, value(*seed)?)));
+                // The first of equal ones.
+                let best = done.clone().reduce(|best, it| if it.1 > best.1 { it } else { best });
+                done.map(|(seed, _)| seed)
+                    .chain([seed])
+                    .filter(|seed| Some(*seed) != best.map(|best| best.0))
+                    .collect()
+            }
+        };
+        models
+            .into_iter()
+            .try_for_each(|seed| remove(&Output::model_of(&self.plan.run_folder(arm, seed))))
+    }
+}
+
+fn remove(folder: &PathBuf) -> Result<(), ProgramError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(ProgramError::io("remove", folder)(error))
+        }
+        _ => Ok(()),
+    }
+}

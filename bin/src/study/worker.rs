@@ -1,0 +1,250 @@
+//! A process that computes the runs of a study that its parent hands out, one at a time.
+//!
+//! It reads a [`Task`] from each line of its standard input and writes [`Message`]s to its standard output, as JSON. When
+//! its input is closed it is no longer needed: it saves the run it is computing and ends, so that it never survives its
+//! parent.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, Write};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use burn::tensor::backend::AutodiffBackend;
+use serde::{Deserialize, Serialize};
+
+use super::{KeepModels, Study};
+use crate::ProgramError;
+use crate::device::{self, DeviceName, Found, Work};
+use crate::resume::{Output, refuse_differences};
+use crate::settings::{Settings, differences};
+use crate::signals::StopRequest;
+use crate::train::progress::{Evaluation, EvaluationRecord, Progress, StepRecord};
+use crate::train::{Destination, Host, Inputs, Observer, Step, Weights, fine_tune};
+
+/// A run to compute.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Task {
+    /// The name of the arm.
+    pub arm: String,
+    /// The seed.
+    pub seed: u64,
+}
+
+/// What a worker tells its parent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Message {
+    /// It computes on this device.
+    Ready(String),
+    /// How far the run is.
+    Step {
+        /// Optimizer steps taken.
+        step: usize,
+        /// Optimizer steps of the run.
+        of: usize,
+    },
+    /// The run is done: it is finished or has diverged.
+    Done,
+    /// The run was interrupted because its parent or a signal asked for it.
+    Stopped,
+    /// Another process is computing the run.
+    Locked,
+    /// The run ended with this error.
+    Error(String),
+}
+
+/// The time between two messages about the progress of a run.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// The signal that a closed standard input stands for.
+const SIGTERM: u8 = 15;
+
+/// Compute the runs of the study in `folder` that standard input names.
+///
+/// # Errors
+/// The study or the device cannot be used.
+pub(crate) fn work(
+    folder: &Path,
+    device: Option<DeviceName>,
+    keep: KeepModels,
+) -> Result<(), ProgramError> {
+    let study = Study::in_folder(folder)?;
+    let stop = StopRequest::listen()?;
+    let device = study.device(device)?;
+    send(&Message::Ready(device.to_string()));
+
+    let (sender, tasks) = mpsc::channel();
+    let closed = stop.clone();
+    std::thread::spawn(move || {
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            let Ok(task) = serde_json::from_str::<Task>(&line) else { break };
+            if sender.send(task).is_err() {
+                break;
+            }
+        }
+        closed.request(SIGTERM);
+    });
+    device::run(device.name, Worker { study: &study, device: &device, stop, tasks, keep })?;
+    Ok(())
+}
+
+impl Study {
+    /// The device of the runs: `name`, or that of the plan, or the best there is. It has been tested in every precision
+    /// of the plan.
+    fn device(&self, name: Option<DeviceName>) -> Result<Found, ProgramError> {
+        let mut found: Option<Found> = None;
+        for arm in &self.plan.arms {
+            let name = found.as_ref().map(|found| found.name).or(name).or(arm.settings.device);
+            found = Some(device::choose(name, arm.settings.precision)?);
+        }
+        found.ok_or_else(|| ProgramError::Internal("a study without arms".into()))
+    }
+}
+
+struct Worker<'a> {
+    study: &'a Study,
+    device: &'a Found,
+    stop: StopRequest,
+    tasks: mpsc::Receiver<Task>,
+    keep: KeepModels,
+}
+
+impl Work for Worker<'_> {
+    type Output = ();
+
+    fn on<B: AutodiffBackend>(self, device: B::Device) {
+        let mut loaded = Loaded::<B>::default();
+        while let Ok(task) = self.tasks.recv() {
+            if self.stop.is_requested() {
+                return;
+            }
+            let ended = self.compute(&task, &mut loaded, &device);
+            send(&match ended {
+                Ok(()) | Err(ProgramError::NotFinite { .. }) => Message::Done,
+                Err(ProgramError::Stopped { .. }) => Message::Stopped,
+                Err(ProgramError::Locked(_)) => Message::Locked,
+                Err(error) => Message::Error(error.to_string()),
+            });
+        }
+    }
+}
+
+/// Inputs and weights that were read for one run and serve others, too.
+struct Loaded<B: AutodiffBackend>(HashMap<String, (Rc<Inputs>, Weights<B>)>);
+
+impl<B: AutodiffBackend> Default for Loaded<B> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+/// The settings that decide what a run reads.
+const READ: [&str; 13] = [
+    "model",
+    "data",
+    "task",
+    "text-column",
+    "text-pair-column",
+    "label-column",
+    "labels",
+    "validation-data",
+    "validation-share",
+    "max-examples",
+    "new-classifier",
+    "max-length",
+    "sample-seed",
+];
+
+impl<B: AutodiffBackend> Loaded<B> {
+    /// The inputs and weights of a run; new parameters are initialized with its seed.
+    fn of(
+        &mut self,
+        settings: &Settings,
+        device: &B::Device,
+    ) -> Result<(Rc<Inputs>, Weights<B>), ProgramError> {
+        let mut table = settings.to_table();
+        table.retain(|key, _| READ.contains(&key));
+        let key = table.to_string();
+        if !self.0.contains_key(&key) {
+            let inputs = Inputs::read(settings)?;
+            let weights = inputs.folder.load::<B>(settings.seed, device)?;
+            self.0.insert(key.clone(), (Rc::new(inputs), weights));
+        }
+        let (inputs, (classifier, report)) = &self.0[&key];
+        let config = &inputs.folder.config;
+        let classifier = classifier.clone().redraw_new(report, config, settings.seed);
+        Ok((inputs.clone(), (classifier, report.clone())))
+    }
+}
+
+impl Worker<'_> {
+    /// Compute a run, from where it was interrupted.
+    fn compute<B: AutodiffBackend>(
+        &self,
+        task: &Task,
+        loaded: &mut Loaded<B>,
+        device: &B::Device,
+    ) -> Result<(), ProgramError> {
+        let plan = &self.study.plan;
+        let arm =
+            plan.arms.iter().find(|arm| arm.name == task.arm).ok_or_else(|| {
+                ProgramError::Internal(format!("the plan has no arm {}", task.arm))
+            })?;
+        let settings = Settings { device: Some(self.device.name), ..plan.settings(arm, task.seed) };
+        let folder = plan.run_folder(arm, task.seed);
+        let (inputs, weights) = loaded.of(&settings, device)?;
+        let destination = match Output::resume(&folder) {
+            Ok(output) => {
+                let then = Settings::from_file(&output.config())?;
+                refuse_differences(&folder, differences(&then.to_table(), &settings.to_table()))?;
+                Destination::resume(output, &settings)?
+            }
+            Err(ProgramError::NoRun(_)) => Destination::New,
+            Err(error) => return Err(error),
+        };
+        let length = settings.length(inputs.train.len(), inputs.validation.len());
+        let mut reporter = Reporter { stop: &self.stop, of: length.total_steps, sent: None };
+        let host = Host {
+            stop: &self.stop,
+            observer: Some(&mut reporter),
+            save_model: self.keep != KeepModels::None,
+        };
+        fine_tune::<B>(&settings, &inputs, weights, destination, (self.device, device), host)?;
+        Ok(())
+    }
+}
+
+/// Tells the parent how far a run is.
+struct Reporter<'a> {
+    stop: &'a StopRequest,
+    /// Optimizer steps of the run.
+    of: usize,
+    sent: Option<Instant>,
+}
+
+impl Observer for Reporter<'_> {
+    fn step(&mut self, progress: &Progress, _: &StepRecord, _: Step) {
+        if self.sent.is_none_or(|sent| sent.elapsed() >= INTERVAL) {
+            self.sent = Some(Instant::now());
+            send(&Message::Step { step: progress.step, of: self.of });
+        }
+    }
+
+    fn evaluating(&mut self, _: &Progress, _: &Evaluation) {}
+
+    fn evaluated(&mut self, _: &EvaluationRecord) {}
+
+    fn should_stop(&self) -> bool {
+        self.stop.is_requested()
+    }
+}
+
+/// Send a message. A parent that does not read any more has closed the input as well, which stops the run.
+fn send(message: &Message) {
+    let mut stdout = io::stdout().lock();
+    if let Ok(line) = serde_json::to_string(message) {
+        writeln!(stdout, "{line}").and_then(|()| stdout.flush()).ok();
+    }
+}
