@@ -155,7 +155,7 @@ pub enum ProgramError {
         signal: u8,
     },
     /// Runs of a study ended with an error.
-    #[error("{errors} of the runs ended with an error; the same command tries them again")]
+    #[error("{errors} runs ended with an error; the same command tries them again")]
     StudyIncomplete {
         /// Runs that ended with an error.
         errors: usize,

@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::str::FromStr;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::time::Duration;
+
+use clap::ValueEnum;
 
 use super::display::Display;
 use super::worker::{Message, Task};
@@ -13,7 +15,6 @@ use super::{KeepModels, RunState, Study};
 use crate::ProgramError;
 use crate::device::DeviceName;
 use crate::signals::StopRequest;
-use clap::ValueEnum;
 
 /// How a study is run. None of it affects the results.
 #[derive(Clone, Debug)]
@@ -74,130 +75,47 @@ pub(crate) fn run(study: &Study, options: &Options) -> Result<(), ProgramError> 
     let mut left = VecDeque::new();
     let mut done = Vec::new();
     for (index, (arm, seed)) in study.runs().enumerate() {
-        let task = Task { arm: arm.name.clone(), seed };
         match study.state(arm, seed) {
             RunState::Done(result) => {
                 study.tidy(arm, seed, options.keep)?;
                 done.push(result);
             }
-            _ if options.shard.contains(index) => left.push_back(task),
+            _ if options.shard.contains(index) => {
+                left.push_back(Task { arm: arm.name.clone(), seed });
+            }
             _ => {}
         }
     }
-    let mut display = Display::new(study, options.shard, &done, left.len());
-    if left.is_empty() {
-        return Ok(());
-    }
-    let mut pool = Pool::start(study, options, left.len())?;
-    let (mut errors, mut errors_in_a_row) = (0, 0);
-    while pool.workers.iter().any(|worker| !worker.is_gone) {
-        if stop.is_requested() {
-            left.clear();
-            pool.close();
-        }
-        let (index, event) = match pool.events.recv_timeout(POLL) {
-            Ok(event) => event,
-            Err(RecvTimeoutError::Timeout) => continue,
-            Err(RecvTimeoutError::Disconnected) => break,
-        };
-        let worker = &mut pool.workers[index];
-        let message = match event {
-            Event::Message(message) => message,
-            Event::Log(line) => {
-                display.log(&line);
-                continue;
-            }
-            Event::Gone => {
-                worker.is_gone = true;
-                let status = worker.child.wait().map(|status| status.to_string());
-                let status = status.unwrap_or_else(|error| error.to_string());
-                match worker.task.take() {
-                    // It crashed: a new one takes its place.
-                    Some(task) => {
-                        errors += 1;
-                        errors_in_a_row += 1;
-                        display.error(index, &task, &format!("the process ended ({status})"));
-                        if errors_in_a_row >= ERRORS_IN_A_ROW {
-                            left.clear();
-                        }
-                        if !left.is_empty() && !stop.is_requested() {
-                            pool.replace(index)?;
-                        }
-                    }
-                    // It could not use the study or the device, and has said so.
-                    None if !worker.is_ready && !stop.is_requested() => {
-                        errors += 1;
-                        left.clear();
-                    }
-                    None => {}
-                }
-                continue;
-            }
-        };
-        match message {
-            Message::Ready(device) => {
-                worker.is_ready = true;
-                display.ready(&device);
-            }
-            Message::Step { step, of } => {
-                display.step(index, step, of);
-                continue;
-            }
-            Message::Done | Message::Stopped | Message::Locked | Message::Error(_) => {
-                let Some(task) = worker.task.take() else { continue };
-                let arm = study.plan.arms.iter().find(|arm| arm.name == task.arm);
-                match (message, arm.map(|arm| (arm, study.state(arm, task.seed)))) {
-                    (Message::Done, Some((arm, RunState::Done(result)))) => {
-                        errors_in_a_row = 0;
-                        display.done(index, &task, &result);
-                        study.tidy(arm, task.seed, options.keep)?;
-                    }
-                    (Message::Stopped, _) => display.stopped(index, &task),
-                    (Message::Locked, _) => display.locked(index, &task),
-                    (message, _) => {
-                        errors += 1;
-                        errors_in_a_row += 1;
-                        let error = match message {
-                            Message::Error(error) => error,
-                            _ => "its summary.json is missing or damaged".to_owned(),
-                        };
-                        display.error(index, &task, &error);
-                        if errors_in_a_row >= ERRORS_IN_A_ROW && !left.is_empty() {
-                            display.log("giving up after errors in a row");
-                            left.clear();
-                        }
-                    }
-                }
-            }
-        }
-        match left.pop_front() {
-            Some(task) => {
-                display.begin(index, &task);
-                worker.give(task);
-            }
-            // Closing its input lets it end.
-            None => worker.input = None,
-        }
-    }
-    let done = display.finish();
+    let display = Display::new(study, options.shard, &done, left.len());
+    let (sender, events) = mpsc::channel();
+    let (workers, errors, errors_in_a_row) = (Vec::new(), 0, 0);
+    let mut pool = Pool { study, options, left, workers, sender, display, errors, errors_in_a_row };
+    pool.run(&events, &stop)?;
+
+    let done = pool.display.finish();
     match stop.signal() {
         Some(signal) => {
-            let planned = study.runs().count();
-            Err(ProgramError::StudyStopped { done, planned, signal })
+            Err(ProgramError::StudyStopped { done, planned: study.runs().count(), signal })
         }
-        None if errors > 0 => Err(ProgramError::StudyIncomplete { errors }),
+        None if pool.errors > 0 => Err(ProgramError::StudyIncomplete { errors: pool.errors }),
         None => Ok(()),
     }
 }
 
-/// The workers.
+/// The workers, and the runs that are left for them.
 struct Pool<'a> {
     study: &'a Study,
     options: &'a Options,
+    /// The runs that no worker has begun.
+    left: VecDeque<Task>,
     workers: Vec<Worker>,
+    /// Where the workers' events go, with their indices.
     sender: mpsc::Sender<(usize, Event)>,
-    /// What the workers say, with their indices.
-    events: mpsc::Receiver<(usize, Event)>,
+    display: Display,
+    /// Runs that ended with an error.
+    errors: usize,
+    /// How many of them ended since a run was done.
+    errors_in_a_row: usize,
 }
 
 struct Worker {
@@ -206,12 +124,13 @@ struct Worker {
     input: Option<ChildStdin>,
     /// The run that it is computing.
     task: Option<Task>,
+    /// Whether it can use its device.
     is_ready: bool,
     is_gone: bool,
 }
 
 enum Event {
-    /// A line of its standard output.
+    /// A line of a worker's standard output.
     Message(Message),
     /// A line of its standard error.
     Log(String),
@@ -219,28 +138,122 @@ enum Event {
     Gone,
 }
 
-impl<'a> Pool<'a> {
-    /// Start as many workers as there are jobs or devices, but not more than runs.
-    fn start(study: &'a Study, options: &'a Options, runs: usize) -> Result<Self, ProgramError> {
-        let (sender, events) = mpsc::channel();
-        let mut pool = Self { study, options, workers: Vec::new(), sender, events };
-        for index in 0..pool.count().min(runs) {
-            let worker = pool.spawn(index)?;
-            pool.workers.push(worker);
+impl Pool<'_> {
+    /// Start as many workers as there are jobs or devices, but not more than runs, and serve them until all have ended.
+    fn run(
+        &mut self,
+        events: &mpsc::Receiver<(usize, Event)>,
+        stop: &StopRequest,
+    ) -> Result<(), ProgramError> {
+        for index in 0..self.count().min(self.left.len()) {
+            let worker = self.spawn(index)?;
+            self.workers.push(worker);
         }
-        Ok(pool)
+        while self.workers.iter().any(|worker| !worker.is_gone) {
+            if stop.is_requested() {
+                self.left.clear();
+                self.workers.iter_mut().for_each(|worker| worker.input = None);
+            }
+            match events.recv_timeout(POLL) {
+                Ok((index, Event::Message(message))) => self.message(index, message)?,
+                Ok((_, Event::Log(line))) => self.display.log(&line),
+                Ok((index, Event::Gone)) => self.gone(index)?,
+                Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
+    fn message(&mut self, index: usize, message: Message) -> Result<(), ProgramError> {
+        match message {
+            Message::Ready(device) => {
+                self.workers[index].is_ready = true;
+                self.display.ready(&device);
+                self.hand_out(index);
+            }
+            Message::Step { step, of } => self.display.step(index, step, of),
+            Message::Done | Message::Stopped | Message::Locked | Message::Error(_) => {
+                if let Some(task) = self.workers[index].task.take() {
+                    self.ended(index, &task, message)?;
+                }
+                self.hand_out(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// A run has ended as the message says.
+    fn ended(&mut self, index: usize, task: &Task, message: Message) -> Result<(), ProgramError> {
+        let arm = self.study.plan.arms.iter().find(|arm| arm.name == task.arm);
+        let state = arm.map(|arm| (arm, self.study.state(arm, task.seed)));
+        match (message, state) {
+            (Message::Done, Some((arm, RunState::Done(result)))) => {
+                self.errors_in_a_row = 0;
+                self.display.done(index, task, &result);
+                self.study.tidy(arm, task.seed, self.options.keep)?;
+            }
+            (Message::Stopped, _) => self.display.stopped(index, task),
+            (Message::Locked, _) => self.display.locked(index, task),
+            (Message::Error(error), _) => self.error(index, task, &error),
+            _ => self.error(index, task, "its summary.json is missing or damaged"),
+        }
+        Ok(())
+    }
+
+    /// A run has ended with an error.
+    fn error(&mut self, index: usize, task: &Task, error: &str) {
+        self.errors += 1;
+        self.errors_in_a_row += 1;
+        self.display.error(index, task, error);
+        if self.errors_in_a_row >= ERRORS_IN_A_ROW {
+            self.left.clear();
+        }
+    }
+
+    /// Give a worker its next run, or let it end.
+    fn hand_out(&mut self, index: usize) {
+        let worker = &mut self.workers[index];
+        worker.task = self.left.pop_front();
+        match (&worker.task, &mut worker.input) {
+            (Some(task), Some(input)) => {
+                self.display.begin(index, task);
+                let line = serde_json::to_string(task).unwrap_or_default();
+                // If it has crashed, the end of its output says so.
+                writeln!(input, "{line}").and_then(|()| input.flush()).ok();
+            }
+            _ => worker.input = None,
+        }
+    }
+
+    /// A worker has ended.
+    fn gone(&mut self, index: usize) -> Result<(), ProgramError> {
+        let worker = &mut self.workers[index];
+        worker.is_gone = true;
+        let status = worker.child.wait().map(|status| status.to_string());
+        let crashed = format!("its process ended ({})", status.unwrap_or_else(|it| it.to_string()));
+        match worker.task.take() {
+            Some(task) => {
+                self.error(index, &task, &crashed);
+                if !self.left.is_empty() {
+                    self.workers[index] = self.spawn(index)?;
+                }
+            }
+            // It cannot use the study or the device, and has said why.
+            None if !worker.is_ready && worker.input.is_some() => {
+                self.errors += 1;
+                self.left.clear();
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// The number of workers.
     fn count(&self) -> usize {
         match self.options.devices.len() {
             0 => self.options.jobs,
             devices => devices,
         }
-    }
-
-    fn replace(&mut self, index: usize) -> Result<(), ProgramError> {
-        self.workers[index] = self.spawn(index)?;
-        Ok(())
     }
 
     fn spawn(&self, index: usize) -> Result<Worker, ProgramError> {
@@ -252,7 +265,7 @@ impl<'a> Pool<'a> {
             command.args(["--device", &device.to_string()]);
         }
         command.arg("--").arg(&self.study.plan.output);
-        // Runs side by side share the cores.
+        // Runs at the same time share the cores.
         if self.count() > 1 && std::env::var_os(THREADS).is_none() {
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
             command.env(THREADS, (cores / self.count()).max(1).to_string());
@@ -282,28 +295,10 @@ impl<'a> Pool<'a> {
         let input = child.stdin.take();
         Ok(Worker { child, input, task: None, is_ready: false, is_gone: false })
     }
-
-    /// Ask all workers to save their runs and end.
-    fn close(&mut self) {
-        for worker in &mut self.workers {
-            worker.input = None;
-        }
-    }
 }
 
 /// The number of threads of a process's thread pool.
 const THREADS: &str = "RAYON_NUM_THREADS";
-
-impl Worker {
-    fn give(&mut self, task: Task) {
-        let line = serde_json::to_string(&task).unwrap_or_default();
-        if let Some(input) = &mut self.input {
-            // If it has crashed, the end of its output says so.
-            writeln!(input, "{line}").and_then(|()| input.flush()).ok();
-        }
-        self.task = Some(task);
-    }
-}
 
 #[cfg(test)]
 mod tests {
