@@ -7,8 +7,9 @@ use crate::ProgramError;
 
 /// Whether a signal has asked the program to stop.
 ///
-/// The first SIGINT, SIGTERM or SIGHUP sets it, and the run ends after the step under way; the second ends the process at
-/// once.
+/// The first SIGINT, SIGTERM or SIGHUP sets it, and the run ends after the step under way. A second SIGINT or SIGHUP ends
+/// the process at once; a second SIGTERM does not, because schedulers send it to each process of a job, and job scripts
+/// pass it on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StopRequest(Arc<AtomicUsize>);
 
@@ -49,7 +50,7 @@ fn listen(request: StopRequest) -> std::io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
-            if request.0.swap(signal as usize, Ordering::Relaxed) != 0 {
+            if request.0.swap(signal as usize, Ordering::Relaxed) != 0 && signal != SIGTERM {
                 crate::terminal::restore();
                 signal_hook::low_level::exit(128 + signal);
             }

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use files::UNFINISHED;
 use serde::Deserialize;
 
 use super::plan::{self, Arm, Plan};
@@ -81,8 +82,12 @@ impl Study {
                 }
             }
             Err(_) if !path.exists() => {
-                let mut entries = fs::read_dir(&plan.output).into_iter().flatten();
-                if entries.next().is_some() {
+                let entries = fs::read_dir(&plan.output).into_iter().flatten().flatten();
+                let foreign = entries
+                    .map(|entry| entry.file_name())
+                    .any(|name| !name.to_string_lossy().starts_with(UNFINISHED));
+                // Another shard may have begun the study meanwhile.
+                if foreign && !path.exists() {
                     return Err(ProgramError::NotAStudy(plan.output));
                 }
                 fs::create_dir_all(&plan.output)
