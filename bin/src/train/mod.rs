@@ -1,6 +1,7 @@
 //! How a model is trained. `fine_tune` sets a run up and leaves its results; `run` is the loop; `step` is one
 //! optimizer step.
 
+#[cfg(feature = "dashboard")]
 mod dashboard;
 mod lines;
 mod loader;
@@ -128,6 +129,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     let (labels, task_metrics) = (task.labels.len(), task.metrics());
     let run = Run { trainer, length, progress, labels, task_metrics, metrics, checkpoints };
     let (run, ending) = match settings.dashboard.on_this_terminal()? {
+        #[cfg(feature = "dashboard")]
         DashboardName::Tui => dashboard::run(run, train, validation, stop.clone()),
         dashboard => {
             let quiet = dashboard == DashboardName::Off;
