@@ -15,7 +15,6 @@ use super::inference::InferenceArgs;
 use crate::ProgramError;
 use crate::device::{self, Work};
 use crate::model_folder::ModelFolder;
-use crate::resume::file;
 use crate::terminal::progress_bar;
 use crate::train::step::input;
 
@@ -96,7 +95,7 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
     if args.output == Path::new("-") {
         io::stdout().write_all(text.as_bytes()).map_err(ProgramError::stdout)
     } else {
-        file::write(&args.output, text.as_bytes())
+        files::write(&args.output, text.as_bytes()).map_err(ProgramError::io("write", &args.output))
     }
 }
 
@@ -105,7 +104,7 @@ fn check_output(output: &Path) -> Result<(), ProgramError> {
     if output == Path::new("-") {
         return Ok(());
     }
-    let folder = file::parent(output);
+    let folder = files::parent(output);
     let problem = match folder.metadata() {
         Ok(_) if output.is_dir() => io::ErrorKind::IsADirectory.into(),
         Ok(folder) if !folder.is_dir() => io::ErrorKind::NotADirectory.into(),
