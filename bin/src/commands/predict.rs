@@ -1,4 +1,4 @@
-//! Predictions of a fine-tuned model, for one pair or a file of pairs.
+//! Predictions of a fine-tuned model, for a text, a pair of texts, or each row of a file.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
