@@ -193,8 +193,13 @@ fn the_readme_goes_from_a_csv_to_predictions() {
     world.write_model("FacebookAI/roberta-base", &model);
     let table = |header: &str, rows: usize| {
         let row = |row: usize| {
-            let (text, verdict) = [("Warm, \"\"kind\"\".", "good"), ("Cold, dull.", "bad")][row % 2];
-            if header == "text" { format!("\"{text}\"\n") } else { format!("{verdict},\"{text}\"\n") }
+            let (text, verdict) =
+                [("Warm, \"\"kind\"\".", "good"), ("Cold, dull.", "bad")][row % 2];
+            if header == "text" {
+                format!("\"{text}\"\n")
+            } else {
+                format!("{verdict},\"{text}\"\n")
+            }
         };
         format!("{header}\n{}", (0..rows).map(row).collect::<String>())
     };

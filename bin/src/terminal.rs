@@ -12,9 +12,13 @@ pub(crate) fn notice(message: fmt::Arguments<'_>) {
 
 /// A progress bar over `length` items, called `counted`, on standard error if that is a terminal.
 pub(crate) fn progress_bar(length: usize, counted: &str) -> ProgressBar {
-    let template = format!("{{bar:30}} {{pos}}/{{len}} {counted}  {{per_sec}}  ETA {{eta}}");
-    let bar = ProgressBar::new(length as u64);
-    match ProgressStyle::with_template(&template) {
+    bar(length as u64, &format!("{{bar:30}} {{pos}}/{{len}} {counted}  {{per_sec}}  ETA {{eta}}"))
+}
+
+/// A progress bar that looks as indicatif's `template` says.
+pub(crate) fn bar(length: u64, template: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }

@@ -187,13 +187,7 @@ fn format(
     predictions: &[Prediction],
 ) -> Result<String, ProgramError> {
     let best = |probabilities: &[f64]| {
-        let mut indices = 0..probabilities.len();
-        indices.next().map(|first| {
-            indices.fold(
-                first,
-                |best, i| if probabilities[i] >= probabilities[best] { i } else { best },
-            )
-        })
+        (0..probabilities.len()).max_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]))
     };
     if matches!(format, Format::Glue) {
         let label_indices = folder.require_labels_of(task)?;
