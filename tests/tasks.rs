@@ -1,4 +1,4 @@
-//! Tasks other than RTE, data of one's own, and labels: matched by name, whatever their order.
+//! Tasks other than RTE, the user's own data, and labels: matched by name, whatever their order.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -99,7 +99,7 @@ fn another_task_gets_a_new_classifier() {
         .fails(1, &["the model has 2 labels (entailment, not_entailment)", "has 3"]);
 }
 
-/// Pairs with labels by turns, quoted as CSV has it: `train.csv` and `validation.csv`.
+/// Pairs with alternating labels, quoted as in CSV: `train.csv` and `validation.csv`.
 fn write_csv(world: &World, folder: &str, labels: &[&str]) {
     fs::create_dir(world.path(folder)).expect("created");
     let pairs: Vec<_> = ENTAILED.iter().chain(&NOT_ENTAILED).collect();
@@ -179,7 +179,7 @@ fn single_texts_of_ones_own_without_a_validation_split() {
     assert_eq!(world.metrics("again"), world.metrics("out"));
 }
 
-/// The README's three commands as they are, with a small RoBERTa in the place of the download.
+/// Runs the README's three commands unchanged; a small RoBERTa in a folder of that name replaces the download.
 #[test]
 fn the_readme_goes_from_a_csv_to_predictions() {
     let readme = include_str!("../README.md");

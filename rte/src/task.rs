@@ -238,7 +238,7 @@ impl Task {
         Ok(preset.into())
     }
 
-    /// A task of one's own columns. Without `labels` they are those of the training split, sorted.
+    /// A task on a user's own columns. Without `labels` they are those of the training split, sorted.
     ///
     /// # Errors
     ///
@@ -270,13 +270,13 @@ impl Task {
         PRESETS.iter().find(|preset| preset.name == name)
     }
 
-    /// How the task is scored; the first metric tells the best epoch. A task of one's own is scored by accuracy.
+    /// How the task is scored; the first metric tells the best epoch. A task on a user's own columns is scored by accuracy.
     pub fn metrics(&self) -> &'static [Metric] {
         self.preset().map_or(&[Metric::Accuracy], |preset| preset.metrics)
     }
 
-    /// The columns that may hold a row's own number. Rows of one's own are numbered by position: what such a column
-    /// would hold there is not known.
+    /// The columns that may hold the number of a row. A user's own rows are numbered by position: what such a column
+    /// means there is not known.
     pub(crate) fn idx(&self) -> &'static [&'static str] {
         if self.name.is_some() { &["index", "idx"] } else { &[] }
     }
