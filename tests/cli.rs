@@ -12,7 +12,9 @@ use std::process::Command;
 use albert::ModelConfig;
 use safetensors::SafeTensors;
 use serde_json::Value;
-use tests::world::{ENTAILED, NOT_ENTAILED, ProgramOutput, World, config, tsv, wait_for_a_step};
+use tests::world::{
+    ENTAILED, NOT_ENTAILED, ProgramOutput, World, config, of_type, tsv, wait_for_a_step,
+};
 use tests::{Arrays, own_cases};
 
 /// The built program.
@@ -535,23 +537,6 @@ fn a_run_continues_if_its_progress_cannot_be_printed() {
     // An error is still an error.
     let status = finetune("full").stderr(unwritable()).status().expect("run");
     assert_eq!(status.code(), Some(1));
-}
-
-/// The small test configuration as another model type, with the padding token of the test tokenizer.
-fn of_type(base: ModelConfig) -> ModelConfig {
-    let small = config();
-    ModelConfig {
-        vocab_size: small.vocab_size,
-        embedding_size: small.hidden_size,
-        hidden_size: small.hidden_size,
-        num_hidden_layers: small.num_hidden_layers,
-        num_hidden_groups: small.num_hidden_layers,
-        num_attention_heads: small.num_attention_heads,
-        intermediate_size: small.intermediate_size,
-        max_position_embeddings: small.max_position_embeddings,
-        pad_token_id: small.pad_token_id,
-        ..base
-    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Tasks other than RTE, data of one's own, and labels: matched by name, whatever their order.
+//! Tasks other than RTE, the user's own data, and labels: matched by name, whatever their order.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -8,8 +8,9 @@
 
 use std::fs;
 
+use albert::ModelConfig;
 use serde_json::Value;
-use tests::world::{ENTAILED, NOT_ENTAILED, World};
+use tests::world::{ENTAILED, NOT_ENTAILED, World, of_type};
 
 /// The built program.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_l2sp");
@@ -98,7 +99,7 @@ fn another_task_gets_a_new_classifier() {
         .fails(1, &["the model has 2 labels (entailment, not_entailment)", "has 3"]);
 }
 
-/// Pairs with labels by turns, quoted as CSV has it: `train.csv` and `validation.csv`.
+/// Pairs with alternating labels, quoted as in CSV: `train.csv` and `validation.csv`.
 fn write_csv(world: &World, folder: &str, labels: &[&str]) {
     fs::create_dir(world.path(folder)).expect("created");
     let pairs: Vec<_> = ENTAILED.iter().chain(&NOT_ENTAILED).collect();
@@ -176,6 +177,52 @@ fn single_texts_of_ones_own_without_a_validation_split() {
     // The same split again.
     world.run(&finetune("model", "own/reviews.csv", "again", &share)).succeeds();
     assert_eq!(world.metrics("again"), world.metrics("out"));
+}
+
+/// Runs the README's three commands unchanged; a small RoBERTa in a folder of that name replaces the download.
+#[test]
+fn the_readme_goes_from_a_csv_to_predictions() {
+    let readme = include_str!("../README.md");
+    let (_, after) = readme.split_once("Your own data, from training to predictions:").expect("it");
+    let (_, after) = after.split_once("```sh\n").expect("commands");
+    let (commands, _) = after.split_once("```").expect("their end");
+    let world = World::empty(PROGRAM);
+    let model = of_type(ModelConfig::roberta_base());
+    // Its 128 tokens, after two reserved positions.
+    let model = ModelConfig { max_position_embeddings: 130, ..model };
+    world.write_model("FacebookAI/roberta-base", &model);
+    let table = |header: &str, rows: usize| {
+        let row = |row: usize| {
+            let (text, verdict) =
+                [("Warm, \"\"kind\"\".", "good"), ("Cold, dull.", "bad")][row % 2];
+            if header == "text" {
+                format!("\"{text}\"\n")
+            } else {
+                format!("{verdict},\"{text}\"\n")
+            }
+        };
+        format!("{header}\n{}", (0..rows).map(row).collect::<String>())
+    };
+    for (file, header, rows) in
+        [("reviews", "verdict,text", 40), ("held-out", "verdict,text", 6), ("new", "text", 5)]
+    {
+        fs::write(world.path(&format!("{file}.csv")), table(header, rows)).expect("written");
+    }
+
+    let runs: Vec<_> = commands
+        .lines()
+        .map(|line| world.run(&line.split_whitespace().skip(1).collect::<Vec<_>>()).succeeds())
+        .collect();
+    assert_eq!(runs.len(), 3);
+    assert!(runs[0].stderr.contains("36 training and 4 validation examples"), "{}", runs[0].stderr);
+    assert!(runs[1].stdout.contains("of 6)"), "{}", runs[1].stdout);
+    let predictions = fs::read_to_string(world.path("predictions.jsonl")).expect("read");
+    let labels: Vec<Value> = predictions
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["label"].take())
+        .collect();
+    assert_eq!(labels.len(), 5);
+    assert!(labels.iter().all(|label| label == "good" || label == "bad"), "{labels:?}");
 }
 
 /// CoLA as GLUE publishes it: no header, a score that is Matthews' correlation.

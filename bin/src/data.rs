@@ -6,7 +6,6 @@ use rte::{Example, Split, Task, TextDataset};
 
 use crate::ProgramError;
 use crate::hub::{self, Freshness};
-use crate::resume::file;
 use crate::settings::{DEFAULT_TASK, EMBEDDED, Settings, is_embedded};
 use crate::terminal::notice;
 
@@ -52,8 +51,11 @@ pub(crate) fn open(data: &Path, task: &Task, split: Split) -> Result<TextDataset
     Ok(dataset)
 }
 
-/// The path, or the folder that was downloaded from the hub.
+/// The path, or the folder that was downloaded from the hub. Of a path that was found, the path itself.
 fn find(data: &Path, task: &Task) -> Result<PathBuf, ProgramError> {
+    if is_embedded(data) {
+        return Ok(data.to_owned());
+    }
     let downloaded = hub::data(data, folders(task), Freshness::Cached)?;
     Ok(downloaded.unwrap_or_else(|| data.to_owned()))
 }
@@ -75,14 +77,16 @@ pub(crate) fn open_splits(settings: &Settings) -> Result<(TextDataset, TextDatas
             data.display()
         )));
     }
-    let train = open(data, &task, Split::Train)?;
+    // Once, for both splits.
+    let found = find(data, &task)?;
+    let train = open(&found, &task, Split::Train)?;
     train.require_labels()?;
     // It has the labels, if they were to be found in the data.
     let task = train.task().clone();
     let (train, validation) = match (validation_data, validation_share) {
         (Some(validation), _) => (train, open(validation, &task, Split::Validation)?),
         (None, Some(share)) => {
-            if is_embedded(data) || has_validation_split(data, &task)? {
+            if is_embedded(data) || has_validation_split(&found, &task)? {
                 return Err(ProgramError::Usage(format!(
                     "--validation-share: {} has a validation split already; leave it out",
                     data.display()
@@ -92,7 +96,7 @@ pub(crate) fn open_splits(settings: &Settings) -> Result<(TextDataset, TextDatas
         }
         (None, None) => {
             // Of a file, the other split is next to it.
-            let folder = if data.is_file() { file::parent(data) } else { data };
+            let folder = if found.is_file() { files::parent(&found) } else { &found };
             let validation =
                 open(folder, &task, Split::Validation).map_err(|error| match error {
                     ProgramError::Rte(error) if data.is_file() => ProgramError::Mismatch(format!(
@@ -119,8 +123,7 @@ fn other_split(path: &Path) -> Option<Split> {
 }
 
 fn has_validation_split(data: &Path, task: &Task) -> Result<bool, ProgramError> {
-    let path = find(data, task)?;
-    Ok(path.is_dir() && TextDataset::splits(&path, task)?.contains(&Split::Validation))
+    Ok(data.is_dir() && TextDataset::splits(data, task)?.contains(&Split::Validation))
 }
 
 fn embedded(task: &Task, split: Split) -> Result<TextDataset, ProgramError> {

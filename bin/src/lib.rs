@@ -1,4 +1,4 @@
-//! Fine-tune ALBERT on RTE with AdamWL2SP: the library behind the program `l2sp`.
+//! Fine-tune transformer encoders on text classification with AdamWL2SP: the library behind the program `l2sp`.
 //!
 //! | question | where |
 //! |---|---|

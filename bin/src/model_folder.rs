@@ -10,7 +10,6 @@ use serde::Deserialize;
 
 use crate::ProgramError;
 use crate::hub::{self, Freshness};
-use crate::resume::file;
 use crate::settings::{DEFAULT_MAX_LENGTH, DEFAULT_TASK, is_embedded};
 
 /// The name of the bundled model in messages.
@@ -259,11 +258,14 @@ impl ModelFolder {
                 (bytes.map_err(ProgramError::io("read", &file))?, Some(path.as_path()))
             }
         };
-        file::write(&folder.join(TOKENIZER), &tokenizer)?;
+        let path = folder.join(TOKENIZER);
+        files::write(&path, &tokenizer).map_err(ProgramError::io("write", &path))?;
         write_tokenizer_config(&self.config, &tokenizer, source, self.max_length, folder)?;
         let task = serde_json::to_string_pretty(task)
             .map_err(|error| ProgramError::Internal(error.to_string()))?;
-        file::write(&folder.join(TASK), format!("{task}\n").as_bytes())
+        let path = folder.join(TASK);
+        files::write(&path, format!("{task}\n").as_bytes())
+            .map_err(ProgramError::io("write", &path))
     }
 
     /// Tokenise a dataset whose labels are at `label_indices` in the model.
@@ -310,7 +312,8 @@ pub(crate) fn write_tokenizer_config(
     folder: &Path,
 ) -> Result<(), ProgramError> {
     let text = tokenizer_config(config, tokenizer, source, max_length);
-    file::write(&folder.join(TOKENIZER_CONFIG), text.as_bytes())
+    let path = folder.join(TOKENIZER_CONFIG);
+    files::write(&path, text.as_bytes()).map_err(ProgramError::io("write", &path))
 }
 
 /// `model_max_length` in `tokenizer_config.json`, if it is a usable length.

@@ -277,13 +277,21 @@ impl DashboardName {
     /// Resolve `auto` for this terminal.
     ///
     /// # Errors
-    /// `tui` without a terminal.
+    /// `tui` without a terminal, or in a program built without the feature `dashboard`.
     pub fn on_this_terminal(self) -> Result<Self, ProgramError> {
-        let terminal = std::io::stdout().is_terminal();
+        self.resolve(std::io::stdout().is_terminal(), cfg!(feature = "dashboard"))
+    }
+
+    fn resolve(self, on_a_terminal: bool, is_built_in: bool) -> Result<Self, ProgramError> {
         match self {
-            Self::Auto if terminal => Ok(Self::Tui),
+            Self::Auto if on_a_terminal && is_built_in => Ok(Self::Tui),
             Self::Auto => Ok(Self::Plain),
-            Self::Tui if !terminal => Err(ProgramError::Usage(
+            Self::Tui if !is_built_in => Err(ProgramError::Usage(
+                "this program was built without --dashboard tui; build it with `cargo build --release -p bin --features \
+                 dashboard`, or use plain or off"
+                    .into(),
+            )),
+            Self::Tui if !on_a_terminal => Err(ProgramError::Usage(
                 "--dashboard tui needs a terminal; use plain or off".into(),
             )),
             name => Ok(name),
@@ -686,6 +694,27 @@ mod tests {
         refused(&[adamw.clone(), ("source-decay", 0.1.into())], "--source-decay");
         refused(&[adamw, ("novel-decay", 0.1.into())], "--novel-decay");
         refused(&[("recipe", "rte-large".into())], "--recipe");
+    }
+
+    #[test]
+    fn the_dashboard_needs_a_terminal_and_its_feature() {
+        use DashboardName::{Auto, Off, Plain, Tui};
+        for (on_a_terminal, is_built_in, auto) in
+            [(true, true, Tui), (true, false, Plain), (false, true, Plain), (false, false, Plain)]
+        {
+            let resolve = |name: DashboardName| name.resolve(on_a_terminal, is_built_in);
+            assert_eq!(resolve(Auto).expect("auto"), auto);
+            assert_eq!(resolve(Plain).expect("plain"), Plain);
+            assert_eq!(resolve(Off).expect("off"), Off);
+            let missing = match (on_a_terminal, is_built_in) {
+                (true, true) => continue,
+                (false, true) => "needs a terminal",
+                (_, false) => "--features dashboard",
+            };
+            let error = resolve(Tui).expect_err(missing);
+            assert!(error.to_string().contains(missing), "{error}");
+            assert_eq!(error.exit_code(), 2);
+        }
     }
 
     #[test]

@@ -13,19 +13,19 @@ pub struct Preset {
     pub aliases: &'static [&'static str],
     /// The name of GLUE's folder and submission file.
     pub glue_name: &'static str,
-    /// The names that the column of the text may have, the preferred first.
+    /// The names that the column of the text may have, best first.
     pub text: &'static [&'static str],
-    /// The same of the second text; empty for single texts.
+    /// The names that the column of the second text may have; empty for single texts.
     pub text_pair: &'static [&'static str],
-    /// The same of the label.
+    /// The names that the column of the label may have.
     pub label: &'static [&'static str],
     /// The columns of a TSV file that has no header.
     pub header: &'static [&'static str],
     /// The labels' names by id.
     pub labels: &'static [&'static str],
-    /// What stands in place of a label where annotators did not agree.
+    /// The value of the label column where annotators did not agree.
     pub no_gold_label: &'static [&'static str],
-    /// Whether the published files have rows cut short, which everybody leaves out.
+    /// Whether the published files have truncated rows, which are skipped.
     pub incomplete_rows: bool,
     /// Whether the validation and test splits are a matched and a mismatched one.
     pub matched_splits: bool,
@@ -35,7 +35,7 @@ pub struct Preset {
     pub folders: &'static [&'static str],
     /// The hub's data set and its configuration.
     pub hub: (&'static str, &'static str),
-    /// The form of GLUE's submission files, where there is a leaderboard.
+    /// How GLUE's submission files write a prediction; `None` without a leaderboard.
     pub submission: Option<Submission>,
 }
 
@@ -186,7 +186,7 @@ pub const PRESETS: [Preset; 9] = [
 
 /// What the files of a task hold: which columns are the texts, which the label, and what the labels are.
 ///
-/// It is stored as it is with a fine-tuned model, so that its data can be read again without being described again.
+/// It is saved with a fine-tuned model, so that data can later be read without naming the columns again.
 ///
 /// ```
 /// use rte::Task;
@@ -205,14 +205,14 @@ pub struct Task {
     /// The name of one of the [`PRESETS`]; `None` for a user's own columns.
     #[serde(default)]
     pub name: Option<String>,
-    /// The names that the column of the text may have, the preferred first.
+    /// The names that the column of the text may have, best first.
     pub text: Vec<String>,
-    /// The same of the second text; empty for single texts.
+    /// The names that the column of the second text may have; empty for single texts.
     #[serde(default)]
     pub text_pair: Vec<String>,
-    /// The same of the label; a file without the column is unlabelled.
+    /// The names that the column of the label may have; a file without it is unlabelled.
     pub label: Vec<String>,
-    /// The labels' names by id; empty where they are still to be taken from the training split.
+    /// The labels' names by id; empty until they are taken from the training split.
     #[serde(default)]
     pub labels: Vec<String>,
 }
@@ -238,7 +238,7 @@ impl Task {
         Ok(preset.into())
     }
 
-    /// A task of one's own columns. Without `labels` they are those of the training split, sorted.
+    /// A task on a user's own columns. Without `labels` they are those of the training split, sorted.
     ///
     /// # Errors
     ///
@@ -270,23 +270,13 @@ impl Task {
         PRESETS.iter().find(|preset| preset.name == name)
     }
 
-    /// How the task is scored; the first metric tells the best epoch. A task of one's own is scored by accuracy.
+    /// How the task is scored; the first metric tells the best epoch. A task on a user's own columns is scored by accuracy.
     pub fn metrics(&self) -> &'static [Metric] {
         self.preset().map_or(&[Metric::Accuracy], |preset| preset.metrics)
     }
 
-    /// The splits that are evaluated: the validation split, for MNLI the matched and the mismatched one.
-    pub fn validation_splits(&self) -> &'static [Split] {
-        match self.preset() {
-            Some(preset) if preset.matched_splits => {
-                &[Split::Validation, Split::ValidationMismatched]
-            }
-            _ => &[Split::Validation],
-        }
-    }
-
-    /// The columns that may hold a row's own number. Rows of one's own are numbered by position: what such a column
-    /// would hold there is not known.
+    /// The columns that may hold the number of a row. A user's own rows are numbered by position: what such a column
+    /// means there is not known.
     pub(crate) fn idx(&self) -> &'static [&'static str] {
         if self.name.is_some() { &["index", "idx"] } else { &[] }
     }

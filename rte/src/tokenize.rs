@@ -169,16 +169,6 @@ impl TextTokenizer {
         })
     }
 
-    /// Whether the two texts of a pair have different segment ids, which the model then reads as `token_type_ids`. For
-    /// RoBERTa's tokenizers they are all 0.
-    ///
-    /// # Errors
-    ///
-    /// As [`TextTokenizer::encode`].
-    pub fn has_token_types(&self) -> Result<bool, RteError> {
-        Ok(self.encode("a", Some("a"))?.token_type_ids.iter().any(|id| *id > 0))
-    }
-
     /// Tokenises one text, or one pair.
     ///
     /// # Errors
@@ -253,19 +243,6 @@ impl TextTokenizer {
     ///
     /// The first example that [`TextTokenizer::encode`] refuses, by its `idx`.
     pub fn encode_all(&self, examples: &[Example]) -> Result<Vec<EncodedExample>, RteError> {
-        self.encode_all_with_progress(examples, || ())
-    }
-
-    /// [`TextTokenizer::encode_all`], calling `done` after each example, from any thread.
-    ///
-    /// # Errors
-    ///
-    /// As [`TextTokenizer::encode_all`].
-    pub fn encode_all_with_progress(
-        &self,
-        examples: &[Example],
-        done: impl Fn() + Sync,
-    ) -> Result<Vec<EncodedExample>, RteError> {
         examples
             .par_iter()
             .map(|example| {
@@ -275,7 +252,6 @@ impl TextTokenizer {
                         what: format!("the example with idx {}", example.idx),
                         reason: error.to_string(),
                     })?;
-                done();
                 Ok(EncodedExample {
                     input_ids: encoded.input_ids,
                     token_type_ids: encoded.token_type_ids,
@@ -507,8 +483,8 @@ mod tests {
         assert_eq!(pair.input_ids, [CLS, 11, SEP, SEP, 12, 13, SEP]);
         assert_eq!(pair.token_type_ids, [0; 7]);
         assert_eq!(roberta.encode(&words(9), None).unwrap().input_ids.len(), 9);
-        assert!(!roberta.has_token_types().unwrap());
-        assert!(load(&tokenizer(), 9).unwrap().has_token_types().unwrap());
+        let bert = load(&tokenizer(), 9).unwrap().encode("w1", Some("w2 w3")).unwrap();
+        assert!(bert.token_type_ids.contains(&1));
     }
 
     #[test]
@@ -651,7 +627,7 @@ mod tests {
     }
 
     #[test]
-    fn many_are_encoded_in_order_and_each_is_counted() {
+    fn many_are_encoded_in_order() {
         let examples: Vec<Example> = (0..300)
             .map(|idx| Example {
                 text: words(idx % 7),
@@ -661,13 +637,8 @@ mod tests {
             })
             .collect();
         let tokenizer = load(&tokenizer(), 9).unwrap();
-        let done = std::sync::atomic::AtomicUsize::new(0);
-        let encoded = tokenizer
-            .encode_all_with_progress(&examples, || {
-                done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            })
-            .unwrap();
-        assert_eq!(done.into_inner(), 300);
+        let encoded = tokenizer.encode_all(&examples).unwrap();
+        assert_eq!(encoded.len(), 300);
         for (example, encoded) in examples.iter().zip(encoded) {
             let pair = tokenizer.encode(&example.text, example.text_pair.as_deref()).unwrap();
             assert_eq!(encoded.input_ids, pair.input_ids);

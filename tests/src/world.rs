@@ -144,6 +144,23 @@ pub fn config() -> ModelConfig {
     }
 }
 
+/// The small test configuration as another model type, with the padding token of the test tokenizer.
+pub fn of_type(base: ModelConfig) -> ModelConfig {
+    let small = config();
+    ModelConfig {
+        vocab_size: small.vocab_size,
+        embedding_size: small.hidden_size,
+        hidden_size: small.hidden_size,
+        num_hidden_layers: small.num_hidden_layers,
+        num_hidden_groups: small.num_hidden_layers,
+        num_attention_heads: small.num_attention_heads,
+        intermediate_size: small.intermediate_size,
+        max_position_embeddings: small.max_position_embeddings,
+        pad_token_id: small.pad_token_id,
+        ..base
+    }
+}
+
 /// The pairs as GLUE's TSV, repeated, with or without labels.
 pub fn tsv(repeats: usize, labelled: bool) -> String {
     let mut text = String::from("index\tsentence1\tsentence2");

@@ -1,4 +1,4 @@
-//! The accuracy and the loss of a fine-tuned model.
+//! The loss, the metrics and the confusion matrix of a fine-tuned model.
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -16,6 +16,20 @@ use crate::signals::StopRequest;
 use crate::terminal::notice;
 use crate::train::{self, Destination, Finished, Host, Inputs};
 
+/// The end of `finetune --help`.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  The bundled model on the bundled task:
+      l2sp finetune
+  A model and a task from the hub:
+      l2sp finetune --model google-bert/bert-base-uncased --task mrpc --data nyu-mll/glue
+  The recipe for albert-large-v2 on RTE, with AdamW for comparison:
+      l2sp finetune --recipe rte-large --optimizer adamw
+  Your own texts, with a tenth of them set aside for validation:
+      l2sp finetune --data reviews.csv --text-column text --label-column verdict --validation-share 0.1
+  Resume the latest run after an interruption:
+      l2sp finetune --resume";
+
 /// The flags of `finetune`.
 #[derive(Args, Debug, Default)]
 pub(super) struct FinetuneArgs {

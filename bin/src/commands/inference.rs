@@ -22,7 +22,7 @@ pub(super) struct InferenceArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 16, value_parser = at_least_one)]
     pub batch_size: usize,
 
-    /// Truncate a pair to this number of tokens [default: as the model was fine-tuned]
+    /// Truncate a text or a pair of texts to this number of tokens [default: as the model was fine-tuned]
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     pub max_length: Option<usize>,
 

@@ -13,8 +13,8 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::terminal::notice;
 use crate::{ProgramError, pretrain};
 
-/// Stable fine-tuning: ALBERT on RTE with AdamWL2SP, whose weight decay pulls pretrained weights back to where they
-/// started.
+/// Stable fine-tuning of transformer encoders for text classification with AdamWL2SP, whose weight decay pulls pretrained
+/// weights back to where they started.
 #[derive(Debug, Parser)]
 #[command(name = "l2sp", version)]
 struct Cli {
@@ -25,17 +25,18 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Fine-tune a pretrained ALBERT on RTE.
+    /// Fine-tune a pretrained encoder on a text classification task.
     ///
-    /// Reads a Hugging Face model folder (config.json, model.safetensors, tokenizer.json) and RTE's train and validation
-    /// splits. Writes config.toml, metrics.jsonl, summary.json and model/, again a Hugging Face folder. Without --model and
-    /// --data it uses the small ALBERT and the entailment task that are bundled with the program. The defaults are the RTE
-    /// recipe for albert-large-v2.
-    #[command(allow_negative_numbers = true)]
+    /// Reads a Hugging Face folder with an ALBERT, BERT, RoBERTa or XLM-RoBERTa checkpoint (config.json, model.safetensors,
+    /// tokenizer.json) and the training and validation splits of a task: one of GLUE's (--task), or your own table of single
+    /// texts or pairs (--text-column). Writes config.toml, metrics.jsonl, summary.json and model/, again a Hugging Face
+    /// folder. Without --model and --data it uses the small ALBERT and the entailment task that are bundled with the program.
+    /// The other defaults are the recipe for albert-large-v2 on RTE.
+    #[command(allow_negative_numbers = true, after_long_help = finetune::EXAMPLES)]
     Finetune(Box<finetune::FinetuneArgs>),
-    /// Measure the accuracy and the loss of a fine-tuned model on a labelled split.
+    /// Evaluate a fine-tuned model on a labelled split: loss, the metrics of the task, confusion matrix.
     Evaluate(evaluate::EvaluateArgs),
-    /// Predict entailment for a pair of sentences, or for a file of pairs.
+    /// Predict the label of a text, of a pair of texts, or of each row of a file.
     Predict(predict::PredictArgs),
     /// Run many seeds and settings, and see how their results are distributed.
     #[command(subcommand)]
@@ -87,5 +88,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_examples_in_the_help_are_valid() {
+        let examples: Vec<_> =
+            finetune::EXAMPLES.lines().filter(|line| line.trim().starts_with("l2sp ")).collect();
+        assert_eq!(examples.len(), 5);
+        for example in examples {
+            Cli::try_parse_from(example.split_whitespace()).expect(example);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Predictions of a fine-tuned model, for one pair or a file of pairs.
+//! Predictions of a fine-tuned model, for a text, a pair of texts, or each row of a file.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,6 @@ use super::inference::InferenceArgs;
 use crate::ProgramError;
 use crate::device::{self, Work};
 use crate::model_folder::ModelFolder;
-use crate::resume::file;
 use crate::terminal::progress_bar;
 use crate::train::step::input;
 
@@ -96,7 +95,7 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
     if args.output == Path::new("-") {
         io::stdout().write_all(text.as_bytes()).map_err(ProgramError::stdout)
     } else {
-        file::write(&args.output, text.as_bytes())
+        files::write(&args.output, text.as_bytes()).map_err(ProgramError::io("write", &args.output))
     }
 }
 
@@ -105,7 +104,7 @@ fn check_output(output: &Path) -> Result<(), ProgramError> {
     if output == Path::new("-") {
         return Ok(());
     }
-    let folder = file::parent(output);
+    let folder = files::parent(output);
     let problem = match folder.metadata() {
         Ok(_) if output.is_dir() => io::ErrorKind::IsADirectory.into(),
         Ok(folder) if !folder.is_dir() => io::ErrorKind::NotADirectory.into(),
@@ -188,13 +187,7 @@ fn format(
     predictions: &[Prediction],
 ) -> Result<String, ProgramError> {
     let best = |probabilities: &[f64]| {
-        let mut indices = 0..probabilities.len();
-        indices.next().map(|first| {
-            indices.fold(
-                first,
-                |best, i| if probabilities[i] >= probabilities[best] { i } else { best },
-            )
-        })
+        (0..probabilities.len()).max_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]))
     };
     if matches!(format, Format::Glue) {
         let label_indices = folder.require_labels_of(task)?;

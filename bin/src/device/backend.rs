@@ -100,18 +100,19 @@ const COMPILED_IN: &[(DeviceKind, Search)] = &[
     #[cfg(feature = "tch")]
     (DeviceKind::TchMps, libtorch::mps_devices),
     #[cfg(feature = "flex")]
-    (DeviceKind::Cpu, || Ok(vec![found(DeviceKind::Cpu, "flex")])),
+    (DeviceKind::Cpu, || Ok(vec![found(DeviceKind::Cpu, 0, "flex")])),
     #[cfg(feature = "tch")]
-    (DeviceKind::Tch, || Ok(vec![found(DeviceKind::Tch, "libtorch")])),
+    (DeviceKind::Tch, || Ok(vec![found(DeviceKind::Tch, 0, "libtorch")])),
     #[cfg(feature = "cpu")]
-    (DeviceKind::CubeclCpu, || Ok(vec![found(DeviceKind::CubeclCpu, "CubeCL")])),
+    (DeviceKind::CubeclCpu, || Ok(vec![found(DeviceKind::CubeclCpu, 0, "CubeCL")])),
     #[cfg(feature = "ndarray")]
-    (DeviceKind::NdArray, || Ok(vec![found(DeviceKind::NdArray, "ndarray")])),
+    (DeviceKind::NdArray, || Ok(vec![found(DeviceKind::NdArray, 0, "ndarray")])),
 ];
 
-fn found(kind: DeviceKind, model: &str) -> Found {
-    let name = DeviceName { kind, index: 0 };
-    Found { name, model: model.to_owned(), memory: None, is_software: false }
+/// A device of unknown memory that is no emulation.
+fn found(kind: DeviceKind, index: usize, model: impl Into<String>) -> Found {
+    let name = DeviceName { kind, index };
+    Found { name, model: model.into(), memory: None, is_software: false }
 }
 
 /// The kinds that the program was built with, each with its devices or the reason why there is none.
@@ -219,17 +220,13 @@ mod libtorch {
                     .into(),
             );
         }
-        let device = |index| {
-            let mut device = found(DeviceKind::TchCuda, "libtorch");
-            device.name.index = index;
-            device
-        };
+        let device = |index| found(DeviceKind::TchCuda, index, "libtorch");
         Ok((0..tch::Cuda::device_count() as usize).map(device).collect())
     }
 
     pub(super) fn mps_devices() -> Result<Vec<Found>, String> {
         match tch::utils::has_mps() {
-            true => Ok(vec![found(DeviceKind::TchMps, "libtorch")]),
+            true => Ok(vec![found(DeviceKind::TchMps, 0, "libtorch")]),
             false => Err("libtorch finds no Apple GPU".into()),
         }
     }
@@ -244,7 +241,7 @@ mod webgpu {
     use burn::cubecl::future::block_on;
     use wgpu::{AdapterInfo, Backend, DeviceType};
 
-    use super::{DeviceError, DeviceKind, DeviceName, Found};
+    use super::{DeviceError, DeviceKind, DeviceName, Found, found};
 
     /// The adapters in wgpu's order, for the graphics API that Burn uses on this system. Queried once, because drivers are
     /// slow to answer.
@@ -277,11 +274,8 @@ mod webgpu {
             .iter()
             .enumerate()
             .map(|(index, info)| Found {
-                name: DeviceName { kind, index },
-                model: format!("{}, {interface}", info.name),
-                // wgpu does not report it.
-                memory: None,
                 is_software: info.device_type == DeviceType::Cpu,
+                ..found(kind, index, format!("{}, {interface}", info.name))
             })
             .collect();
         match devices.is_empty() {
@@ -316,7 +310,7 @@ mod cuda {
     use burn::cubecl::cuda::install::cuda_path;
     use cudarc::driver::result::{self, DriverError, device};
 
-    use super::{DeviceKind, DeviceName, Found};
+    use super::{DeviceKind, Found, found};
 
     #[expect(unsafe_code, reason = "foreign functions, which may be called at any time")]
     pub(super) fn devices() -> Result<Vec<Found>, String> {
@@ -343,12 +337,11 @@ mod cuda {
         (0..count)
             .map(|index| {
                 let device = device::get(index).map_err(words)?;
+                let model = device::get_name(device).map_err(words)?;
                 let memory = unsafe { device::total_mem(device) }.ok();
                 Ok(Found {
-                    name: DeviceName { kind: DeviceKind::Cuda, index: index as usize },
-                    model: device::get_name(device).map_err(words)?,
                     memory: memory.map(|bytes| bytes as u64),
-                    is_software: false,
+                    ..found(DeviceKind::Cuda, index as usize, model)
                 })
             })
             .collect()
@@ -378,11 +371,7 @@ mod rocm {
         if count == 0 {
             return Err("AMD's HIP finds no GPU; install its driver".into());
         }
-        let device = |index| {
-            let mut device = found(DeviceKind::Rocm, "HIP");
-            device.name.index = index;
-            device
-        };
+        let device = |index| found(DeviceKind::Rocm, index, "HIP");
         Ok((0..count).map(device).collect())
     }
 }

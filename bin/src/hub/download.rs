@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
+use indicatif::{BinaryBytes, ProgressBar};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
@@ -14,7 +14,7 @@ use super::client::{Client, Failure, header, nonsense, passing, wait};
 use super::error::HubError;
 use super::listing::RemoteFile;
 use super::repo::Repo;
-use crate::terminal::notice;
+use crate::terminal::{bar, notice};
 
 /// The path of `file` among the blobs of the cache, downloaded from `url` if it is not there yet.
 ///
@@ -85,11 +85,7 @@ impl<'a> Download<'a> {
         let disk = options.open(path).map_err(HubError::io("create", path))?;
         let template =
             "{msg} {bar:30} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  ETA {eta}";
-        let bar = ProgressBar::new(file.size).with_message(file.name.clone());
-        let bar = match ProgressStyle::with_template(template) {
-            Ok(style) => bar.with_style(style),
-            Err(_) => bar,
-        };
+        let bar = bar(file.size, template).with_message(file.name.clone());
         Ok(Self { client, url, file, path, disk, bar })
     }
 

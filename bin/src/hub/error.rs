@@ -55,7 +55,7 @@ pub enum HubError {
         reason: String,
     },
     /// A file that differs from the hub's description of it.
-    #[error("{url}: {reason}; the file was thrown away")]
+    #[error("{url}: {reason}; the file was deleted")]
     Damaged {
         /// The address requested.
         url: String,

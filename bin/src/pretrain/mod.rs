@@ -29,7 +29,6 @@ use vocabulary::unigram_tokenizer;
 use crate::ProgramError;
 use crate::device::{self, DeviceName, Work};
 use crate::model_folder::write_tokenizer_config;
-use crate::resume::file;
 use crate::settings::at_least_one;
 use crate::signals::StopRequest;
 use crate::terminal::{notice, progress_bar};
@@ -202,7 +201,8 @@ fn run<B: AutodiffBackend>(args: &PretrainArgs, device: &B::Device) -> Result<()
 
     let save = |model: &AlbertForPreTraining<B>| {
         model.save_pretrained(&config, &args.output)?;
-        file::write(&args.output.join("tokenizer.json"), &tokenizer_json)?;
+        let path = args.output.join("tokenizer.json");
+        files::write(&path, &tokenizer_json).map_err(ProgramError::io("write", &path))?;
         write_tokenizer_config(&config, &tokenizer_json, None, MAX_LENGTH, &args.output)
     };
     let mut report = Report::new(args)?;

@@ -26,7 +26,6 @@ use crate::terminal::notice;
 use crate::train::metrics_log::Prefix;
 use crate::train::progress::Progress;
 
-use super::file;
 use super::output::Output;
 use super::state::{self, Tensors};
 
@@ -219,7 +218,8 @@ impl Checkpoints {
             _ => {}
         }
         let step = checkpoint.header.progress.step;
-        file::write(&path_of(&self.folder, step), &bytes)?;
+        let path = path_of(&self.folder, step);
+        files::write(&path, &bytes).map_err(ProgramError::io("write", &path))?;
         self.saved = Instant::now();
         let steps = steps(&self.folder)?;
         let before = steps.iter().copied().find(|&other| other < step);

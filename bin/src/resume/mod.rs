@@ -1,7 +1,6 @@
 //! What survives a crash: the output folder of a run, its [`Checkpoint`]s, and the tensors in them ([`state`]).
 
 pub(crate) mod checkpoint;
-pub(crate) mod file;
 mod output;
 pub mod state;
 

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use files::FileKind;
 use serde::Serialize;
 
-use super::file::{self, UNFINISHED};
 use crate::ProgramError;
 use crate::settings::Settings;
 
@@ -148,7 +147,8 @@ impl Output {
         // Last, because the presence of this file marks the folder as a run.
         let config = toml::to_string(&settings.to_table())
             .map_err(|error| ProgramError::Internal(error.to_string()))?;
-        file::write(&output.folder.join(CONFIG), config.as_bytes())?;
+        let path = output.config();
+        files::write(&path, config.as_bytes()).map_err(ProgramError::io("write", &path))?;
         Ok(output)
     }
 
@@ -248,7 +248,9 @@ impl Output {
     pub(crate) fn save_summary(&self, summary: &Summary) -> Result<(), ProgramError> {
         let text = serde_json::to_string_pretty(summary)
             .map_err(|error| ProgramError::Internal(error.to_string()))?;
-        file::write(&Self::summary_of(&self.folder), format!("{text}\n").as_bytes())
+        let path = Self::summary_of(&self.folder);
+        files::write(&path, format!("{text}\n").as_bytes())
+            .map_err(ProgramError::io("write", &path))
     }
 
     /// Write the model's folder with `save`, which is given a temporary one; it is renamed when it is complete.
@@ -276,7 +278,7 @@ impl Output {
             let old = temporary.path().join("old");
             fs::rename(&model, &old).map_err(ProgramError::io("replace", &model))?;
         }
-        file::publish_folder(&complete, &model)
+        files::publish_folder(&complete, &model).map_err(ProgramError::io("write", &model))
     }
 }
 
@@ -307,7 +309,7 @@ fn run_numbers(runs: &Path) -> Vec<u32> {
 }
 
 fn is_unfinished(name: &str) -> bool {
-    [UNFINISHED, UNFINISHED_MODEL].iter().any(|prefix| name.starts_with(prefix))
+    [files::UNFINISHED, UNFINISHED_MODEL].iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn is_model_file(name: &str) -> bool {

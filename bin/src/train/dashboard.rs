@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use adamw_l2sp::{AdamWL2SPOptimizer, Schedule};
 use burn::data::dataloader::{DataLoader, Progress as Items};
-use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
 use burn::train::metric::{
@@ -18,10 +18,12 @@ use burn::train::metric::{
 };
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::{
-    EventProcessorTraining, Interrupter, Learner, LearnerEvent, LearningComponentsMarker,
-    SupervisedLearningStrategy, SupervisedTraining, SupervisedTrainingEventProcessor, TrainLoader,
-    TrainingComponents, TrainingItem, TrainingStrategy, ValidLoader,
+    EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent,
+    LearningComponentsMarker, SupervisedLearningStrategy, SupervisedTraining,
+    SupervisedTrainingEventProcessor, TrainLoader, TrainOutput, TrainStep, TrainingComponents,
+    TrainingItem, TrainingStrategy, ValidLoader,
 };
+use crossterm::terminal;
 use rte::{Metric as TaskMetric, TextBatch};
 
 use super::loader::StepLoader;
@@ -30,7 +32,6 @@ use super::run::{Ending, Observer, Run};
 use super::step::{FineTuning, Step};
 use crate::ProgramError;
 use crate::signals::StopRequest;
-use crate::terminal;
 
 type Components<B> = LearningComponentsMarker<B, Schedule, FineTuning<B>, AdamWL2SPOptimizer<B>>;
 
@@ -43,7 +44,7 @@ pub(super) fn run<B: AutodiffBackend>(
 ) -> Result<(Run<B>, Ending), ProgramError> {
     let interrupter = Interrupter::new();
     let renderer = TuiMetricsRendererWrapper::new(interrupter.clone(), None);
-    terminal::let_ctrl_c_interrupt();
+    let_ctrl_c_interrupt();
     let trainer = &run.trainer;
     let learner =
         Learner::new(trainer.model.clone(), trainer.optimizer.clone(), trainer.schedule.clone());
@@ -157,6 +158,54 @@ impl<B: AutodiffBackend> Observer for Dashboard<B> {
 
     fn should_stop(&self) -> bool {
         self.stop.is_requested() || self.interrupter.should_stop()
+    }
+}
+
+/// Let Ctrl-C send a signal although the dashboard reads the keyboard: raw mode, which it waits for, delivers Ctrl-C as a
+/// key that the dashboard ignores.
+#[cfg(unix)]
+fn let_ctrl_c_interrupt() {
+    use std::time::{Duration, Instant};
+
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
+    // The dashboard enters raw mode from another thread.
+    let started = Instant::now();
+    while !terminal::is_raw_mode_enabled().unwrap_or(false) {
+        if started.elapsed() > Duration::from_secs(2) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let Ok(terminal) = std::fs::File::open("/dev/tty") else { return };
+    if let Ok(mut modes) = tcgetattr(&terminal) {
+        modes.local_modes |= LocalModes::ISIG;
+        tcsetattr(&terminal, OptionalActions::Now, &modes).ok();
+    }
+}
+
+/// Elsewhere Ctrl-C is left to the dashboard, whose `q` stops the run.
+#[cfg(not(unix))]
+fn let_ctrl_c_interrupt() {}
+
+// The Learner demands these traits of its model. The loop that it runs here calls the methods behind them.
+impl<B: AutodiffBackend> TrainStep for FineTuning<B> {
+    type Input = Vec<TextBatch<B>>;
+    type Output = Step;
+
+    /// The learning rate, the gradient norm and the distance of the [`Step`] are known only after the update.
+    fn step(&self, batches: Self::Input) -> TrainOutput<Step> {
+        let (grads, score) = self.gradients(batches);
+        TrainOutput { grads, item: Step { score, ..Step::default() } }
+    }
+}
+
+impl<B: Backend> InferenceStep for FineTuning<B> {
+    type Input = TextBatch<B>;
+    type Output = Evaluation;
+
+    fn step(&self, batch: TextBatch<B>) -> Evaluation {
+        self.evaluate(batch)
     }
 }
 

@@ -1,6 +1,7 @@
 //! How a model is trained. `fine_tune` sets a run up and leaves its results; `run` is the loop; `step` is one
 //! optimizer step.
 
+#[cfg(feature = "dashboard")]
 mod dashboard;
 mod lines;
 mod loader;
@@ -187,6 +188,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
         (Some(observer), _) => {
             run.run(train.steps(), &*validation, observer).map(|ending| (run, ending))
         }
+        #[cfg(feature = "dashboard")]
         (None, DashboardName::Tui) => dashboard::run(run, train, validation, stop.clone()),
         (None, dashboard) => {
             let quiet = dashboard == DashboardName::Off;

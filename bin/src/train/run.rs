@@ -6,7 +6,6 @@ use burn::data::dataloader::DataLoader;
 use burn::module::AutodiffModule;
 use burn::optim::Optimizer;
 use burn::tensor::backend::AutodiffBackend;
-use burn::train::InferenceStep;
 use rte::{Metric, TextBatch};
 
 use super::metrics_log::MetricsLog;
@@ -141,7 +140,7 @@ impl<B: AutodiffBackend> Run<B> {
         let model = self.trainer.model.valid();
         let mut evaluation = Evaluation::new(self.labels);
         for batch in validation.iter() {
-            evaluation += &InferenceStep::step(&model, batch);
+            evaluation += &model.evaluate(batch);
             observer.evaluating(&self.progress, &evaluation);
             if observer.should_stop() && evaluation.examples() < self.length.eval_examples {
                 return Ok(());

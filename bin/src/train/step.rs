@@ -7,7 +7,6 @@ use burn::optim::lr_scheduler::LrScheduler;
 use burn::optim::{GradientsAccumulator, GradientsParams, Optimizer};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Int, Tensor};
-use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use rte::TextBatch;
 
 use super::progress::{Evaluation, Score};
@@ -66,8 +65,7 @@ impl<B: AutodiffBackend> Trainer<B> {
         self.model.dropout_seed = dropout_seed(self.seed, steps_taken);
         let learning_rate = self.schedule.step();
 
-        let TrainOutput { mut grads, item: Step { score, .. } } =
-            TrainStep::step(&self.model, batches);
+        let (mut grads, score) = self.model.gradients(batches);
         let grad_norm = clip(&mut grads, &self.model, self.max_grad_norm);
         for (what, value) in [("loss", score.loss()), ("gradient norm", grad_norm)] {
             if !value.is_finite() {
@@ -100,19 +98,10 @@ impl<B: Backend> FineTuning<B> {
     pub(crate) fn new(model: SequenceClassifier<B>, precision: Precision) -> Self {
         Self { model, precision, dropout_seed: 0 }
     }
-}
 
-impl<B: AutodiffBackend> TrainStep for FineTuning<B> {
-    type Input = Vec<TextBatch<B>>;
-    type Output = Step;
-
-    /// The forward and the backward pass of a step; the rest of [`Step`] is known after the update.
-    fn step(&self, batches: Self::Input) -> TrainOutput<Step> {
-        let (grads, score) = match self.precision {
-            Precision::Float16 => self.scaled_gradients(batches),
-            _ => self.gradients(batches, 1.0),
-        };
-        TrainOutput { grads, item: Step { score, ..Step::default() } }
+    /// The loss and the predictions on a batch; empty if the batch has no labels.
+    pub(super) fn evaluate(&self, batch: TextBatch<B>) -> Evaluation {
+        evaluate(&self.model.in_precision(self.precision), batch)
     }
 }
 
@@ -123,9 +112,21 @@ impl<B: AutodiffBackend> TrainStep for FineTuning<B> {
 const LOSS_SCALE: f64 = 4096.0;
 
 impl<B: AutodiffBackend> FineTuning<B> {
+    /// The gradients of a step and the score of its examples.
+    pub(super) fn gradients(&self, batches: Vec<TextBatch<B>>) -> (GradientsParams, Score) {
+        match self.precision {
+            Precision::Float16 => self.scaled_gradients(batches),
+            _ => self.gradients_at_scale(batches, 1.0),
+        }
+    }
+
     /// Forward, loss, backward: the gradient of the mean loss over all examples of a step, however the step is split into
     /// batches. The loss is multiplied by `loss_scale` for the backward pass, and the gradients are divided by it.
-    fn gradients(&self, batches: Vec<TextBatch<B>>, loss_scale: f64) -> (GradientsParams, Score) {
+    fn gradients_at_scale(
+        &self,
+        batches: Vec<TextBatch<B>>,
+        loss_scale: f64,
+    ) -> (GradientsParams, Score) {
         if let Some(batch) = batches.first() {
             B::seed(&batch.input_ids.device(), self.dropout_seed);
         }
@@ -154,7 +155,7 @@ impl<B: AutodiffBackend> FineTuning<B> {
     fn scaled_gradients(&self, batches: Vec<TextBatch<B>>) -> (GradientsParams, Score) {
         let mut loss_scale = LOSS_SCALE;
         loop {
-            let (grads, score) = self.gradients(batches.clone(), loss_scale);
+            let (grads, score) = self.gradients_at_scale(batches.clone(), loss_scale);
             let norm: f64 = grad_norm(&grads, self).into_scalar().elem();
             if norm.is_finite() || loss_scale <= 1.0 {
                 return (grads, score);
@@ -181,15 +182,6 @@ pub(crate) fn clip<B: AutodiffBackend, M: AutodiffModule<B>>(
 fn dropout_seed(seed: u64, steps_taken: usize) -> u64 {
     // 2⁶⁴ divided by the golden ratio: odd, so that no two steps share a seed, and the seeds are far apart.
     seed ^ (steps_taken as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-impl<B: Backend> InferenceStep for FineTuning<B> {
-    type Input = TextBatch<B>;
-    type Output = Evaluation;
-
-    fn step(&self, batch: TextBatch<B>) -> Evaluation {
-        evaluate(&self.model.in_precision(self.precision), batch)
-    }
 }
 
 /// The loss and the predictions of `model` on a batch; empty if the batch has no labels.
