@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Fine-tune an ALBERT folder on GLUE RTE with PyTorch: the recipe the Rust program is compared with.
+"""Fine-tune a model folder (ALBERT, BERT, …) on GLUE RTE with PyTorch: the recipe the Rust program is compared with.
 
 A plain loop that does what transformers' Trainer does with the recipe: linear warm-up over the first
 ceil(0.1 · steps) steps and linear decay, gradients clipped to a global norm of 1, dropout on, every
-last partial batch kept, an evaluation on the dev split after each epoch. All parameters under `albert.`
-are source parameters, the classifier is novel, biases and layer norms are undecayed.
+last partial batch kept, an evaluation on the dev split after each epoch. All parameters of the encoder
+are source parameters, the classifier is new and novel, biases and layer norms are undecayed.
 
     python rte.py --model FOLDER --data FOLDER --output result.json
 """
@@ -18,7 +18,7 @@ import time
 import torch
 import transformers
 from tokenizers import Tokenizer
-from transformers import AlbertForSequenceClassification, get_linear_schedule_with_warmup
+from transformers import AutoModelForSequenceClassification, get_linear_schedule_with_warmup
 
 from adamw_l2sp import AdamWL2SP, parameter_groups
 
@@ -79,6 +79,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=pathlib.Path, required=True, help="folder: config.json, model.safetensors, tokenizer.json")
     parser.add_argument("--data", type=pathlib.Path, required=True, help="folder with RTE as TSV or parquet")
     parser.add_argument("--output", type=pathlib.Path, required=True, help="JSON file to write")
+    parser.add_argument("--indices", type=pathlib.Path, help="file with the training rows to use, one a line: the output of rte's example `sample`")
     parser.add_argument("--optimizer", choices=["adamw-l2sp", "adamw"], default="adamw-l2sp")
     parser.add_argument("--learning-rate", type=float, default=2e-5)
     parser.add_argument("--source-decay", type=float, default=0.5)
@@ -100,9 +101,11 @@ def main() -> None:
     torch.set_num_threads(args.threads)
 
     torch.manual_seed(args.seed)
-    model = AlbertForSequenceClassification.from_pretrained(
-        args.model, dtype=torch.float32, id2label=dict(enumerate(LABELS)), label2id={l: i for i, l in enumerate(LABELS)})
-    anchors = {n: p.detach().clone() for n, p in model.named_parameters() if n.startswith("albert.")}
+    model = AutoModelForSequenceClassification.from_pretrained(
+        args.model, dtype=torch.float32, ignore_mismatched_sizes=True,
+        id2label=dict(enumerate(LABELS)), label2id={l: i for i, l in enumerate(LABELS)})
+    encoder = f"{model.base_model_prefix}."
+    anchors = {n: p.detach().clone() for n, p in model.named_parameters() if n.startswith(encoder)}
 
     tokenizer = load_tokenizer(args.model, args.max_length)
     pad_to = args.max_length if args.padding == "max-length" else None
@@ -111,7 +114,10 @@ def main() -> None:
         pairs = tokenizer.encode_batch([(first, second) for first, second, _ in rows])
         return [(pair, label) for pair, (_, _, label) in zip(pairs, rows, strict=True)]
 
-    train = encoded(read_split(args.data, "train.tsv", "train"))
+    rows = read_split(args.data, "train.tsv", "train")
+    if args.indices:
+        rows = [rows[int(index)] for index in args.indices.read_text().split()]
+    train = encoded(rows)
     dev = encoded(read_split(args.data, "dev.tsv", "validation"))
 
     def batch(examples):
