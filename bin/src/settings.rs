@@ -126,6 +126,11 @@ pub struct Settings {
     #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set, help_heading = OPTIMIZER)]
     pub amsgrad: bool,
 
+    /// Do not divide the moments by 1 − βᵗ, as in BERT's original Adam (Devlin et al. 2019). It makes fine-tuning less stable
+    /// (Mosbach et al. 2021, Zhang et al. 2021)
+    #[arg(long = "no-bias-correction", action = clap::ArgAction::SetFalse, help_heading = OPTIMIZER)]
+    pub bias_correction: bool,
+
     /// Clip the norm of all gradients together to this; 0 disables clipping
     #[arg(long, value_name = "NUMBER", default_value_t = 1.0, help_heading = OPTIMIZER)]
     pub max_grad_norm: f64,
@@ -301,6 +306,10 @@ const EMBEDDED_EPOCHS: usize = 5;
 const OF_ADAMW_L2SP: [&str; 2] = ["source-decay", "novel-decay"];
 const OF_ADAMW: [&str; 1] = ["weight-decay"];
 
+/// The settings that `config.toml` holds only where they differ from their defaults, so that it does not change for runs
+/// that do not use them.
+const WRITTEN_IF_CHANGED: [&str; 1] = ["bias-correction"];
+
 impl Settings {
     /// The defaults, overridden by the settings of the file and then by the flags in `given`.
     ///
@@ -459,7 +468,8 @@ impl Settings {
             .with_beta_1(self.beta_1)
             .with_beta_2(self.beta_2)
             .with_epsilon(self.epsilon)
-            .with_amsgrad(self.amsgrad);
+            .with_amsgrad(self.amsgrad)
+            .with_bias_correction(self.bias_correction);
         match self.optimizer {
             OptimizerName::AdamWL2SP => {
                 config.with_source_decay(self.source_decay).with_novel_decay(self.novel_decay)
@@ -487,8 +497,14 @@ impl Settings {
     /// The settings that have an effect on a run, by key: what `config.toml` holds.
     pub fn to_table(&self) -> toml::Table {
         // Every field is a plain value, so there is nothing that TOML cannot hold.
-        let mut table = toml::Table::try_from(self).unwrap_or_default();
-        table.retain(|key, _| !self.inapplicable().contains(&key));
+        let table = |settings: &Self| toml::Table::try_from(settings).unwrap_or_default();
+        let defaults = table(&Self::default());
+        let mut table = table(self);
+        table.retain(|key, value| {
+            let is_default = defaults.get(key) == Some(value);
+            !self.inapplicable().contains(&key)
+                && !(is_default && WRITTEN_IF_CHANGED.contains(&key))
+        });
         table
     }
 }
@@ -519,7 +535,7 @@ pub(crate) fn differences(then: &toml::Table, now: &toml::Table) -> Vec<String> 
     };
     let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
     keys.into_iter()
-        .filter(|key| !FREE.contains(&key.as_str()) && then.get(*key) != now.get(*key))
+        .filter(|key| !FREE.contains(&key) && then.get(*key) != now.get(*key))
         .map(|key| format!("{key}: {} then, {} now", value(then, key), value(now, key)))
         .collect()
 }
@@ -628,6 +644,18 @@ mod tests {
             let file = file(&toml::to_string(&settings.to_table()).expect("TOML"));
             assert_eq!(resolve(&[], Some(file.path())).expect("settings"), settings);
         }
+    }
+
+    #[test]
+    fn settings_at_their_defaults_are_left_out_where_older_runs_do_not_have_them() {
+        let table = Settings::default().to_table();
+        for key in WRITTEN_IF_CHANGED {
+            assert!(!table.contains_key(key), "{key}");
+        }
+        let file = file("bias-correction = false\n");
+        let settings = resolve(&[], Some(file.path())).expect("settings");
+        assert!(!settings.bias_correction && !settings.optimizer_config().bias_correction);
+        assert_eq!(settings.to_table()["bias-correction"], false.into());
     }
 
     #[test]
