@@ -186,6 +186,49 @@ fn adamw_pulls_to_zero_and_l2sp_to_the_start() {
 }
 
 #[test]
+fn bias_correction_can_be_left_out() {
+    let world = World::new(PROGRAM);
+    world.finetune("corrected", &[]).succeeds();
+    world.finetune("original", &["--no-bias-correction"]).succeeds();
+    let config = |output: &str| {
+        fs::read_to_string(world.path(output).join("config.toml")).expect("a configuration")
+    };
+    assert!(!config("corrected").contains("bias-correction"));
+    assert!(config("original").contains("bias-correction = false\n"));
+    // At the second step, the first with a rate above 0, the uncorrected m/√v is (1−β₁²)/√(1−β₂²) times as large.
+    let distance = |output: &str| world.metrics(output)[1]["distance"].as_f64().expect("a number");
+    let ratio = distance("original") / distance("corrected");
+    assert!((3.0..5.0).contains(&ratio), "{ratio}");
+    let again = ["finetune", "--config", "original/config.toml", "--output", "again"];
+    world.run(&again).succeeds();
+    assert_eq!(world.metrics("again"), world.metrics("original"));
+}
+
+#[test]
+fn a_total_pull_stands_for_the_decay_that_adds_up_to_it() {
+    let world = World::new(PROGRAM);
+    // 9 steps with a mean rate of half the peak, 5e-3, so Ση is 0.0225.
+    let run = world.finetune("pulled", &["--total-pull", "0.45", "--dashboard", "plain"]);
+    let line = "λ₁ 20, Σηλ₁ 0.45 (weights left alone would return 37 % of the way)";
+    let run = run.succeeds();
+    assert!(run.stderr.contains(line), "{}", run.stderr);
+    world.finetune("decayed", &["--source-decay", "20"]).succeeds();
+    let last = |output: &str| {
+        let metrics = world.metrics(output);
+        metrics.iter().rev().find_map(|line| line["distance"].as_f64()).expect("a distance")
+    };
+    assert!((last("pulled") / last("decayed") - 1.0).abs() < 1e-5);
+    world.run(&["finetune", "--resume", "pulled"]).succeeds();
+    world
+        .finetune("both", &["--total-pull", "0.1", "--source-decay", "1"])
+        .fails(2, &["--source-decay", "--total-pull"]);
+    world
+        .finetune("none", &["--total-pull", "0.1", "--learning-rate", "0"])
+        .fails(2, &["--total-pull has no effect"]);
+    assert!(!world.path("none").exists());
+}
+
+#[test]
 fn the_embedded_model_and_task_need_no_files() {
     let world = World::empty(PROGRAM);
     let run = world.run(&["finetune", "--max-steps", "2"]).succeeds();

@@ -173,9 +173,12 @@ fn single_texts_of_ones_own_without_a_validation_split() {
     world
         .run(&[&predict[..], &["--premise", "a", "--hypothesis", "b"]].concat())
         .fails(2, &["this model is for single texts"]);
-    // The same split again.
+    // The same split again, and another one with another seed.
     world.run(&finetune("model", "own/reviews.csv", "again", &share)).succeeds();
     assert_eq!(world.metrics("again"), world.metrics("out"));
+    let other = [&share[..], &["--sample-seed", "1"]].concat();
+    world.run(&finetune("model", "own/reviews.csv", "other", &other)).succeeds();
+    assert_ne!(world.metrics("other"), world.metrics("out"));
 }
 
 /// CoLA as GLUE publishes it: no header, a score that is Matthews' correlation.

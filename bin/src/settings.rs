@@ -71,13 +71,13 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_data: Option<PathBuf>,
 
-    /// Set this share of the training examples aside for validation, drawn with --data-seed and with every label in
+    /// Set this share of the training examples aside for validation, drawn with --sample-seed and with every label in
     /// proportion, where --data has no validation split
     #[arg(long, value_name = "SHARE", help_heading = MODEL_AND_DATA)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_share: Option<f64>,
 
-    /// Use only this number of training examples, a random sample drawn with --data-seed
+    /// Use only this number of training examples, a random sample drawn with --sample-seed
     #[arg(long, value_name = "COUNT", help_heading = MODEL_AND_DATA)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_examples: Option<usize>,
@@ -101,6 +101,12 @@ pub struct Settings {
     /// λ₁ of adamw-l2sp: the decay of pretrained weights towards their start
     #[arg(long, value_name = "NUMBER", default_value_t = 0.5, help_heading = OPTIMIZER)]
     pub source_decay: f64,
+
+    /// The pull of adamw-l2sp over the whole run, Σηλ₁, instead of λ₁: the same for any learning rate and number of steps.
+    /// Weights left alone would return 1 − exp(−NUMBER) of the way to their start
+    #[arg(long, value_name = "NUMBER", conflicts_with = "source_decay", help_heading = OPTIMIZER)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_pull: Option<f64>,
 
     /// λ₂ of adamw-l2sp: the decay of new weights towards zero
     #[arg(long, value_name = "NUMBER", default_value_t = 0.0, help_heading = OPTIMIZER)]
@@ -181,6 +187,10 @@ pub struct Settings {
     /// Seeds the order of the training examples
     #[arg(long, value_name = "NUMBER", default_value_t = 20003, help_heading = RUN)]
     pub data_seed: u64,
+
+    /// Seeds the choice of examples for --max-examples and --validation-share
+    #[arg(long, value_name = "NUMBER", default_value_t = 20003, help_heading = RUN)]
+    pub sample_seed: u64,
 
     /// Save a checkpoint every STEPS optimizer steps, in addition to the one at the end of each epoch [default: every five
     /// minutes]
@@ -303,12 +313,12 @@ const EMBEDDED_LEARNING_RATE: f64 = 3e-4;
 const EMBEDDED_EPOCHS: usize = 5;
 
 /// The settings of one optimizer alone.
-const OF_ADAMW_L2SP: [&str; 2] = ["source-decay", "novel-decay"];
+const OF_ADAMW_L2SP: [&str; 3] = ["source-decay", "total-pull", "novel-decay"];
 const OF_ADAMW: [&str; 1] = ["weight-decay"];
 
 /// The settings that `config.toml` holds only where they differ from their defaults, so that it does not change for runs
 /// that do not use them.
-const WRITTEN_IF_CHANGED: [&str; 1] = ["bias-correction"];
+const WRITTEN_IF_CHANGED: [&str; 2] = ["bias-correction", "sample-seed"];
 
 impl Settings {
     /// The defaults, overridden by the settings of the file and then by the flags in `given`.
@@ -425,6 +435,16 @@ impl Settings {
             "--task and --text-column exclude each other".into(),
         );
         check(
+            !(given.contains("source-decay") && given.contains("total-pull")),
+            "--source-decay and --total-pull exclude each other".into(),
+        );
+        check(
+            !given.contains("sample-seed")
+                || self.max_examples.is_some()
+                || self.validation_share.is_some(),
+            "--sample-seed has no effect without --max-examples or --validation-share".into(),
+        );
+        check(
             self.validation_share.is_none_or(|share| 0.0 < share && share < 1.0),
             "--validation-share must be between 0 and 1".into(),
         );
@@ -447,6 +467,7 @@ impl Settings {
             ("learning-rate", self.learning_rate),
             ("weight-decay", self.weight_decay),
             ("source-decay", self.source_decay),
+            ("total-pull", self.total_pull.unwrap_or_default()),
             ("novel-decay", self.novel_decay),
             ("epsilon", self.epsilon),
             ("max-grad-norm", self.max_grad_norm),
@@ -462,20 +483,40 @@ impl Settings {
         if problems.is_empty() { Ok(()) } else { Err(ProgramError::Usage(problems.join("; "))) }
     }
 
-    /// The hyper-parameters of the optimizer. AdamW is AdamWL2SP with all parameters novel.
-    pub fn optimizer_config(&self) -> AdamWL2SPConfig {
+    /// λ₁ of a run with this number of optimizer steps: `--source-decay`, or `--total-pull` divided by Ση.
+    ///
+    /// # Errors
+    /// `--total-pull` where the learning rate of every step is zero.
+    pub fn source_decay(&self, total_steps: usize) -> Result<f64, ProgramError> {
+        let Some(total_pull) = self.total_pull else { return Ok(self.source_decay) };
+        let learning_rates = self.schedule_config(total_steps).total_pull(1.0).sum;
+        if learning_rates == 0.0 {
+            return Err(ProgramError::Usage(
+                "--total-pull has no effect, because the learning rate of every step is 0".into(),
+            ));
+        }
+        Ok(total_pull / learning_rates)
+    }
+
+    /// The hyper-parameters of the optimizer for a run with this number of steps. AdamW is AdamWL2SP with all parameters
+    /// novel.
+    ///
+    /// # Errors
+    /// As [`source_decay`](Self::source_decay).
+    pub fn optimizer_config(&self, total_steps: usize) -> Result<AdamWL2SPConfig, ProgramError> {
         let config = AdamWL2SPConfig::new()
             .with_beta_1(self.beta_1)
             .with_beta_2(self.beta_2)
             .with_epsilon(self.epsilon)
             .with_amsgrad(self.amsgrad)
             .with_bias_correction(self.bias_correction);
-        match self.optimizer {
+        Ok(match self.optimizer {
             OptimizerName::AdamWL2SP => {
-                config.with_source_decay(self.source_decay).with_novel_decay(self.novel_decay)
+                let source_decay = self.source_decay(total_steps)?;
+                config.with_source_decay(source_decay).with_novel_decay(self.novel_decay)
             }
             OptimizerName::AdamW => config.with_novel_decay(self.weight_decay),
-        }
+        })
     }
 
     /// The length of a run over this number of training and validation examples. The last step of an epoch may have fewer
@@ -505,6 +546,9 @@ impl Settings {
             !self.inapplicable().contains(&key)
                 && !(is_default && WRITTEN_IF_CHANGED.contains(&key))
         });
+        if self.total_pull.is_some() {
+            table.remove("source-decay");
+        }
         table
     }
 }
@@ -535,7 +579,7 @@ pub(crate) fn differences(then: &toml::Table, now: &toml::Table) -> Vec<String> 
     };
     let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
     keys.into_iter()
-        .filter(|key| !FREE.contains(&key) && then.get(*key) != now.get(*key))
+        .filter(|key| !FREE.contains(&key.as_str()) && then.get(*key) != now.get(*key))
         .map(|key| format!("{key}: {} then, {} now", value(then, key), value(now, key)))
         .collect()
 }
@@ -638,8 +682,13 @@ mod tests {
 
     #[test]
     fn a_written_config_can_be_read_again() {
-        for optimizer in ["adamw", "adamw-l2sp"] {
-            let flags = with(&[("max-steps", 5.into()), ("optimizer", optimizer.into())]);
+        let optimizers = [
+            vec![("optimizer", "adamw".into())],
+            vec![("optimizer", "adamw-l2sp".into())],
+            vec![("total-pull", 0.25.into())],
+        ];
+        for optimizer in optimizers {
+            let flags = with(&[&optimizer[..], &[("max-steps", 5.into())]].concat());
             let settings = resolve(&flags, None).expect("settings");
             let file = file(&toml::to_string(&settings.to_table()).expect("TOML"));
             assert_eq!(resolve(&[], Some(file.path())).expect("settings"), settings);
@@ -654,7 +703,8 @@ mod tests {
         }
         let file = file("bias-correction = false\n");
         let settings = resolve(&[], Some(file.path())).expect("settings");
-        assert!(!settings.bias_correction && !settings.optimizer_config().bias_correction);
+        let config = settings.optimizer_config(10).expect("a configuration");
+        assert!(!settings.bias_correction && !config.bias_correction);
         assert_eq!(settings.to_table()["bias-correction"], false.into());
     }
 
@@ -704,8 +754,10 @@ mod tests {
         refused(&[("weight-decay", 0.1.into())], "--weight-decay");
         let adamw = ("optimizer", toml::Value::from("adamw"));
         refused(&[adamw.clone(), ("source-decay", 0.1.into())], "--source-decay");
-        refused(&[adamw, ("novel-decay", 0.1.into())], "--novel-decay");
+        refused(&[adamw.clone(), ("novel-decay", 0.1.into())], "--novel-decay");
+        refused(&[adamw, ("total-pull", 0.1.into())], "--total-pull");
         refused(&[("recipe", "rte-large".into())], "--recipe");
+        refused(&[("sample-seed", 1.into())], "--sample-seed");
     }
 
     #[test]
@@ -723,6 +775,24 @@ mod tests {
             differences(&then.to_table(), &other.to_table()),
             ["epochs: 3 then, 5 now", "max-steps: not set then, 9 now"]
         );
+    }
+
+    #[test]
+    fn the_total_pull_does_not_depend_on_the_learning_rate_or_the_steps() {
+        for (learning_rate, steps) in [(2e-5, 468), (1e-3, 30)] {
+            let settings =
+                Settings { learning_rate, total_pull: Some(0.25), ..Settings::default() };
+            let decay = settings.optimizer_config(steps).expect("a configuration").source_decay;
+            let pull = settings.schedule_config(steps).total_pull(decay);
+            assert!((pull.sum - 0.25).abs() < 1e-12, "{pull:?}");
+        }
+        // The first step of a warm-up has a rate of 0.
+        let settings = Settings { total_pull: Some(0.25), ..Settings::default() };
+        let error = settings.optimizer_config(1).expect_err("no pull");
+        assert!(error.to_string().contains("--total-pull has no effect"), "{error}");
+        let both = [("total-pull", 0.1.into()), ("source-decay", 0.1.into())];
+        let error = resolve(&with(&both), None).expect_err("refused");
+        assert!(error.to_string().contains("exclude each other"), "{error}");
     }
 
     #[test]

@@ -79,6 +79,9 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     let Inputs { folder, task, train, validation } = inputs;
     let (classifier, report) = folder.load::<B>(settings.seed, device)?;
     let contents = Contents::of(&classifier, [&train, &validation]);
+    let length = settings.length(train.len(), validation.len());
+    let model = FineTuning::new(classifier, settings.precision);
+    let mut trainer = trainer(settings, model, &report, length.total_steps)?;
     let (output, checkpoint) = match destination {
         Destination::New => (Output::create(settings)?, None),
         Destination::Resumed(output, checkpoint) => (output, checkpoint),
@@ -88,7 +91,6 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
         refuse_differences(output.folder(), then.differences(&contents))?;
     }
 
-    let length = settings.length(train.len(), validation.len());
     let baseline = baseline(&validation, task.labels.len());
     let progress =
         checkpoint.as_ref().map_or_else(Progress::default, |it| it.header.progress.clone());
@@ -107,8 +109,6 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
         total_steps: length.total_steps,
         device: device.clone(),
     };
-    let model = FineTuning::new(classifier, settings.precision);
-    let mut trainer = trainer(settings, model, &report, length.total_steps, progress.step)?;
     let prefix = checkpoint.as_ref().map(|checkpoint| &checkpoint.header.metrics);
     let metrics = MetricsLog::open(output.metrics(), prefix)?;
     if let Some(checkpoint) = checkpoint {
@@ -116,8 +116,12 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
         let (model, record) = state::restore(trainer.model, tensors).map_err(|problems| {
             ProgramError::Mismatch(format!("{}: {problems}", output.checkpoints().display()))
         })?;
-        trainer =
-            Trainer { model, optimizer: trainer.optimizer.try_load_record(record)?, ..trainer };
+        trainer = Trainer {
+            model,
+            optimizer: trainer.optimizer.try_load_record(record)?,
+            schedule: trainer.schedule.load_record::<B>(progress.step),
+            ..trainer
+        };
     }
     let checkpoints =
         Checkpoints::new(&output, settings.checkpoint_every, settings.to_table(), contents);
@@ -172,7 +176,6 @@ fn trainer<B: AutodiffBackend>(
     model: FineTuning<B>,
     report: &LoadReport,
     total_steps: usize,
-    steps_taken: usize,
 ) -> Result<Trainer<B>, ProgramError> {
     let pretrained = |path: &str| {
         path.strip_prefix("model.")
@@ -184,8 +187,8 @@ fn trainer<B: AutodiffBackend>(
         OptimizerName::AdamW => Groups::new(),
     };
     let groups = groups.biases_and_norms_undecayed();
-    let optimizer = settings.optimizer_config().init(&model, groups)?;
-    let schedule = settings.schedule_config(total_steps).init()?.load_record::<B>(steps_taken);
+    let optimizer = settings.optimizer_config(total_steps)?.init(&model, groups)?;
+    let schedule = settings.schedule_config(total_steps).init()?;
     let Settings { max_grad_norm, seed, .. } = *settings;
     Ok(Trainer { model, optimizer, schedule, max_grad_norm, anchors, seed, last_good: None })
 }
@@ -258,4 +261,34 @@ fn introduce(
         length.epochs,
         length.total_steps,
     ));
+    if let (OptimizerName::AdamWL2SP, Ok(decay)) =
+        (settings.optimizer, settings.source_decay(length.total_steps))
+    {
+        let pull = settings.schedule_config(length.total_steps).total_pull(decay);
+        notice(format_args!(
+            "pull towards the pretrained weights: λ₁ {}, Σηλ₁ {} (weights left alone would return {} % of the way)",
+            rounded(decay, 4),
+            rounded(pull.sum, 2),
+            rounded(100.0 * pull.fraction, 2),
+        ));
+    }
+}
+
+/// `value` rounded to this number of significant digits.
+fn rounded(value: f64, digits: usize) -> f64 {
+    format!("{value:.*e}", digits - 1).parse().unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rounded;
+
+    #[test]
+    fn significant_digits_are_kept() {
+        for (value, digits, text) in
+            [(0.002_345_6, 2, "0.0023"), (213.675_213, 4, "213.7"), (0.5, 4, "0.5"), (0.0, 2, "0")]
+        {
+            assert_eq!(rounded(value, digits).to_string(), text);
+        }
+    }
 }
