@@ -159,6 +159,38 @@ fn max_steps_shortens_a_run() {
 }
 
 #[test]
+fn the_best_weights_can_be_kept() {
+    let world = World::new(PROGRAM);
+    // A rate this high makes the accuracy fall again.
+    let settings = ["--epochs", "8", "--learning-rate", "0.02"];
+    let last = world.finetune("last", &settings).succeeds();
+    assert!(last.stdout.contains("; last model in last/model"), "{}", last.stdout);
+    let best = world.finetune("best", &[&settings[..], &["--keep", "best"]].concat()).succeeds();
+    assert_eq!(world.metrics("best"), world.metrics("last"));
+
+    let summary = world.json("best/summary.json");
+    let evaluations = world.metrics("best");
+    let evaluations: Vec<_> =
+        evaluations.iter().filter(|line| line.get("eval_accuracy").is_some()).collect();
+    let accuracy = |line: &Value| line["eval_accuracy"].as_f64().expect("a number");
+    let highest = evaluations.iter().map(|line| accuracy(line)).fold(0.0, f64::max);
+    let first = evaluations.iter().find(|line| accuracy(line) == highest).expect("one");
+    assert!(accuracy(evaluations[evaluations.len() - 1]) < highest, "{evaluations:?}");
+    assert_eq!(summary["best_step"], first["step"], "of equals the first");
+    assert_eq!(summary["best_epoch"], first["epoch"]);
+    let saved = format!("; best model (step {}) in best/model", first["step"]);
+    assert!(best.stdout.contains(&saved), "{}", best.stdout);
+    for (output, expected) in [("best", *first), ("last", evaluations[evaluations.len() - 1])] {
+        let evaluate = ["evaluate", "--model", output, "--data", "data", "--json"];
+        let result: Value =
+            serde_json::from_str(&world.run(&evaluate).succeeds().stdout).expect("JSON");
+        assert_eq!(result["eval_accuracy"], expected["eval_accuracy"]);
+        let loss = |value: &Value| value["eval_loss"].as_f64().expect("a number");
+        assert!((loss(&result) - loss(expected)).abs() < 1e-6);
+    }
+}
+
+#[test]
 fn the_validation_split_is_next_to_the_training_file() {
     let world = World::new(PROGRAM);
     world.finetune("folder", &["--max-steps", "1"]).succeeds();

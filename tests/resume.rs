@@ -52,7 +52,9 @@ fn assert_same(world: &World, one: &str, other: &str) {
         let read = |output: &str| fs::read(world.path(output).join(file)).expect("read");
         assert!(read(one) == read(other), "{file} of {one} and {other} differ");
     }
-    for key in ["eval_accuracy", "best_eval_accuracy", "eval_loss", "steps", "finished"] {
+    let keys =
+        ["eval_accuracy", "best_eval_accuracy", "best_step", "eval_loss", "steps", "finished"];
+    for key in keys {
         let summary = |output: &str| world.json(&format!("{output}/summary.json"))[key].clone();
         assert_eq!(summary(one), summary(other), "{key}");
     }
@@ -210,6 +212,11 @@ fn a_shortened_run_with_another_optimizer_resumes_from_every_step() {
     let length = ["--epochs", "9", "--gradient-accumulation", "2", "--max-steps", "5"];
     let rest = ["--schedule", "cosine", "--padding", "max-length"];
     assert_resumes_from_every_step(&[&optimizer[..], &length, &rest].concat(), 5);
+}
+
+#[test]
+fn a_run_that_keeps_its_best_weights_resumes_from_every_step() {
+    assert_resumes_from_every_step(&["--epochs", "4", "--keep", "best"], 12);
 }
 
 #[test]

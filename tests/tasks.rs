@@ -203,7 +203,9 @@ fn cola_is_scored_by_its_own_metric() {
     assert_eq!(summary["failed"], correlation <= 0.0);
     let metrics = world.metrics("out");
     let best = metrics.iter().filter_map(|line| line["eval_matthews_correlation"].as_f64());
-    assert!(best.fold(f64::MIN, f64::max) >= correlation);
+    let best = best.fold(f64::MIN, f64::max);
+    assert!(best >= correlation);
+    assert_eq!(summary["best_eval_matthews_correlation"], best);
     let result = evaluated(&world, &["--model", "out", "--data", "CoLA"]);
     assert_eq!(result["eval_matthews_correlation"], correlation);
     world.run(&finetune("model", "CoLA", "x", &["--task", "stsb"])).fails(1, &["stsb"]);

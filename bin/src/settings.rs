@@ -198,6 +198,11 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<usize>,
 
+    /// The weights saved as model/ at the end: those after the last step, or those of the evaluation with the best main metric
+    /// of the task, of equals the first
+    #[arg(long, value_name = "NAME", default_value = "last", help_heading = RUN)]
+    pub keep: Keep,
+
     /// tui draws charts on the terminal, plain prints lines, off prints nothing; auto is tui on a terminal and plain
     /// elsewhere
     #[arg(long, value_name = "NAME", default_value = "auto", help_heading = RUN)]
@@ -274,6 +279,16 @@ pub enum OptimizerName {
     AdamW,
 }
 
+/// Which weights a run saves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// Those after the last step.
+    Last,
+    /// Those of the best evaluation, which every checkpoint then holds as well.
+    Best,
+}
+
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -318,7 +333,7 @@ const OF_ADAMW: [&str; 1] = ["weight-decay"];
 
 /// The settings that `config.toml` holds only where they differ from their defaults, so that it does not change for runs
 /// that do not use them.
-const WRITTEN_IF_CHANGED: [&str; 2] = ["bias-correction", "sample-seed"];
+const WRITTEN_IF_CHANGED: [&str; 3] = ["bias-correction", "sample-seed", "keep"];
 
 impl Settings {
     /// The defaults, overridden by the settings of the file and then by the flags in `given`.

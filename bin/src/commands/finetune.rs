@@ -13,7 +13,7 @@ use crate::data;
 use crate::device::{self, Found, Work};
 use crate::model_folder::ModelFolder;
 use crate::resume::{Output, checkpoint, refuse_differences};
-use crate::settings::{Settings, differences};
+use crate::settings::{Keep, Settings, differences};
 use crate::signals::StopRequest;
 use crate::terminal::notice;
 use crate::train::{self, Destination, Finished, Inputs};
@@ -117,9 +117,13 @@ fn start(mut settings: Settings, destination: Destination) -> Result<(), Program
         Some(true) => "; not above the majority class: this run failed to learn",
         _ => "",
     };
+    let saved = match (settings.keep, summary.best_step) {
+        (Keep::Best, Some(step)) => format!("best model (step {step})"),
+        _ => "last model".into(),
+    };
     writeln!(
         std::io::stdout(),
-        "accuracy {} on {examples} examples (best {}), loss {:.4}{failed}; model in {}",
+        "accuracy {} on {examples} examples (best {}), loss {:.4}{failed}; {saved} in {}",
         percent(summary.eval_accuracy),
         percent(summary.best_eval_accuracy),
         summary.eval_loss.unwrap_or(f64::NAN),

@@ -24,8 +24,16 @@ pub(crate) struct Summary {
     /// Matthews' correlation coefficient of the last evaluation, for the tasks that GLUE scores by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_matthews_correlation: Option<f64>,
-    /// The epoch of the evaluation with the best metric of the task.
+    /// The best F1 of all evaluations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best_eval_f1: Option<f64>,
+    /// The best Matthews' correlation coefficient of all evaluations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best_eval_matthews_correlation: Option<f64>,
+    /// The epoch of the evaluation with the best main metric of the task.
     pub best_epoch: Option<usize>,
+    /// The optimizer steps taken before that evaluation.
+    pub best_step: Option<usize>,
     /// The mean loss of the last evaluation.
     pub eval_loss: Option<f64>,
     /// Optimizer steps taken.

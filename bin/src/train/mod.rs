@@ -32,7 +32,7 @@ use crate::terminal::notice;
 use lines::Lines;
 use loader::StepLoader;
 use metrics_log::MetricsLog;
-use progress::{Length, Progress};
+use progress::{EvaluationRecord, Length, Progress};
 use run::{Ending, Run};
 use step::{FineTuning, Trainer};
 
@@ -111,11 +111,14 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     };
     let prefix = checkpoint.as_ref().map(|checkpoint| &checkpoint.header.metrics);
     let metrics = MetricsLog::open(output.metrics(), prefix)?;
+    let mut best = None;
     if let Some(checkpoint) = checkpoint {
-        let Checkpoint { tensors, .. } = *checkpoint;
-        let (model, record) = state::restore(trainer.model, tensors).map_err(|problems| {
+        let Checkpoint { mut tensors, .. } = *checkpoint;
+        let mismatch = |problems| {
             ProgramError::Mismatch(format!("{}: {problems}", output.checkpoints().display()))
-        })?;
+        };
+        best = state::take_best(&trainer.model, &mut tensors).map_err(mismatch)?;
+        let (model, record) = state::restore(trainer.model, tensors).map_err(mismatch)?;
         trainer = Trainer {
             model,
             optimizer: trainer.optimizer.try_load_record(record)?,
@@ -130,7 +133,9 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     }
 
     let (labels, task_metrics) = (task.labels.len(), task.metrics());
-    let run = Run { trainer, length, progress, labels, task_metrics, metrics, checkpoints };
+    let keep = settings.keep;
+    let run =
+        Run { trainer, length, progress, labels, task_metrics, metrics, checkpoints, keep, best };
     let (run, ending) = match settings.dashboard.on_this_terminal()? {
         DashboardName::Tui => dashboard::run(run, train, validation, stop.clone()),
         dashboard => {
@@ -143,7 +148,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     .map_err(|error| error.unsaved(output.folder()))?;
 
     let summary = summarize(&run.progress, &task, &baseline, ending == Ending::Finished);
-    let model = run.trainer.model.valid().model;
+    let model = run.best.as_ref().unwrap_or(&run.trainer.model).valid().model;
     let save = || {
         output.save_model(|path| {
             model.save_pretrained(&folder.config, path)?;
@@ -159,11 +164,13 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
             // Without a signal, the user stopped it from the dashboard.
             signal: stop.signal().unwrap_or(2),
             folder: output.folder().to_owned(),
+            is_best: run.best.is_some(),
         }),
         Ending::Diverged(not_finite) => Err(ProgramError::NotFinite {
             step: run.progress.step + 1,
             not_finite,
             model: output.model(),
+            is_best: run.best.is_some(),
         }),
     }
 }
@@ -212,16 +219,19 @@ fn summarize(
     let last = evaluations.last();
     // The first metric of a task is its main one.
     let metric = task.metrics()[0];
-    let best = evaluations
-        .iter()
-        .reduce(|best, it| if it.metric(metric) > best.metric(metric) { it } else { best });
-    let accuracies = evaluations.iter().map(|evaluation| evaluation.eval_accuracy);
+    let best = progress.best(metric);
+    let highest = |values: fn(&EvaluationRecord) -> Option<f64>| {
+        evaluations.iter().filter_map(values).max_by(f64::total_cmp)
+    };
     Summary {
         eval_accuracy: last.map(|evaluation| evaluation.eval_accuracy),
-        best_eval_accuracy: accuracies.max_by(f64::total_cmp),
+        best_eval_accuracy: highest(|evaluation| Some(evaluation.eval_accuracy)),
         eval_f1: last.and_then(|evaluation| evaluation.eval_f1),
         eval_matthews_correlation: last.and_then(|it| it.eval_matthews_correlation),
+        best_eval_f1: highest(|evaluation| evaluation.eval_f1),
+        best_eval_matthews_correlation: highest(|evaluation| evaluation.eval_matthews_correlation),
         best_epoch: best.map(|evaluation| evaluation.epoch),
+        best_step: best.map(|evaluation| evaluation.step),
         eval_loss: last.map(|evaluation| evaluation.eval_loss),
         steps: progress.step,
         train_seconds: progress.train_seconds,

@@ -181,6 +181,14 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// The evaluation with the best value of `metric`; of equals the first.
+    pub fn best(&self, metric: Metric) -> Option<&EvaluationRecord> {
+        let better = |it: &EvaluationRecord, best: &EvaluationRecord| {
+            it.metric(metric) > best.metric(metric)
+        };
+        self.evaluations.iter().reduce(|best, it| if better(it, best) { it } else { best })
+    }
+
     /// Training examples per second; 0 before the first step.
     pub fn examples_per_second(&self) -> f64 {
         if self.examples > 0 { self.examples as f64 / self.train_seconds } else { 0.0 }

@@ -14,6 +14,7 @@ use super::progress::{Evaluation, EvaluationRecord, Length, Progress, StepRecord
 use super::step::{FineTuning, NotFinite, Step, Trainer};
 use crate::ProgramError;
 use crate::resume::{Checkpoint, CheckpointHeader, Checkpoints, state};
+use crate::settings::Keep;
 
 /// A run in progress: the trainer, the progress of the run and its records.
 pub(super) struct Run<B: AutodiffBackend> {
@@ -31,6 +32,10 @@ pub(super) struct Run<B: AutodiffBackend> {
     pub metrics: MetricsLog,
     /// The checkpoints that the run can be resumed from.
     pub checkpoints: Checkpoints,
+    /// Which weights are saved at the end.
+    pub keep: Keep,
+    /// The model of the best evaluation so far, for [`Keep::Best`]. Checkpoints hold it, so a resumed run has it as well.
+    pub best: Option<FineTuning<B>>,
 }
 
 /// Why a run ended, if not with an error.
@@ -154,6 +159,10 @@ impl<B: AutodiffBackend> Run<B> {
         self.metrics.write(&record)?;
         observer.evaluated(&record);
         self.progress.evaluations.push(record);
+        let best = self.progress.best(self.task_metrics[0]);
+        if self.keep == Keep::Best && best.is_some_and(|best| best.step == step) {
+            self.best = Some(self.trainer.model.clone());
+        }
         Ok(())
     }
 
@@ -166,6 +175,10 @@ impl<B: AutodiffBackend> Run<B> {
         };
         let Trainer { model, optimizer, .. } = &self.trainer;
         let record = Optimizer::<FineTuning<B>, B>::to_record(optimizer);
-        self.checkpoints.save(&Checkpoint { header, tensors: state::collect(model, record) })
+        let mut tensors = state::collect(model, record);
+        if let Some(best) = &self.best {
+            tensors.extend(state::collect_best(best));
+        }
+        self.checkpoints.save(&Checkpoint { header, tensors })
     }
 }
