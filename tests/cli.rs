@@ -159,6 +159,49 @@ fn max_steps_shortens_a_run() {
 }
 
 #[test]
+fn a_run_is_evaluated_every_so_many_steps_and_at_its_end() {
+    let world = World::new(PROGRAM);
+    let run = world.finetune("out", &["--eval-every", "4", "--dashboard", "plain"]).succeeds();
+    let metrics = world.metrics("out");
+    let evaluations = metrics.iter().filter(|line| line.get("eval_loss").is_some());
+    let number = |line: &Value, key: &str| line[key].as_u64().expect("a number");
+    let evaluations: Vec<_> =
+        evaluations.map(|line| (number(line, "step"), number(line, "epoch"))).collect();
+    assert_eq!(evaluations, [(4, 2), (8, 3), (9, 3)]);
+    for line in ["9 steps, evaluated every 4", "epoch 2/3  step 4/9  evaluated 8 examples"] {
+        assert!(run.stderr.contains(line), "{line}: {}", run.stderr);
+    }
+    // Evaluations do not affect training.
+    world.finetune("epochs", &[]).succeeds();
+    let steps = |output: &str| {
+        let metrics = world.metrics(output);
+        metrics.into_iter().filter(|line| line.get("loss").is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(steps("out"), steps("epochs"));
+}
+
+#[test]
+fn a_run_ends_when_its_metric_no_longer_improves() {
+    let world = World::new(PROGRAM);
+    // The weights do not change, so only the first evaluation is an improvement.
+    let still = ["--learning-rate", "0", "--epochs", "9", "--patience", "2"];
+    let run = world.finetune("out", &still).succeeds();
+    assert!(run.stdout.contains("; stopped early, after step 9;"), "{}", run.stdout);
+    let summary = world.json("out/summary.json");
+    assert_eq!((&summary["finished"], &summary["stopped_early"]), (&true.into(), &true.into()));
+    assert_eq!((&summary["steps"], &summary["best_step"]), (&9.into(), &3.into()));
+    let run = world.run(&["finetune", "--resume", "out"]).succeeds();
+    assert!(run.stdout.starts_with("nothing left to do"), "{}", run.stdout);
+
+    world.finetune("patient", &["--patience", "3"]).succeeds();
+    assert_eq!(world.json("patient/summary.json")["stopped_early"], false);
+    assert_eq!(world.json("patient/summary.json")["steps"], 9);
+    world
+        .finetune("x", &["--patience", "0", "--eval-every", "0"])
+        .fails(2, &["--patience", "--eval-every"]);
+}
+
+#[test]
 fn the_best_weights_can_be_kept() {
     let world = World::new(PROGRAM);
     // A rate this high makes the accuracy fall again.

@@ -219,6 +219,19 @@ fn a_run_that_keeps_its_best_weights_resumes_from_every_step() {
     assert_resumes_from_every_step(&["--epochs", "4", "--keep", "best"], 12);
 }
 
+/// The metric does not improve, so the run ends after the fourth evaluation, at its eighth step.
+#[test]
+fn a_run_that_stops_early_resumes_from_every_step() {
+    let still = ["--learning-rate", "0", "--eval-every", "2", "--patience", "3"];
+    let settings = [&still[..], &["--keep", "best", "--epochs", "9"]].concat();
+    assert_resumes_from_every_step(&settings, 8);
+}
+
+#[test]
+fn a_run_evaluated_within_its_epochs_resumes_from_every_step() {
+    assert_resumes_from_every_step(&["--epochs", "3", "--eval-every", "2", "--keep", "best"], 9);
+}
+
 #[test]
 fn a_signal_prints_how_to_resume() {
     let world = World::new(PROGRAM);

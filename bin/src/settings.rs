@@ -198,6 +198,16 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<usize>,
 
+    /// Evaluate every STEPS optimizer steps, and at the end of the run [default: at the end of each epoch]
+    #[arg(long, value_name = "STEPS", help_heading = RUN)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_every: Option<usize>,
+
+    /// Stop when this number of evaluations in a row have not improved the main metric of the task [default: never]
+    #[arg(long, value_name = "COUNT", help_heading = RUN)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
+
     /// The weights saved as model/ at the end: those after the last step, or those of the evaluation with the best main metric
     /// of the task, of equals the first
     #[arg(long, value_name = "NAME", default_value = "last", help_heading = RUN)]
@@ -471,6 +481,8 @@ impl Settings {
             ("max-steps", self.max_steps),
             ("max-examples", self.max_examples),
             ("checkpoint-every", self.checkpoint_every),
+            ("eval-every", self.eval_every),
+            ("patience", self.patience),
         ] {
             check(count != Some(0), format!("--{flag} must be at least 1"));
         }
@@ -540,8 +552,14 @@ impl Settings {
         let steps_per_epoch = train_examples.div_ceil(self.batch_size * self.gradient_accumulation);
         let steps = self.epochs * steps_per_epoch;
         let total_steps = self.max_steps.map_or(steps, |max| max.min(steps));
-        let epochs = total_steps.div_ceil(steps_per_epoch);
-        Length { epochs, steps_per_epoch, total_steps, train_examples, eval_examples }
+        Length {
+            epochs: total_steps.div_ceil(steps_per_epoch),
+            steps_per_epoch,
+            total_steps,
+            steps_per_evaluation: self.eval_every.unwrap_or(steps_per_epoch),
+            train_examples,
+            eval_examples,
+        }
     }
 
     /// The learning-rate schedule of a run with this number of optimizer steps.

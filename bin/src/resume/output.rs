@@ -42,8 +42,10 @@ pub(crate) struct Summary {
     pub train_seconds: f64,
     /// Training examples per second, in that time.
     pub examples_per_second: f64,
-    /// Whether the run took all its steps and evaluations.
+    /// Whether the run took all its steps and evaluations, or stopped early.
     pub finished: bool,
+    /// Whether the run ended before its last step, because its metric did not improve for `--patience` evaluations.
+    pub stopped_early: bool,
     /// Whether the final metric of the task is not above that of always predicting the majority class.
     pub failed: Option<bool>,
 }

@@ -133,9 +133,19 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     }
 
     let (labels, task_metrics) = (task.labels.len(), task.metrics());
-    let keep = settings.keep;
-    let run =
-        Run { trainer, length, progress, labels, task_metrics, metrics, checkpoints, keep, best };
+    let Settings { keep, patience, .. } = *settings;
+    let run = Run {
+        trainer,
+        length,
+        progress,
+        labels,
+        task_metrics,
+        metrics,
+        checkpoints,
+        patience,
+        keep,
+        best,
+    };
     let (run, ending) = match settings.dashboard.on_this_terminal()? {
         DashboardName::Tui => dashboard::run(run, train, validation, stop.clone()),
         dashboard => {
@@ -147,7 +157,8 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     }
     .map_err(|error| error.unsaved(output.folder()))?;
 
-    let summary = summarize(&run.progress, &task, &baseline, ending == Ending::Finished);
+    let finished = ending == Ending::Finished;
+    let summary = summarize(&run.progress, &task, &baseline, finished, length.total_steps);
     let model = run.best.as_ref().unwrap_or(&run.trainer.model).valid().model;
     let save = || {
         output.save_model(|path| {
@@ -214,6 +225,7 @@ fn summarize(
     task: &Task,
     baseline: &ConfusionMatrix,
     finished: bool,
+    total_steps: usize,
 ) -> Summary {
     let evaluations = &progress.evaluations;
     let last = evaluations.last();
@@ -237,6 +249,7 @@ fn summarize(
         train_seconds: progress.train_seconds,
         examples_per_second: progress.examples_per_second(),
         finished,
+        stopped_early: finished && progress.step < total_steps,
         failed: last.map(|evaluation| evaluation.metric(metric) <= metric.value(baseline)),
     }
 }
@@ -264,12 +277,13 @@ fn introduce(
         report.unused.len(),
     ));
     notice(format_args!(
-        "data {}: {} training and {} validation examples; {} epochs, {} steps",
+        "data {}: {} training and {} validation examples; {} epochs, {} steps{}",
         settings.data.display(),
         length.train_examples,
         length.eval_examples,
         length.epochs,
         length.total_steps,
+        settings.eval_every.map(|steps| format!(", evaluated every {steps}")).unwrap_or_default(),
     ));
     if let (OptimizerName::AdamWL2SP, Ok(decay)) =
         (settings.optimizer, settings.source_decay(length.total_steps))

@@ -1,4 +1,4 @@
-//! The training loop: step, log, checkpoint; evaluate at the end of each epoch; stop when asked to.
+//! The training loop: step, log, checkpoint; evaluate now and then; stop when asked to or out of patience.
 
 use std::time::Instant;
 
@@ -32,6 +32,8 @@ pub(super) struct Run<B: AutodiffBackend> {
     pub metrics: MetricsLog,
     /// The checkpoints that the run can be resumed from.
     pub checkpoints: Checkpoints,
+    /// The number of evaluations without an improvement after which the run ends.
+    pub patience: Option<usize>,
     /// Which weights are saved at the end.
     pub keep: Keep,
     /// The model of the best evaluation so far, for [`Keep::Best`]. Checkpoints hold it, so a resumed run has it as well.
@@ -41,7 +43,7 @@ pub(super) struct Run<B: AutodiffBackend> {
 /// Why a run ended, if not with an error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Ending {
-    /// After its last step and evaluation.
+    /// After its last step and evaluation, or out of patience.
     Finished,
     /// Because it was asked to stop.
     Stopped,
@@ -65,7 +67,7 @@ pub(super) trait Observer {
 }
 
 impl<B: AutodiffBackend> Run<B> {
-    /// Train until the last step is taken and evaluated. `train` yields the batches of each optimizer step.
+    /// Train until the last step is taken and evaluated, or the metric has not improved for too long. `train` yields the batches of each optimizer step.
     ///
     /// # Errors
     /// `metrics.jsonl` or a checkpoint that cannot be written.
@@ -77,6 +79,9 @@ impl<B: AutodiffBackend> Run<B> {
     ) -> Result<Ending, ProgramError> {
         loop {
             let evaluation_due = self.evaluation_due();
+            if !evaluation_due && self.is_out_of_patience() {
+                return Ok(Ending::Finished);
+            }
             if observer.should_stop()
                 && (evaluation_due || self.progress.step < self.length.total_steps)
             {
@@ -128,12 +133,18 @@ impl<B: AutodiffBackend> Run<B> {
         Ok(Ok(()))
     }
 
-    /// Whether the last step ended an epoch that is not evaluated yet. A checkpoint at the end of an epoch is saved before
-    /// its evaluation, so a resumed run may begin with one.
+    /// Whether the evaluation after the last step is still to come. A checkpoint is saved before the evaluation at its step,
+    /// so a resumed run may begin with one.
     fn evaluation_due(&self) -> bool {
         let step = self.progress.step;
         let evaluated = self.progress.evaluations.last().map_or(0, |evaluation| evaluation.step);
-        self.length.ends_epoch(step) && evaluated < step
+        self.length.is_evaluated(step) && evaluated < step
+    }
+
+    /// Whether the main metric of the task has not improved for too many evaluations.
+    fn is_out_of_patience(&self) -> bool {
+        let without_improvement = self.progress.evaluations_since_best(self.task_metrics[0]);
+        self.patience.is_some_and(|patience| without_improvement >= patience)
     }
 
     /// Evaluate on the validation examples; `None` if the run is asked to stop meanwhile.
