@@ -204,7 +204,7 @@ fn a_run_ends_when_its_metric_no_longer_improves() {
 #[test]
 fn the_best_weights_can_be_kept() {
     let world = World::new(PROGRAM);
-    // A rate this high makes the accuracy fall again.
+    // The accuracy reaches 1 before the last epoch, and the loss still falls afterwards.
     let settings = ["--epochs", "8", "--learning-rate", "0.02"];
     let last = world.finetune("last", &settings).succeeds();
     assert!(last.stdout.contains("; last model in last/model"), "{}", last.stdout);
@@ -218,7 +218,7 @@ fn the_best_weights_can_be_kept() {
     let accuracy = |line: &Value| line["eval_accuracy"].as_f64().expect("a number");
     let highest = evaluations.iter().map(|line| accuracy(line)).fold(0.0, f64::max);
     let first = evaluations.iter().find(|line| accuracy(line) == highest).expect("one");
-    assert!(accuracy(evaluations[evaluations.len() - 1]) < highest, "{evaluations:?}");
+    assert_ne!(first["step"], evaluations[evaluations.len() - 1]["step"]);
     assert_eq!(summary["best_step"], first["step"], "of equals the first");
     assert_eq!(summary["best_epoch"], first["epoch"]);
     let saved = format!("; best model (step {}) in best/model", first["step"]);

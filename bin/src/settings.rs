@@ -86,6 +86,12 @@ pub struct Settings {
     #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set, help_heading = MODEL_AND_DATA)]
     pub new_classifier: bool,
 
+    /// Start with a new pooler and this number of new layers, those nearest the output (Zhang et al. 2021); 0 is the pooler
+    /// alone. Not for models whose layers share their weights, as ALBERT's do [default: none]
+    #[arg(long, value_name = "COUNT", help_heading = MODEL_AND_DATA)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reinit_layers: Option<usize>,
+
     /// Truncate a text or a pair of texts to this number of tokens
     #[arg(long, value_name = "TOKENS", default_value_t = DEFAULT_MAX_LENGTH, help_heading = MODEL_AND_DATA)]
     pub max_length: usize,
@@ -137,6 +143,16 @@ pub struct Settings {
     #[arg(long = "no-bias-correction", action = clap::ArgAction::SetFalse, help_heading = OPTIMIZER)]
     pub bias_correction: bool,
 
+    /// Label smoothing ε: spread this share of each training target evenly over all labels (Szegedy et al. 2016)
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.0, help_heading = OPTIMIZER)]
+    pub label_smoothing: f64,
+
+    /// Do not train the parameters whose path begins with a match of the regular expression, as encoder.embeddings or
+    /// encoder.layer_groups.[0-5][.]; several are separated by commas [default: none]
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',', help_heading = OPTIMIZER)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
+
     /// Clip the norm of all gradients together to this; 0 disables clipping
     #[arg(long, value_name = "NUMBER", default_value_t = 1.0, help_heading = OPTIMIZER)]
     pub max_grad_norm: f64,
@@ -161,6 +177,18 @@ pub struct Settings {
     /// The peak learning rate; 3e-4 by default for the bundled model
     #[arg(long, value_name = "NUMBER", default_value = "2e-5", help_heading = SCHEDULE)]
     pub learning_rate: f64,
+
+    /// The peak learning rate of the classifier and the pooler [default: that of --learning-rate]
+    #[arg(long, value_name = "NUMBER", help_heading = SCHEDULE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_learning_rate: Option<f64>,
+
+    /// Multiply the learning rate by this factor for each layer on the way down: the top layer and the classifier have the full
+    /// rate, the embeddings the lowest (Howard & Ruder 2018). Not for models whose layers share their weights
+    /// [default: 1]
+    #[arg(long, value_name = "FACTOR", help_heading = SCHEDULE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer_decay: Option<f64>,
 
     /// The learning rate after the warm-up: linear or cosine decay to zero, or constant
     #[arg(long, value_name = "NAME", default_value = "linear", value_parser = named::<ScheduleKind>(&["linear", "cosine", "constant"]), help_heading = SCHEDULE)]
@@ -197,6 +225,10 @@ pub struct Settings {
     #[arg(long, value_name = "STEPS", help_heading = RUN)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<usize>,
+
+    /// Write every STEPS-th optimizer step, and the last, to metrics.jsonl; evaluations are always written
+    #[arg(long, value_name = "STEPS", default_value_t = 1, help_heading = RUN)]
+    pub log_every: usize,
 
     /// Evaluate every STEPS optimizer steps, and at the end of the run [default: at the end of each epoch]
     #[arg(long, value_name = "STEPS", help_heading = RUN)]
@@ -343,7 +375,8 @@ const OF_ADAMW: [&str; 1] = ["weight-decay"];
 
 /// The settings that `config.toml` holds only where they differ from their defaults, so that it does not change for runs
 /// that do not use them.
-const WRITTEN_IF_CHANGED: [&str; 3] = ["bias-correction", "sample-seed", "keep"];
+const WRITTEN_IF_CHANGED: [&str; 5] =
+    ["bias-correction", "sample-seed", "keep", "label-smoothing", "log-every"];
 
 impl Settings {
     /// The defaults, overridden by the settings of the file and then by the flags in `given`.
@@ -481,6 +514,7 @@ impl Settings {
             ("max-steps", self.max_steps),
             ("max-examples", self.max_examples),
             ("checkpoint-every", self.checkpoint_every),
+            ("log-every", Some(self.log_every)),
             ("eval-every", self.eval_every),
             ("patience", self.patience),
         ] {
@@ -490,6 +524,18 @@ impl Settings {
             (0.0..=1.0).contains(&self.warmup_ratio),
             format!("--warmup-ratio is {}, but must be in [0, 1]", self.warmup_ratio),
         );
+        check(
+            self.layer_decay.is_none_or(|factor| 0.0 < factor && factor <= 1.0),
+            "--layer-decay must be above 0 and at most 1".into(),
+        );
+        check(
+            (0.0..1.0).contains(&self.label_smoothing),
+            format!("--label-smoothing is {}, but must be in [0, 1)", self.label_smoothing),
+        );
+        check(
+            self.head_learning_rate.is_none() || self.learning_rate > 0.0,
+            "--head-learning-rate needs a --learning-rate above 0; to train the head alone, use --freeze encoder".into(),
+        );
         for (flag, value) in [
             ("learning-rate", self.learning_rate),
             ("weight-decay", self.weight_decay),
@@ -498,6 +544,7 @@ impl Settings {
             ("novel-decay", self.novel_decay),
             ("epsilon", self.epsilon),
             ("max-grad-norm", self.max_grad_norm),
+            ("head-learning-rate", self.head_learning_rate.unwrap_or_default()),
         ] {
             check(
                 value.is_finite() && value >= 0.0,

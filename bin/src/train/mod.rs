@@ -2,6 +2,7 @@
 //! optimizer step.
 
 mod dashboard;
+mod groups;
 mod lines;
 mod loader;
 pub mod metrics_log;
@@ -12,7 +13,7 @@ pub(crate) mod step;
 use std::sync::Arc;
 
 use adamw_l2sp::{Anchors, Groups};
-use albert::LoadReport;
+use albert::{LoadReport, ModelConfig};
 use burn::data::dataloader::DataLoaderBuilder;
 use burn::data::dataset::InMemDataset;
 use burn::module::AutodiffModule;
@@ -78,10 +79,17 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
 ) -> Result<Finished, ProgramError> {
     let Inputs { folder, task, train, validation } = inputs;
     let (classifier, report) = folder.load::<B>(settings.seed, device)?;
+    let (classifier, report) = match settings.reinit_layers {
+        Some(count) => classifier
+            .reinit_layers(count, &folder.config, settings.seed, report)
+            .map_err(|error| ProgramError::Mismatch(format!("--reinit-layers: {error}")))?,
+        None => (classifier, report),
+    };
     let contents = Contents::of(&classifier, [&train, &validation]);
     let length = settings.length(train.len(), validation.len());
-    let model = FineTuning::new(classifier, settings.precision);
-    let mut trainer = trainer(settings, model, &report, length.total_steps)?;
+    let model = FineTuning::new(classifier, settings.precision)
+        .with_label_smoothing(settings.label_smoothing);
+    let mut trainer = trainer(settings, model, &folder.config, &report, length.total_steps)?;
     let (output, checkpoint) = match destination {
         Destination::New => (Output::create(settings)?, None),
         Destination::Resumed(output, checkpoint) => (output, checkpoint),
@@ -133,7 +141,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     }
 
     let (labels, task_metrics) = (task.labels.len(), task.metrics());
-    let Settings { keep, patience, .. } = *settings;
+    let Settings { keep, patience, log_every, .. } = *settings;
     let run = Run {
         trainer,
         length,
@@ -141,6 +149,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
         labels,
         task_metrics,
         metrics,
+        log_every,
         checkpoints,
         patience,
         keep,
@@ -192,20 +201,26 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
 fn trainer<B: AutodiffBackend>(
     settings: &Settings,
     model: FineTuning<B>,
+    config: &ModelConfig,
     report: &LoadReport,
     total_steps: usize,
 ) -> Result<Trainer<B>, ProgramError> {
     let pretrained = |path: &str| {
-        path.strip_prefix("model.")
+        path.strip_prefix(groups::MODEL)
             .is_some_and(|path| path.starts_with("encoder.") && !report.is_new(path))
     };
-    let anchors = Anchors::from_module(&model.valid()).filter(pretrained);
+    let parameters = Anchors::from_module(&model.valid());
+    let anchors = parameters.clone().filter(pretrained);
     let groups = match settings.optimizer {
         OptimizerName::AdamWL2SP => Groups::source_names(anchors.names()),
         OptimizerName::AdamW => Groups::new(),
     };
     let groups = groups.biases_and_norms_undecayed();
+    let groups = groups::with_learning_rates(groups, settings, config)?;
+    let paths: Vec<&str> = parameters.names().collect();
+    let groups = groups::with_frozen(groups, &settings.freeze, &paths)?;
     let optimizer = settings.optimizer_config(total_steps)?.init(&model, groups)?;
+    let model = optimizer.freeze(model);
     let schedule = settings.schedule_config(total_steps).init()?;
     let Settings { max_grad_norm, seed, .. } = *settings;
     Ok(Trainer { model, optimizer, schedule, max_grad_norm, anchors, seed, last_good: None })
@@ -273,7 +288,7 @@ fn introduce(
         folder.source.name(),
         report.new.len(),
         settings.seed,
-        report.new.join(", "),
+        first_few(&report.new),
         report.unused.len(),
     ));
     notice(format_args!(
@@ -295,6 +310,17 @@ fn introduce(
             rounded(pull.sum, 2),
             rounded(100.0 * pull.fraction, 2),
         ));
+    }
+}
+
+/// The first names, and the number of the others.
+fn first_few(names: &[String]) -> String {
+    const FEW: usize = 6;
+    match names.len() {
+        count if count > FEW => {
+            format!("{} and {} more", names[..FEW].join(", "), count - FEW)
+        }
+        _ => names.join(", "),
     }
 }
 

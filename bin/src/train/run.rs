@@ -30,6 +30,8 @@ pub(super) struct Run<B: AutodiffBackend> {
     pub task_metrics: &'static [Metric],
     /// `metrics.jsonl`.
     pub metrics: MetricsLog,
+    /// The optimizer steps from one of those in `metrics.jsonl` to the next.
+    pub log_every: usize,
     /// The checkpoints that the run can be resumed from.
     pub checkpoints: Checkpoints,
     /// The number of evaluations without an improvement after which the run ends.
@@ -106,7 +108,7 @@ impl<B: AutodiffBackend> Run<B> {
         }
     }
 
-    /// Take a step and log it.
+    /// Take a step, and log it if it is its turn.
     fn step(
         &mut self,
         batches: Vec<TextBatch<B>>,
@@ -128,7 +130,9 @@ impl<B: AutodiffBackend> Run<B> {
             grad_norm: step.grad_norm,
             distance: step.distance,
         };
-        self.metrics.write(&record)?;
+        if record.step.is_multiple_of(self.log_every) || record.step == self.length.total_steps {
+            self.metrics.write(&record)?;
+        }
         observer.step(&self.progress, &record, step);
         Ok(Ok(()))
     }
