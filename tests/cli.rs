@@ -706,3 +706,129 @@ fn roberta_reserves_the_padding_position() {
     let args = ["finetune", "--model", "model", "--data", "data", "--max-length", "64"];
     world.run(&args).fails(1, &["a length of 64 tokens is beyond the 63"]);
 }
+
+/// A world whose `model` is a small BERT, which has parameters for each layer.
+fn bert() -> World {
+    let world = World::empty(PROGRAM);
+    world.write_model("model", &of_type(ModelConfig::bert_base()));
+    world.write_data("data");
+    world
+}
+
+/// The saved tensors that differ from those of the pretrained encoder, by name.
+fn changed(world: &World, output: &str) -> Vec<String> {
+    let encoder = Arrays::read(&world.path("model/model.safetensors"));
+    let saved = Arrays::read(&world.path(output).join("model/model.safetensors"));
+    let names = encoder
+        .names()
+        .filter(|name| encoder.get(name).values != saved.get(&format!("bert.{name}")).values);
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_top_layers_can_be_reinitialized() {
+    let world = bert();
+    // Nothing is learned, so what differs was drawn.
+    let still = ["--learning-rate", "0", "--epochs", "1", "--dashboard", "plain"];
+    let run = world.finetune("out", &[&still[..], &["--reinit-layers", "1"]].concat()).succeeds();
+    // A layer has 16 parameters, the pooler and the classifier have two each.
+    assert!(run.stderr.contains("20 new parameters"), "{}", run.stderr);
+    let drawn = changed(&world, "out");
+    assert!(drawn.contains(&"pooler.dense.weight".into()), "{drawn:?}");
+    assert!(drawn.contains(&"encoder.layer.1.output.dense.weight".into()), "{drawn:?}");
+    let expected =
+        |name: &String| name.starts_with("pooler.") || name.starts_with("encoder.layer.1.");
+    assert!(drawn.iter().all(expected), "{drawn:?}");
+    world.run(&["finetune", "--resume", "out"]).succeeds();
+    world.finetune("pooler", &[&still[..], &["--reinit-layers", "0"]].concat()).succeeds();
+    assert_eq!(changed(&world, "pooler"), ["pooler.dense.weight"]);
+
+    world.finetune("x", &["--reinit-layers", "3"]).fails(1, &["--reinit-layers", "2 layers"]);
+    world.write_model("model", &config());
+    let shared = "--reinit-layers: the model's 2 layers share the parameters of 1";
+    world.finetune("x", &["--reinit-layers", "1"]).fails(1, &[shared]);
+    world
+        .finetune("x", &["--layer-decay", "0.9"])
+        .fails(1, &["--layer-decay: the model's 2 layers"]);
+    assert!(!world.path("x").exists());
+}
+
+#[test]
+fn frozen_parameters_stay_as_they_are_and_keep_no_state() {
+    let world = bert();
+    let freeze = ["--freeze", "encoder.embeddings,encoder.layer_groups.0", "--epochs", "1"];
+    world.finetune("out", &freeze).succeeds();
+    let trained = changed(&world, "out");
+    assert!(trained.contains(&"encoder.layer.1.output.dense.weight".into()), "{trained:?}");
+    let is_frozen =
+        |name: &&String| name.starts_with("embeddings.") || name.starts_with("encoder.layer.0.");
+    assert_eq!(trained.iter().find(is_frozen), None);
+    let checkpoint = fs::read(world.path("out/checkpoints/step-3.checkpoint")).expect("read");
+    let checkpoint = String::from_utf8_lossy(&checkpoint);
+    assert!(checkpoint.contains("moment_1/model.classifier.weight"));
+    for path in ["encoder.embeddings", "encoder.layer_groups.0"] {
+        assert!(checkpoint.contains(&format!("parameter/model.{path}")));
+        assert!(!checkpoint.contains(&format!("moment_1/model.{path}")));
+    }
+
+    // The head alone.
+    world.finetune("head", &["--freeze", "encoder", "--epochs", "1"]).succeeds();
+    assert_eq!(changed(&world, "head"), [] as [&str; 0]);
+    let metrics = world.metrics("head");
+    assert!(metrics.iter().all(|line| line["distance"].as_f64().unwrap_or(0.0) == 0.0));
+    assert!(metrics[2]["grad_norm"].as_f64() > Some(0.0), "{metrics:?}");
+
+    world.finetune("x", &["--freeze", "embeddings"]).fails(
+        2,
+        &["--freeze embeddings: matches no parameter", "encoder.embeddings.word_embeddings.weight"],
+    );
+    assert!(!world.path("x").exists());
+}
+
+#[test]
+fn layers_and_the_head_have_learning_rates_of_their_own() {
+    let world = bert();
+    let distance = |output: &str, more: &[&str]| {
+        world.finetune(output, &[more, &["--epochs", "1"]].concat()).succeeds();
+        world.metrics(output)[2]["distance"].as_f64().expect("a distance")
+    };
+    let all = distance("all", &[]);
+    let decayed = distance("decayed", &["--layer-decay", "0.5"]);
+    assert!((0.2 * all..0.8 * all).contains(&decayed), "{decayed} {all}");
+    // The pooler and the classifier do not learn.
+    distance("head", &["--head-learning-rate", "0"]);
+    let trained = changed(&world, "head");
+    assert!(trained.iter().all(|name| !name.starts_with("pooler.")), "{trained:?}");
+    assert!(changed(&world, "all").contains(&"pooler.dense.weight".into()));
+    world
+        .finetune("x", &["--head-learning-rate", "1e-3", "--learning-rate", "0"])
+        .fails(2, &["--head-learning-rate needs a --learning-rate above 0"]);
+}
+
+#[test]
+fn labels_are_smoothed_in_training_alone() {
+    let world = World::new(PROGRAM);
+    let loss = |output: &str, more: &[&str]| {
+        let still = ["--learning-rate", "0", "--max-steps", "1"];
+        world.finetune(output, &[&still[..], more].concat()).succeeds();
+        let metrics = world.metrics(output);
+        (metrics[0]["loss"].as_f64().expect("a loss"), metrics[1]["eval_loss"].clone())
+    };
+    let (plain, evaluated) = loss("plain", &[]);
+    let (smoothed, same) = loss("smoothed", &["--label-smoothing", "0.3"]);
+    assert!((smoothed - plain).abs() > 1e-4, "{smoothed} {plain}");
+    assert_eq!(evaluated, same);
+}
+
+#[test]
+fn only_some_steps_are_logged_if_asked_for() {
+    let world = World::new(PROGRAM);
+    world.finetune("all", &[]).succeeds();
+    world.finetune("some", &["--log-every", "4"]).succeeds();
+    let mut expected = world.metrics("all");
+    expected.retain(|line| {
+        line.get("eval_loss").is_some() || [4, 8, 9].map(Some).contains(&line["step"].as_u64())
+    });
+    assert_eq!(world.metrics("some"), expected);
+    assert_eq!(expected.len(), 6);
+}

@@ -228,6 +228,14 @@ fn a_run_that_stops_early_resumes_from_every_step() {
 }
 
 #[test]
+fn a_run_with_frozen_and_slowed_parameters_resumes_from_every_step() {
+    let frozen = ["--freeze", "encoder.embeddings", "--head-learning-rate", "0.02"];
+    let loss = ["--label-smoothing", "0.1", "--no-bias-correction", "--total-pull", "0.1"];
+    let rest = ["--log-every", "2", "--epochs", "2"];
+    assert_resumes_from_every_step(&[&frozen[..], &loss, &rest].concat(), 6);
+}
+
+#[test]
 fn a_run_evaluated_within_its_epochs_resumes_from_every_step() {
     assert_resumes_from_every_step(&["--epochs", "3", "--eval-every", "2", "--keep", "best"], 9);
 }

@@ -213,6 +213,47 @@ fn cola_is_scored_by_its_own_metric() {
 }
 
 #[test]
+fn a_model_is_evaluated_on_the_mismatched_split_of_mnli() {
+    let world = World::new(PROGRAM);
+    fs::create_dir(world.path("MNLI")).expect("created");
+    let pairs: Vec<_> = ENTAILED.iter().chain(&NOT_ENTAILED).collect();
+    for (split, rows) in [("train", 24), ("dev_matched", 8), ("dev_mismatched", 5)] {
+        let mut text = "index\tsentence1\tsentence2\tgold_label\n".to_owned();
+        for row in 0..rows {
+            let (premise, hypothesis) = pairs[row % pairs.len()];
+            let label = ["entailment", "neutral", "contradiction"][row % 3];
+            text += &format!("{row}\t{premise}\t{hypothesis}\t{label}\n");
+        }
+        fs::write(world.path(&format!("MNLI/{split}.tsv")), text).expect("written");
+    }
+    let more = ["--task", "mnli", "--max-steps", "2"];
+    world.run(&finetune("model", "MNLI", "out", &more)).succeeds();
+    let evaluate = |more: &[&str]| {
+        evaluated(&world, &[&["--model", "out", "--data", "MNLI"][..], more].concat())
+    };
+    let matched = evaluate(&[]);
+    assert_eq!(matched["examples"], 8);
+    assert_eq!(matched["eval_accuracy"], world.json("out/summary.json")["eval_accuracy"]);
+    assert_eq!(evaluate(&["--split", "validation_mismatched"])["examples"], 5);
+}
+
+#[test]
+fn the_bundled_task_has_a_name() {
+    let world = World::new(PROGRAM);
+    let sizes = ["--max-steps", "1", "--max-length", "40", "--task", "embedded"];
+    let base = ["finetune", "--model", "model", "--output"];
+    world.run(&[&base[..], &["out"], &sizes].concat()).succeeds();
+    world.run(&[&base[..], &["same"], &sizes[..4]].concat()).succeeds();
+    assert_eq!(world.metrics("out"), world.metrics("same"));
+    let evaluate = ["--model", "out", "--data", "embedded"];
+    let result = evaluated(&world, &[&evaluate[..], &["--task", "embedded"]].concat());
+    assert_eq!(result, evaluated(&world, &evaluate));
+    world
+        .run(&finetune("model", "data", "x", &["--task", "embedded"]))
+        .fails(2, &["--task embedded is the task of --data embedded"]);
+}
+
+#[test]
 fn a_validation_split_is_not_trained_on_by_mistake() {
     let world = World::new(PROGRAM);
     world

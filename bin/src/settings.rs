@@ -41,7 +41,7 @@ pub struct Settings {
     pub data: PathBuf,
 
     /// The task of the data: rte, mnli, qnli, mrpc, qqp, cola, sst2, wnli or snli, with the columns and labels of its
-    /// published files [default: rte, without --text-column]
+    /// published files; or embedded, the bundled task [default: rte, without --text-column]
     #[arg(long, value_name = "NAME", help_heading = MODEL_AND_DATA)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
@@ -451,7 +451,16 @@ impl Settings {
                 let text_pair = self.text_pair_column.as_deref();
                 Task::from_columns(text, text_pair, label, self.labels.clone())?
             }
-            None => Task::named(self.task.as_deref().unwrap_or(DEFAULT_TASK))?,
+            None => match self.task.as_deref() {
+                Some(EMBEDDED) if is_embedded(&self.data) => Task::named(DEFAULT_TASK)?,
+                Some(EMBEDDED) => {
+                    return Err(ProgramError::Usage(format!(
+                        "--task {EMBEDDED} is the task of --data {EMBEDDED}, not of {}; name the task of the data",
+                        self.data.display()
+                    )));
+                }
+                name => Task::named(name.unwrap_or(DEFAULT_TASK))?,
+            },
         })
     }
 
@@ -766,6 +775,8 @@ mod tests {
             vec![("optimizer", "adamw".into())],
             vec![("optimizer", "adamw-l2sp".into())],
             vec![("total-pull", 0.25.into())],
+            vec![("freeze", vec!["encoder"].into()), ("keep", "best".into())],
+            vec![("layer-decay", 0.9.into()), ("head-learning-rate", 1e-3.into())],
         ];
         for optimizer in optimizers {
             let flags = with(&[&optimizer[..], &[("max-steps", 5.into())]].concat());
@@ -802,11 +813,22 @@ mod tests {
         let flags = [
             ("beta-2", 1.0.into()),
             ("epochs", 0.into()),
+            ("label-smoothing", 1.0.into()),
+            ("layer-decay", 0.0.into()),
+            ("log-every", 0.into()),
             ("learning-rate", f64::NAN.into()),
             ("warmup-ratio", 1.5.into()),
         ];
         let message = resolve(&flags, None).expect_err("an error").to_string();
-        for part in ["--beta-2 is 1", "--epochs", "--learning-rate is NaN", "--warmup-ratio"] {
+        for part in [
+            "--beta-2 is 1",
+            "--epochs",
+            "--label-smoothing is 1",
+            "--layer-decay",
+            "--learning-rate is NaN",
+            "--log-every",
+            "--warmup-ratio",
+        ] {
             assert!(message.contains(part), "{part}: {message}");
         }
     }
