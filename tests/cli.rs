@@ -159,7 +159,7 @@ fn max_steps_shortens_a_run() {
 }
 
 #[test]
-fn a_run_is_evaluated_every_so_many_steps_and_at_its_end() {
+fn a_run_is_evaluated_at_an_interval_of_steps_and_at_its_end() {
     let world = World::new(PROGRAM);
     let run = world.finetune("out", &["--eval-every", "4", "--dashboard", "plain"]).succeeds();
     let metrics = world.metrics("out");
@@ -780,7 +780,7 @@ fn frozen_parameters_stay_as_they_are_and_keep_no_state() {
 
     world.finetune("x", &["--freeze", "embeddings"]).fails(
         2,
-        &["--freeze embeddings: matches no parameter", "encoder.embeddings.word_embeddings.weight"],
+        &["--freeze embeddings: no parameter matches", "encoder.embeddings.word_embeddings.weight"],
     );
     assert!(!world.path("x").exists());
 }

@@ -60,20 +60,21 @@ pub(super) fn with_frozen<B: Backend>(
         let usage = |problem| ProgramError::Usage(format!("--freeze {pattern}: {problem}"));
         let regex = Regex::new(&format!("^{}(?:{pattern})", regex::escape(MODEL)))
             .map_err(|error| usage(error.to_string()))?;
-        let matching = paths.iter().filter(|path| regex.is_match(path));
-        let before = trained.len();
-        trained.retain(|path| !regex.is_match(path));
-        for path in matching.clone() {
-            groups = groups.frozen(path);
+        let (frozen, others): (Vec<&str>, Vec<&str>) =
+            paths.iter().partition(|path| regex.is_match(path));
+        if frozen.is_empty() {
+            let names = others.iter().map(|path| path.strip_prefix(MODEL).unwrap_or(path));
+            let names = names.collect::<Vec<_>>().join(", ");
+            return Err(usage(format!("no parameter matches; the parameters are {names}")));
         }
-        if matching.count() == 0 {
-            let names: Vec<&str> =
-                paths.iter().map(|path| path.strip_prefix(MODEL).unwrap_or(path)).collect();
-            return Err(usage(format!("matches no parameter; they are {}", names.join(", "))));
-        }
-        if trained.is_empty() && before > 0 {
-            return Err(usage("leaves no parameter to train".into()));
-        }
+        trained.retain(|path| !frozen.contains(path));
+        groups = frozen.into_iter().fold(groups, Groups::frozen);
+    }
+    if trained.is_empty() {
+        let patterns = patterns.join(",");
+        return Err(ProgramError::Usage(format!(
+            "--freeze {patterns} leaves no parameter to train"
+        )));
     }
     Ok(groups)
 }
@@ -176,13 +177,16 @@ mod tests {
 
         let error = frozen(&["classifier", "embeddings"]).expect_err("matches nothing").to_string();
         assert!(
-            error.starts_with("--freeze embeddings: matches no parameter; they are "),
+            error.starts_with("--freeze embeddings: no parameter matches; the parameters are "),
             "{error}"
         );
         assert!(error.contains(" classifier.bias,"), "{error}");
         let error = frozen(&["(encoder"]).expect_err("not a regex");
         assert_eq!(error.exit_code(), 2, "{error}");
         let error = frozen(&["encoder", "classifier"]).expect_err("everything").to_string();
-        assert!(error.contains("--freeze classifier: leaves no parameter to train"), "{error}");
+        assert!(
+            error.contains("--freeze encoder,classifier leaves no parameter to train"),
+            "{error}"
+        );
     }
 }

@@ -331,7 +331,14 @@ fn rounded(value: f64, digits: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::rounded;
+    use super::{first_few, rounded};
+
+    #[test]
+    fn long_lists_are_cut() {
+        let names: Vec<String> = (1..=8).map(|number| format!("p{number}")).collect();
+        assert_eq!(first_few(&names[..6]), "p1, p2, p3, p4, p5, p6");
+        assert_eq!(first_few(&names), "p1, p2, p3, p4, p5, p6 and 2 more");
+    }
 
     #[test]
     fn significant_digits_are_kept() {
