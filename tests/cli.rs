@@ -161,6 +161,81 @@ fn max_steps_shortens_a_run() {
 }
 
 #[test]
+fn a_run_is_evaluated_at_an_interval_of_steps_and_at_its_end() {
+    let world = World::new(PROGRAM);
+    let run = world.finetune("out", &["--eval-every", "4", "--dashboard", "plain"]).succeeds();
+    let metrics = world.metrics("out");
+    let evaluations = metrics.iter().filter(|line| line.get("eval_loss").is_some());
+    let number = |line: &Value, key: &str| line[key].as_u64().expect("a number");
+    let evaluations: Vec<_> =
+        evaluations.map(|line| (number(line, "step"), number(line, "epoch"))).collect();
+    assert_eq!(evaluations, [(4, 2), (8, 3), (9, 3)]);
+    for line in ["9 steps, evaluated every 4", "epoch 2/3  step 4/9  evaluated 8 examples"] {
+        assert!(run.stderr.contains(line), "{line}: {}", run.stderr);
+    }
+    // Evaluations do not affect training.
+    world.finetune("epochs", &[]).succeeds();
+    let steps = |output: &str| {
+        let metrics = world.metrics(output);
+        metrics.into_iter().filter(|line| line.get("loss").is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(steps("out"), steps("epochs"));
+}
+
+#[test]
+fn a_run_ends_when_its_metric_no_longer_improves() {
+    let world = World::new(PROGRAM);
+    // The weights do not change, so only the first evaluation is an improvement.
+    let still = ["--learning-rate", "0", "--epochs", "9", "--patience", "2"];
+    let run = world.finetune("out", &still).succeeds();
+    assert!(run.stdout.contains("; stopped early, after step 9;"), "{}", run.stdout);
+    let summary = world.json("out/summary.json");
+    assert_eq!((&summary["finished"], &summary["stopped_early"]), (&true.into(), &true.into()));
+    assert_eq!((&summary["steps"], &summary["best_step"]), (&9.into(), &3.into()));
+    let run = world.run(&["finetune", "--resume", "out"]).succeeds();
+    assert!(run.stdout.starts_with("nothing left to do"), "{}", run.stdout);
+
+    world.finetune("patient", &["--patience", "3"]).succeeds();
+    assert_eq!(world.json("patient/summary.json")["stopped_early"], false);
+    assert_eq!(world.json("patient/summary.json")["steps"], 9);
+    world
+        .finetune("x", &["--patience", "0", "--eval-every", "0"])
+        .fails(2, &["--patience", "--eval-every"]);
+}
+
+#[test]
+fn the_best_weights_can_be_kept() {
+    let world = World::new(PROGRAM);
+    // The accuracy reaches 1 before the last epoch, and the loss still falls afterwards.
+    let settings = ["--epochs", "8", "--learning-rate", "0.02"];
+    let last = world.finetune("last", &settings).succeeds();
+    assert!(last.stdout.contains("; last model in last/model"), "{}", last.stdout);
+    let best = world.finetune("best", &[&settings[..], &["--keep", "best"]].concat()).succeeds();
+    assert_eq!(world.metrics("best"), world.metrics("last"));
+
+    let summary = world.json("best/summary.json");
+    let evaluations = world.metrics("best");
+    let evaluations: Vec<_> =
+        evaluations.iter().filter(|line| line.get("eval_accuracy").is_some()).collect();
+    let accuracy = |line: &Value| line["eval_accuracy"].as_f64().expect("a number");
+    let highest = evaluations.iter().map(|line| accuracy(line)).fold(0.0, f64::max);
+    let first = evaluations.iter().find(|line| accuracy(line) == highest).expect("one");
+    assert_ne!(first["step"], evaluations[evaluations.len() - 1]["step"]);
+    assert_eq!(summary["best_step"], first["step"], "of equals the first");
+    assert_eq!(summary["best_epoch"], first["epoch"]);
+    let saved = format!("; best model (step {}) in best/model", first["step"]);
+    assert!(best.stdout.contains(&saved), "{}", best.stdout);
+    for (output, expected) in [("best", *first), ("last", evaluations[evaluations.len() - 1])] {
+        let evaluate = ["evaluate", "--model", output, "--data", "data", "--json"];
+        let result: Value =
+            serde_json::from_str(&world.run(&evaluate).succeeds().stdout).expect("JSON");
+        assert_eq!(result["eval_accuracy"], expected["eval_accuracy"]);
+        let loss = |value: &Value| value["eval_loss"].as_f64().expect("a number");
+        assert!((loss(&result) - loss(expected)).abs() < 1e-6);
+    }
+}
+
+#[test]
 fn the_validation_split_is_next_to_the_training_file() {
     let world = World::new(PROGRAM);
     world.finetune("folder", &["--max-steps", "1"]).succeeds();
@@ -185,6 +260,49 @@ fn adamw_pulls_to_zero_and_l2sp_to_the_start() {
     assert!(held < 0.9 * free, "{held} {free}");
     assert!((adamw - free).abs() < 1e-9, "without decay they are one: {adamw} {free}");
     assert!(shrunk > 1.1 * free, "{shrunk} {free}");
+}
+
+#[test]
+fn bias_correction_can_be_left_out() {
+    let world = World::new(PROGRAM);
+    world.finetune("corrected", &[]).succeeds();
+    world.finetune("original", &["--no-bias-correction"]).succeeds();
+    let config = |output: &str| {
+        fs::read_to_string(world.path(output).join("config.toml")).expect("a configuration")
+    };
+    assert!(!config("corrected").contains("bias-correction"));
+    assert!(config("original").contains("bias-correction = false\n"));
+    // At the second step, the first with a rate above 0, the uncorrected m/√v is (1−β₁²)/√(1−β₂²) times as large.
+    let distance = |output: &str| world.metrics(output)[1]["distance"].as_f64().expect("a number");
+    let ratio = distance("original") / distance("corrected");
+    assert!((3.0..5.0).contains(&ratio), "{ratio}");
+    let again = ["finetune", "--config", "original/config.toml", "--output", "again"];
+    world.run(&again).succeeds();
+    assert_eq!(world.metrics("again"), world.metrics("original"));
+}
+
+#[test]
+fn a_total_pull_stands_for_the_decay_that_adds_up_to_it() {
+    let world = World::new(PROGRAM);
+    // 9 steps with a mean rate of half the peak, 5e-3, so Ση is 0.0225.
+    let run = world.finetune("pulled", &["--total-pull", "0.45", "--dashboard", "plain"]);
+    let line = "λ₁ 20, Σηλ₁ 0.45 (weights left alone would return 37 % of the way)";
+    let run = run.succeeds();
+    assert!(run.stderr.contains(line), "{}", run.stderr);
+    world.finetune("decayed", &["--source-decay", "20"]).succeeds();
+    let last = |output: &str| {
+        let metrics = world.metrics(output);
+        metrics.iter().rev().find_map(|line| line["distance"].as_f64()).expect("a distance")
+    };
+    assert!((last("pulled") / last("decayed") - 1.0).abs() < 1e-5);
+    world.run(&["finetune", "--resume", "pulled"]).succeeds();
+    world
+        .finetune("both", &["--total-pull", "0.1", "--source-decay", "1"])
+        .fails(2, &["--source-decay", "--total-pull"]);
+    world
+        .finetune("none", &["--total-pull", "0.1", "--learning-rate", "0"])
+        .fails(2, &["--total-pull has no effect"]);
+    assert!(!world.path("none").exists());
 }
 
 #[test]
@@ -572,4 +690,130 @@ fn roberta_reserves_the_padding_position() {
     world.write_data("data");
     let args = ["finetune", "--model", "model", "--data", "data", "--max-length", "64"];
     world.run(&args).fails(1, &["a length of 64 tokens is beyond the 63"]);
+}
+
+/// A world whose `model` is a small BERT, which has parameters for each layer.
+fn bert() -> World {
+    let world = World::empty(PROGRAM);
+    world.write_model("model", &of_type(ModelConfig::bert_base()));
+    world.write_data("data");
+    world
+}
+
+/// The saved tensors that differ from those of the pretrained encoder, by name.
+fn changed(world: &World, output: &str) -> Vec<String> {
+    let encoder = Arrays::read(&world.path("model/model.safetensors"));
+    let saved = Arrays::read(&world.path(output).join("model/model.safetensors"));
+    let names = encoder
+        .names()
+        .filter(|name| encoder.get(name).values != saved.get(&format!("bert.{name}")).values);
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_top_layers_can_be_reinitialized() {
+    let world = bert();
+    // Nothing is learned, so what differs was drawn.
+    let still = ["--learning-rate", "0", "--epochs", "1", "--dashboard", "plain"];
+    let run = world.finetune("out", &[&still[..], &["--reinit-layers", "1"]].concat()).succeeds();
+    // A layer has 16 parameters, the pooler and the classifier have two each.
+    assert!(run.stderr.contains("20 new parameters"), "{}", run.stderr);
+    let drawn = changed(&world, "out");
+    assert!(drawn.contains(&"pooler.dense.weight".into()), "{drawn:?}");
+    assert!(drawn.contains(&"encoder.layer.1.output.dense.weight".into()), "{drawn:?}");
+    let expected =
+        |name: &String| name.starts_with("pooler.") || name.starts_with("encoder.layer.1.");
+    assert!(drawn.iter().all(expected), "{drawn:?}");
+    world.run(&["finetune", "--resume", "out"]).succeeds();
+    world.finetune("pooler", &[&still[..], &["--reinit-layers", "0"]].concat()).succeeds();
+    assert_eq!(changed(&world, "pooler"), ["pooler.dense.weight"]);
+
+    world.finetune("x", &["--reinit-layers", "3"]).fails(1, &["--reinit-layers", "2 layers"]);
+    world.write_model("model", &config());
+    let shared = "--reinit-layers: the model's 2 layers share the parameters of 1";
+    world.finetune("x", &["--reinit-layers", "1"]).fails(1, &[shared]);
+    world
+        .finetune("x", &["--layer-decay", "0.9"])
+        .fails(1, &["--layer-decay: the model's 2 layers"]);
+    assert!(!world.path("x").exists());
+}
+
+#[test]
+fn frozen_parameters_stay_as_they_are_and_keep_no_state() {
+    let world = bert();
+    let freeze = ["--freeze", "encoder.embeddings,encoder.layer_groups.0", "--epochs", "1"];
+    world.finetune("out", &freeze).succeeds();
+    let trained = changed(&world, "out");
+    assert!(trained.contains(&"encoder.layer.1.output.dense.weight".into()), "{trained:?}");
+    let is_frozen =
+        |name: &&String| name.starts_with("embeddings.") || name.starts_with("encoder.layer.0.");
+    assert_eq!(trained.iter().find(is_frozen), None);
+    let checkpoint = fs::read(world.path("out/checkpoints/step-3.checkpoint")).expect("read");
+    let checkpoint = String::from_utf8_lossy(&checkpoint);
+    assert!(checkpoint.contains("moment_1/model.classifier.weight"));
+    for path in ["encoder.embeddings", "encoder.layer_groups.0"] {
+        assert!(checkpoint.contains(&format!("parameter/model.{path}")));
+        assert!(!checkpoint.contains(&format!("moment_1/model.{path}")));
+    }
+
+    // The head alone.
+    world.finetune("head", &["--freeze", "encoder", "--epochs", "1"]).succeeds();
+    assert_eq!(changed(&world, "head"), [] as [&str; 0]);
+    let metrics = world.metrics("head");
+    assert!(metrics.iter().all(|line| line["distance"].as_f64().unwrap_or(0.0) == 0.0));
+    assert!(metrics[2]["grad_norm"].as_f64() > Some(0.0), "{metrics:?}");
+
+    world.finetune("x", &["--freeze", "embeddings"]).fails(
+        2,
+        &["--freeze embeddings: no parameter matches", "encoder.embeddings.word_embeddings.weight"],
+    );
+    assert!(!world.path("x").exists());
+}
+
+#[test]
+fn layers_and_the_head_have_learning_rates_of_their_own() {
+    let world = bert();
+    let distance = |output: &str, more: &[&str]| {
+        world.finetune(output, &[more, &["--epochs", "1"]].concat()).succeeds();
+        world.metrics(output)[2]["distance"].as_f64().expect("a distance")
+    };
+    let all = distance("all", &[]);
+    let decayed = distance("decayed", &["--layer-decay", "0.5"]);
+    assert!((0.2 * all..0.8 * all).contains(&decayed), "{decayed} {all}");
+    // The pooler and the classifier do not learn.
+    distance("head", &["--head-learning-rate", "0"]);
+    let trained = changed(&world, "head");
+    assert!(trained.iter().all(|name| !name.starts_with("pooler.")), "{trained:?}");
+    assert!(changed(&world, "all").contains(&"pooler.dense.weight".into()));
+    world
+        .finetune("x", &["--head-learning-rate", "1e-3", "--learning-rate", "0"])
+        .fails(2, &["--head-learning-rate needs a --learning-rate above 0"]);
+}
+
+#[test]
+fn labels_are_smoothed_in_training_alone() {
+    let world = World::new(PROGRAM);
+    let loss = |output: &str, more: &[&str]| {
+        let still = ["--learning-rate", "0", "--max-steps", "1"];
+        world.finetune(output, &[&still[..], more].concat()).succeeds();
+        let metrics = world.metrics(output);
+        (metrics[0]["loss"].as_f64().expect("a loss"), metrics[1]["eval_loss"].clone())
+    };
+    let (plain, evaluated) = loss("plain", &[]);
+    let (smoothed, same) = loss("smoothed", &["--label-smoothing", "0.3"]);
+    assert!((smoothed - plain).abs() > 1e-4, "{smoothed} {plain}");
+    assert_eq!(evaluated, same);
+}
+
+#[test]
+fn only_some_steps_are_logged_if_asked_for() {
+    let world = World::new(PROGRAM);
+    world.finetune("all", &[]).succeeds();
+    world.finetune("some", &["--log-every", "4"]).succeeds();
+    let mut expected = world.metrics("all");
+    expected.retain(|line| {
+        line.get("eval_loss").is_some() || [4, 8, 9].map(Some).contains(&line["step"].as_u64())
+    });
+    assert_eq!(world.metrics("some"), expected);
+    assert_eq!(expected.len(), 6);
 }

@@ -52,7 +52,9 @@ fn assert_same(world: &World, one: &str, other: &str) {
         let read = |output: &str| fs::read(world.path(output).join(file)).expect("read");
         assert!(read(one) == read(other), "{file} of {one} and {other} differ");
     }
-    for key in ["eval_accuracy", "best_eval_accuracy", "eval_loss", "steps", "finished"] {
+    let keys =
+        ["eval_accuracy", "best_eval_accuracy", "best_step", "eval_loss", "steps", "finished"];
+    for key in keys {
         let summary = |output: &str| world.json(&format!("{output}/summary.json"))[key].clone();
         assert_eq!(summary(one), summary(other), "{key}");
     }
@@ -210,6 +212,32 @@ fn a_shortened_run_with_another_optimizer_resumes_from_every_step() {
     let length = ["--epochs", "9", "--gradient-accumulation", "2", "--max-steps", "5"];
     let rest = ["--schedule", "cosine", "--padding", "max-length"];
     assert_resumes_from_every_step(&[&optimizer[..], &length, &rest].concat(), 5);
+}
+
+#[test]
+fn a_run_that_keeps_its_best_weights_resumes_from_every_step() {
+    assert_resumes_from_every_step(&["--epochs", "4", "--keep", "best"], 12);
+}
+
+/// With an ε this large the weights hardly change and the metric does not improve, so the run ends after the fourth evaluation, at its eighth step.
+#[test]
+fn a_run_that_stops_early_resumes_from_every_step() {
+    let still = ["--epsilon", "1e9", "--eval-every", "2", "--patience", "3"];
+    let settings = [&still[..], &["--keep", "best", "--epochs", "9"]].concat();
+    assert_resumes_from_every_step(&settings, 8);
+}
+
+#[test]
+fn a_run_with_frozen_and_slowed_parameters_resumes_from_every_step() {
+    let frozen = ["--freeze", "encoder.embeddings", "--head-learning-rate", "0.02"];
+    let loss = ["--label-smoothing", "0.1", "--no-bias-correction", "--total-pull", "0.1"];
+    let rest = ["--log-every", "2", "--epochs", "2"];
+    assert_resumes_from_every_step(&[&frozen[..], &loss, &rest].concat(), 6);
+}
+
+#[test]
+fn a_run_evaluated_within_its_epochs_resumes_from_every_step() {
+    assert_resumes_from_every_step(&["--epochs", "3", "--eval-every", "2", "--keep", "best"], 9);
 }
 
 #[test]

@@ -174,9 +174,12 @@ fn single_texts_of_ones_own_without_a_validation_split() {
     world
         .run(&[&predict[..], &["--premise", "a", "--hypothesis", "b"]].concat())
         .fails(2, &["this model is for single texts"]);
-    // The same split again.
+    // The same split again, and another one with another seed.
     world.run(&finetune("model", "own/reviews.csv", "again", &share)).succeeds();
     assert_eq!(world.metrics("again"), world.metrics("out"));
+    let other = [&share[..], &["--sample-seed", "1"]].concat();
+    world.run(&finetune("model", "own/reviews.csv", "other", &other)).succeeds();
+    assert_ne!(world.metrics("other"), world.metrics("out"));
 }
 
 /// Runs the README's three commands unchanged; a small RoBERTa in a folder of that name replaces the download.
@@ -247,11 +250,54 @@ fn cola_is_scored_by_its_own_metric() {
     assert_eq!(summary["failed"], correlation <= 0.0);
     let metrics = world.metrics("out");
     let best = metrics.iter().filter_map(|line| line["eval_matthews_correlation"].as_f64());
-    assert!(best.fold(f64::MIN, f64::max) >= correlation);
+    let best = best.fold(f64::MIN, f64::max);
+    assert!(best >= correlation);
+    assert_eq!(summary["best_eval_matthews_correlation"], best);
     let result = evaluated(&world, &["--model", "out", "--data", "CoLA"]);
     assert_eq!(result["eval_matthews_correlation"], correlation);
     world.run(&finetune("model", "CoLA", "x", &["--task", "stsb"])).fails(1, &["stsb"]);
     world.run(&finetune("model", "CoLA", "x", &["--task", "glue"])).fails(1, &["rte, mnli"]);
+}
+
+#[test]
+fn a_model_is_evaluated_on_the_mismatched_split_of_mnli() {
+    let world = World::new(PROGRAM);
+    fs::create_dir(world.path("MNLI")).expect("created");
+    let pairs: Vec<_> = ENTAILED.iter().chain(&NOT_ENTAILED).collect();
+    for (split, rows) in [("train", 24), ("dev_matched", 8), ("dev_mismatched", 5)] {
+        let mut text = "index\tsentence1\tsentence2\tgold_label\n".to_owned();
+        for row in 0..rows {
+            let (premise, hypothesis) = pairs[row % pairs.len()];
+            let label = ["entailment", "neutral", "contradiction"][row % 3];
+            text += &format!("{row}\t{premise}\t{hypothesis}\t{label}\n");
+        }
+        fs::write(world.path(&format!("MNLI/{split}.tsv")), text).expect("written");
+    }
+    let more = ["--task", "mnli", "--max-steps", "2"];
+    world.run(&finetune("model", "MNLI", "out", &more)).succeeds();
+    let evaluate = |more: &[&str]| {
+        evaluated(&world, &[&["--model", "out", "--data", "MNLI"][..], more].concat())
+    };
+    let matched = evaluate(&[]);
+    assert_eq!(matched["examples"], 8);
+    assert_eq!(matched["eval_accuracy"], world.json("out/summary.json")["eval_accuracy"]);
+    assert_eq!(evaluate(&["--split", "validation_mismatched"])["examples"], 5);
+}
+
+#[test]
+fn the_bundled_task_has_a_name() {
+    let world = World::new(PROGRAM);
+    let sizes = ["--max-steps", "1", "--max-length", "40", "--task", "embedded"];
+    let base = ["finetune", "--model", "model", "--output"];
+    world.run(&[&base[..], &["out"], &sizes].concat()).succeeds();
+    world.run(&[&base[..], &["same"], &sizes[..4]].concat()).succeeds();
+    assert_eq!(world.metrics("out"), world.metrics("same"));
+    let evaluate = ["--model", "out", "--data", "embedded"];
+    let result = evaluated(&world, &[&evaluate[..], &["--task", "embedded"]].concat());
+    assert_eq!(result, evaluated(&world, &evaluate));
+    world
+        .run(&finetune("model", "data", "x", &["--task", "embedded"]))
+        .fails(2, &["--task embedded is the task of --data embedded"]);
 }
 
 #[test]

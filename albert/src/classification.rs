@@ -99,9 +99,39 @@ impl<B: Backend> SequenceClassifier<B> {
 /// assert!((loss - (0.693_147 + 0.126_928) / 2.0).abs() < 1e-6);
 /// ```
 pub fn cross_entropy<B: Backend>(logits: Tensor<B, 2>, labels: Tensor<B, 1, Int>) -> Tensor<B, 1> {
+    log_probabilities(logits).gather(1, labels.unsqueeze_dim(1)).mean().neg()
+}
+
+/// [`cross_entropy`] with label smoothing (Szegedy et al., <https://arxiv.org/abs/1512.00567>): ε = `smoothing` of the target
+/// is spread evenly over all K labels, so the loss is (1 − ε) times the cross-entropy minus ε/(nK) · Σ log softmax(logits).
+/// As `label_smoothing` of PyTorch's `cross_entropy`.
+///
+/// ```
+/// use burn::backend::Flex;
+/// use burn::tensor::{Int, Tensor};
+///
+/// let device = Default::default();
+/// let logits = Tensor::<Flex, 2>::from_floats([[2.0, 0.0]], &device);
+/// let labels = Tensor::<Flex, 1, Int>::from_ints([0], &device);
+/// let loss: f32 = albert::smoothed_cross_entropy(logits, labels, 0.2).into_scalar();
+/// assert!((loss - (0.9 * 0.126_928 + 0.1 * 2.126_928)).abs() < 1e-6);
+/// ```
+pub fn smoothed_cross_entropy<B: Backend>(
+    logits: Tensor<B, 2>,
+    labels: Tensor<B, 1, Int>,
+    smoothing: f64,
+) -> Tensor<B, 1> {
+    let log_probabilities = log_probabilities(logits);
+    let uniform = log_probabilities.clone().mean().neg();
+    let of_labels = log_probabilities.gather(1, labels.unsqueeze_dim(1)).mean().neg();
+    of_labels * (1.0 - smoothing) + uniform * smoothing
+}
+
+/// log softmax, in float32 for 16-bit logits.
+fn log_probabilities<B: Backend>(logits: Tensor<B, 2>) -> Tensor<B, 2> {
     let low = matches!(logits.dtype(), DType::BF16 | DType::F16);
     let logits = if low { cast(logits, DType::F32) } else { logits };
-    activation::log_softmax(logits, 1).gather(1, labels.unsqueeze_dim(1)).mean().neg()
+    activation::log_softmax(logits, 1)
 }
 
 #[cfg(test)]
@@ -123,6 +153,35 @@ mod tests {
         );
         let loss = cross_entropy(logits, Tensor::from_ints([0, 2, 0], &device));
         assert!((values(loss)[0] - 23.779_974).abs() < 3e-6);
+    }
+
+    #[test]
+    fn smoothed_loss_and_gradient_are_those_of_pytorch() {
+        // torch.nn.functional.cross_entropy(…, label_smoothing=0.1) in float64
+        let device = Default::default();
+        let logits = Tensor::<Train, 2>::from_floats(
+            [[2.0, -1.0, 0.5], [0.0; 3], [-30.0, 40.0, 1.0]],
+            &device,
+        )
+        .require_grad();
+        let labels = Tensor::from_ints([0, 2, 0], &device);
+        let loss = smoothed_cross_entropy(logits.clone(), labels.clone(), 0.1);
+        assert!((values(loss.clone())[0] - 22.707_752).abs() < 3e-6);
+        let gradient = values(logits.grad(&loss.backward()).unwrap());
+        let expected = [
+            -0.049_245_43,
+            0.001_926_41,
+            0.047_319_02,
+            0.1,
+            0.1,
+            -0.2,
+            -0.311_111_1,
+            0.322_222_2,
+            -0.011_111_1,
+        ];
+        assert!(distance(&gradient, &expected) < 1e-6, "{gradient:?}");
+        let plain = values(cross_entropy(logits.clone(), labels.clone()));
+        assert!(distance(&values(smoothed_cross_entropy(logits, labels, 0.0)), &plain) < 1e-6);
     }
 
     #[test]

@@ -181,6 +181,25 @@ pub enum ConfigError {
         /// The longest the model can read.
         max: usize,
     },
+    /// A layer has no parameters of its own.
+    #[error(
+        "the model's {layers} layers share the parameters of {groups} (num_hidden_groups), as in ALBERT, so they cannot be \
+         treated differently; this needs a model with parameters for each layer, as BERT or RoBERTa"
+    )]
+    SharedLayers {
+        /// The number of layers.
+        layers: usize,
+        /// The number of groups of layers.
+        groups: usize,
+    },
+    /// The model has fewer layers.
+    #[error("the model has {layers} layers, fewer than {asked}")]
+    TooFewLayers {
+        /// The number of layers asked for.
+        asked: usize,
+        /// The number of layers that the model has.
+        layers: usize,
+    },
 }
 
 /// Keys that are looked at while reading but are not part of the model's description.
@@ -447,6 +466,17 @@ impl ModelConfig {
     /// RoBERTa's position of padding, from which the tokens' positions count; `None` where they count from 0.
     pub(crate) fn position_padding(&self) -> Option<usize> {
         self.pad_token_id.filter(|_| self.model_type.is_roberta())
+    }
+
+    /// Checks that each layer has parameters of its own, so that layer `l` is the group `l`: in BERT and RoBERTa always, in
+    /// ALBERT with as many groups as layers.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::SharedLayers`] if it has not.
+    pub fn check_layers_unshared(&self) -> Result<(), ConfigError> {
+        let (layers, groups) = (self.num_hidden_layers, self.num_hidden_groups);
+        if groups < layers { Err(ConfigError::SharedLayers { layers, groups }) } else { Ok(()) }
     }
 
     /// The group that layer `layer` applies: ⌊layer / (layers / groups)⌋, the quotient in floating point as in Hugging

@@ -18,7 +18,7 @@ use burn_store::{
 };
 
 use crate::classification::SequenceClassifier;
-use crate::config::{CONFIG_FILE, ModelConfig};
+use crate::config::{CONFIG_FILE, ConfigError, ModelConfig};
 use crate::encoder::Encoder;
 use crate::init;
 use crate::model_type::ModelType;
@@ -129,6 +129,47 @@ impl<B: Backend> SequenceClassifier<B> {
         let tensors = read_tensors(store, Path::new(name))?;
         let file = WeightsFile { path: name.into(), tensors };
         load_file(Self::new(config, device), file, config, seed, Head::Loaded)
+    }
+
+    /// Draws the `count` layers nearest the output and the pooler (RoBERTa's `dense`) anew, as Zhang et al. propose for
+    /// fine-tuning on few examples (*Revisiting Few-sample BERT Fine-tuning*, <https://arxiv.org/abs/2006.05987>). With a
+    /// `count` of 0 it is the pooler alone.
+    ///
+    /// `report` is that of loading the model, and counts the layers as new afterwards. All new parameters, the classifier
+    /// too where it is one, are drawn together from `seed`.
+    ///
+    /// # Errors
+    ///
+    /// The model has fewer layers, or its layers share their parameters.
+    pub fn reinit_layers(
+        self,
+        count: usize,
+        config: &ModelConfig,
+        seed: u64,
+        report: LoadReport,
+    ) -> Result<(Self, LoadReport), ConfigError> {
+        let layers = config.num_hidden_layers;
+        let kept = layers.checked_sub(count);
+        let kept = kept.ok_or(ConfigError::TooFewLayers { asked: count, layers })?;
+        if count > 0 {
+            config.check_layers_unshared()?;
+        }
+        let is_drawn = |path: &str| match layer_of(path) {
+            Some(layer) => layer >= kept,
+            None => path.starts_with("encoder.pooler.") || path.starts_with("dense."),
+        };
+        let mut parameters = Parameters { model_type: config.model_type, ..Parameters::default() };
+        self.visit(&mut parameters);
+        let LoadReport { new, unused, mut new_paths } = report;
+        let mut new: BTreeSet<String> = new.into_iter().collect();
+        for Parameter { path, name, .. } in parameters.found {
+            if is_drawn(&path) {
+                new.insert(name);
+                new_paths.insert(path);
+            }
+        }
+        let model = init::draw(self, config, seed, |path| new_paths.contains(path));
+        Ok((model, LoadReport { new: new.into_iter().collect(), unused, new_paths }))
     }
 
     /// Writes a Hugging Face folder that `AutoModelForSequenceClassification.from_pretrained` loads in Python:
@@ -261,6 +302,11 @@ fn load_file<B: Backend, M: Module<B>>(
         new_paths,
     };
     Ok((module, report))
+}
+
+/// The group of layers, counted from 0, that a classifier's parameter belongs to.
+fn layer_of(path: &str) -> Option<usize> {
+    path.strip_prefix("encoder.layer_groups.")?.split('.').next()?.parse().ok()
 }
 
 /// A parameter of the model: its path, its Hugging Face name and the shape it has in a file.
@@ -419,6 +465,53 @@ mod tests {
             (name, TensorView::new(*dtype, shape.clone(), data).unwrap())
         });
         fs::write(folder.join(WEIGHTS_FILE), safetensors::serialize(views, None).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn the_top_layers_and_the_pooler_are_drawn_anew() {
+        for (config, pooler) in
+            [(tiny_bert(), "bert.pooler.dense"), (tiny_roberta(), "classifier.dense")]
+        {
+            let device = Default::default();
+            let loaded = Classifier::init(&config, 1, &device);
+            let report = LoadReport::default();
+            let layers = config.num_hidden_layers;
+            let (model, report) =
+                loaded.clone().reinit_layers(1, &config, 2, report).expect("reinitialized");
+            let top = format!("encoder.layer_groups.{}.layers.0.", layers - 1);
+            let paths = loaded.collect(None, None, false);
+            assert_eq!(paths.len(), model.collect(None, None, false).len());
+            for (before, after) in paths.iter().zip(model.collect(None, None, false)) {
+                let path = after.full_path();
+                let is_new = path.starts_with(&top)
+                    || path.starts_with("encoder.pooler.")
+                    || path.starts_with("dense.");
+                assert_eq!(report.is_new(&path), is_new, "{path}");
+                let same = before.to_data().expect("data") == after.to_data().expect("data");
+                // Biases and norms are drawn as they were.
+                let is_drawn = is_new && path.ends_with("weight");
+                assert_eq!(same, !is_drawn, "{path}");
+            }
+            assert!(report.new.contains(&format!("{pooler}.weight")), "{:?}", report.new);
+            assert!(report.new.is_sorted());
+
+            let error = loaded.reinit_layers(layers + 1, &config, 2, report).err();
+            assert!(matches!(error, Some(ConfigError::TooFewLayers { .. })), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn shared_layers_cannot_be_drawn_anew() {
+        let config = ModelConfig { num_hidden_groups: 1, num_hidden_layers: 2, ..tiny() };
+        let reinit = |config: &ModelConfig, count| {
+            let model = Classifier::init(config, 1, &Default::default());
+            model.reinit_layers(count, config, 2, LoadReport::default()).map(|(_, report)| report)
+        };
+        let error = reinit(&config, 1).expect_err("refused");
+        assert!(matches!(error, ConfigError::SharedLayers { layers: 2, groups: 1 }), "{error}");
+        assert_eq!(reinit(&config, 0).expect("the pooler").new.len(), 2);
+        let config = ModelConfig { num_hidden_groups: 2, ..config };
+        reinit(&config, 1).expect("a group for each layer");
     }
 
     /// A folder with the weights of a classifier.

@@ -65,7 +65,7 @@ fn find(data: &Path, task: &Task) -> Result<PathBuf, ProgramError> {
 /// # Errors
 /// A split is missing or lacks a label, or `--data` is the file of a split other than the training split.
 pub(crate) fn open_splits(settings: &Settings) -> Result<(TextDataset, TextDataset), ProgramError> {
-    let Settings { data, validation_data, validation_share, data_seed, .. } = settings;
+    let Settings { data, validation_data, validation_share, sample_seed, .. } = settings;
     let task = settings.task()?;
     if let Some(split) = other_split(data)
         && validation_data.is_none()
@@ -92,7 +92,7 @@ pub(crate) fn open_splits(settings: &Settings) -> Result<(TextDataset, TextDatas
                     data.display()
                 )));
             }
-            train.divide(*share, *data_seed)?
+            train.divide(*share, *sample_seed)?
         }
         (None, None) => {
             // Of a file, the other split is next to it.
@@ -109,7 +109,7 @@ pub(crate) fn open_splits(settings: &Settings) -> Result<(TextDataset, TextDatas
     };
     validation.require_labels()?;
     let train = match settings.max_examples {
-        Some(max_examples) => train.sample(max_examples, *data_seed),
+        Some(max_examples) => train.sample(max_examples, *sample_seed),
         None => train,
     };
     Ok((train, validation))
@@ -146,4 +146,23 @@ fn embedded(task: &Task, split: Split) -> Result<TextDataset, ProgramError> {
     };
     let examples = pairs.iter().enumerate().map(example).collect();
     Ok(TextDataset::from_examples(examples, task, EMBEDDED_TASK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_depends_on_its_own_seed_alone() {
+        let sample = |data_seed, sample_seed| {
+            let max_examples = Some(40);
+            let settings = Settings { max_examples, data_seed, sample_seed, ..Settings::default() };
+            let (train, _) = open_splits(&settings).expect("splits");
+            train.examples().iter().map(|example| example.idx).collect::<Vec<_>>()
+        };
+        let default = sample(20003, 20003);
+        assert_eq!(default.len(), 40);
+        assert_eq!(sample(1, 20003), default);
+        assert_ne!(sample(20003, 1), default);
+    }
 }

@@ -92,17 +92,19 @@ pub enum ProgramError {
     },
     /// The loss or the gradient norm is not finite.
     #[error(
-        "step {step}: the {} is {}; the run stopped there, and {} holds the last weights whose loss was finite. Try a \
-         smaller --learning-rate",
-        .not_finite.what, .not_finite.value, .model.display()
+        "step {step}: the {} is {}; the run stopped there, and {} holds the {}. Try a smaller --learning-rate",
+        .not_finite.what, .not_finite.value, .model.display(),
+        if *.is_best { "best weights so far" } else { "last weights whose loss was finite" }
     )]
     NotFinite {
         /// The optimizer step, counted from 1.
         step: usize,
         /// The name of the value that is not finite: the loss or the gradient norm.
         not_finite: NotFinite,
-        /// The folder with the last weights whose loss was finite.
+        /// The folder with the last weights whose loss was finite, or the best.
         model: PathBuf,
+        /// Whether they are the weights of the best evaluation, as with `--keep best`.
+        is_best: bool,
     },
     /// A gradient in pretraining that is not finite.
     #[error("step {step}: the gradient is not finite; try a smaller --learning-rate")]
@@ -122,8 +124,8 @@ pub enum ProgramError {
     },
     /// A run was stopped by a signal or from the dashboard.
     #[error(
-        "stopped after step {step}; resume with finetune --resume {}; {} holds the weights so far",
-        .folder.display(), .folder.join("model").display()
+        "stopped after step {step}; resume with finetune --resume {}; {} holds the {}weights so far",
+        .folder.display(), .folder.join("model").display(), if *.is_best { "best " } else { "" }
     )]
     Stopped {
         /// Optimizer steps taken.
@@ -132,6 +134,8 @@ pub enum ProgramError {
         signal: u8,
         /// The run's output folder.
         folder: PathBuf,
+        /// Whether the saved weights are those of the best evaluation, as with `--keep best`.
+        is_best: bool,
     },
     /// A plan that is not the one with which its study was begun.
     #[error("{}: the study was begun with another plan: {}; choose another output, or undo the change (seeds and arms may be added)", .folder.display(), .changes.join("; "))]

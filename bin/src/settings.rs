@@ -41,7 +41,7 @@ pub struct Settings {
     pub data: PathBuf,
 
     /// The task of the data: rte, mnli, qnli, mrpc, qqp, cola, sst2, wnli or snli, with the columns and labels of its
-    /// published files [default: rte, without --text-column]
+    /// published files; or embedded, the bundled task [default: rte, without --text-column]
     #[arg(long, value_name = "NAME", help_heading = MODEL_AND_DATA)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
@@ -71,13 +71,13 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_data: Option<PathBuf>,
 
-    /// Set this share of the training examples aside for validation, drawn with --data-seed and with every label in
+    /// Set this share of the training examples aside for validation, drawn with --sample-seed and with every label in
     /// proportion, where --data has no validation split
     #[arg(long, value_name = "SHARE", help_heading = MODEL_AND_DATA)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_share: Option<f64>,
 
-    /// Use only this number of training examples, a random sample drawn with --data-seed
+    /// Use only this number of training examples, a random sample drawn with --sample-seed
     #[arg(long, value_name = "COUNT", help_heading = MODEL_AND_DATA)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_examples: Option<usize>,
@@ -85,6 +85,12 @@ pub struct Settings {
     /// Start with a new classifier even if the model has one for the same labels. For other labels it is new in any case
     #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set, help_heading = MODEL_AND_DATA)]
     pub new_classifier: bool,
+
+    /// Start with a new pooler and this number of new layers, those nearest the output (Zhang et al. 2021); 0 is the pooler
+    /// alone. Not for models whose layers share their weights, as ALBERT's do [default: none]
+    #[arg(long, value_name = "COUNT", help_heading = MODEL_AND_DATA)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reinit_layers: Option<usize>,
 
     /// Truncate a text or a pair of texts to this number of tokens
     #[arg(long, value_name = "TOKENS", default_value_t = DEFAULT_MAX_LENGTH, help_heading = MODEL_AND_DATA)]
@@ -101,6 +107,12 @@ pub struct Settings {
     /// λ₁ of adamw-l2sp: the decay of pretrained weights towards their start
     #[arg(long, value_name = "NUMBER", default_value_t = 0.5, help_heading = OPTIMIZER)]
     pub source_decay: f64,
+
+    /// The pull of adamw-l2sp over the whole run, Σηλ₁, instead of λ₁: the same for any learning rate and number of steps.
+    /// Weights left alone would return 1 − exp(−NUMBER) of the way to their start
+    #[arg(long, value_name = "NUMBER", conflicts_with = "source_decay", help_heading = OPTIMIZER)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_pull: Option<f64>,
 
     /// λ₂ of adamw-l2sp: the decay of new weights towards zero
     #[arg(long, value_name = "NUMBER", default_value_t = 0.0, help_heading = OPTIMIZER)]
@@ -126,6 +138,21 @@ pub struct Settings {
     #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set, help_heading = OPTIMIZER)]
     pub amsgrad: bool,
 
+    /// Do not divide the moments by 1 − βᵗ, as in BERT's original Adam (Devlin et al. 2019). It makes fine-tuning less stable
+    /// (Mosbach et al. 2021, Zhang et al. 2021)
+    #[arg(long = "no-bias-correction", action = clap::ArgAction::SetFalse, help_heading = OPTIMIZER)]
+    pub bias_correction: bool,
+
+    /// Label smoothing ε: spread this share of each training target evenly over all labels (Szegedy et al. 2016)
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.0, help_heading = OPTIMIZER)]
+    pub label_smoothing: f64,
+
+    /// Do not train the parameters whose path begins with a match of the regular expression, as encoder.embeddings or
+    /// encoder.layer_groups.[0-5][.]; several are separated by commas [default: none]
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',', help_heading = OPTIMIZER)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
+
     /// Clip the norm of all gradients together to this; 0 disables clipping
     #[arg(long, value_name = "NUMBER", default_value_t = 1.0, help_heading = OPTIMIZER)]
     pub max_grad_norm: f64,
@@ -150,6 +177,18 @@ pub struct Settings {
     /// The peak learning rate; 3e-4 by default for the bundled model
     #[arg(long, value_name = "NUMBER", default_value = "2e-5", help_heading = SCHEDULE)]
     pub learning_rate: f64,
+
+    /// The peak learning rate of the classifier and the pooler [default: that of --learning-rate]
+    #[arg(long, value_name = "NUMBER", help_heading = SCHEDULE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_learning_rate: Option<f64>,
+
+    /// Multiply the learning rate by this factor for each layer on the way down: the top layer and the classifier have the full
+    /// rate, the embeddings the lowest (Howard & Ruder 2018). Not for models whose layers share their weights
+    /// [default: 1]
+    #[arg(long, value_name = "FACTOR", help_heading = SCHEDULE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer_decay: Option<f64>,
 
     /// The learning rate after the warm-up: linear or cosine decay to zero, or constant
     #[arg(long, value_name = "NAME", default_value = "linear", value_parser = named::<ScheduleKind>(&["linear", "cosine", "constant"]), help_heading = SCHEDULE)]
@@ -177,11 +216,34 @@ pub struct Settings {
     #[arg(long, value_name = "NUMBER", default_value_t = 20003, help_heading = RUN)]
     pub data_seed: u64,
 
+    /// Seeds the choice of examples for --max-examples and --validation-share
+    #[arg(long, value_name = "NUMBER", default_value_t = 20003, help_heading = RUN)]
+    pub sample_seed: u64,
+
     /// Save a checkpoint every STEPS optimizer steps, in addition to the one at the end of each epoch [default: every five
     /// minutes]
     #[arg(long, value_name = "STEPS", help_heading = RUN)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<usize>,
+
+    /// Write every STEPS-th optimizer step, and the last, to metrics.jsonl; evaluations are always written
+    #[arg(long, value_name = "STEPS", default_value_t = 1, help_heading = RUN)]
+    pub log_every: usize,
+
+    /// Evaluate every STEPS optimizer steps, and at the end of the run [default: at the end of each epoch]
+    #[arg(long, value_name = "STEPS", help_heading = RUN)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_every: Option<usize>,
+
+    /// Stop when this number of evaluations in a row have not improved the main metric of the task [default: never]
+    #[arg(long, value_name = "COUNT", help_heading = RUN)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
+
+    /// The weights saved as model/ at the end: those after the last step, or those of the evaluation with the best main metric
+    /// of the task, of equals the first
+    #[arg(long, value_name = "NAME", default_value = "last", help_heading = RUN)]
+    pub keep: Keep,
 
     /// tui draws charts on the terminal, plain prints lines, off prints nothing; auto is tui on a terminal and plain
     /// elsewhere
@@ -259,6 +321,16 @@ pub enum OptimizerName {
     AdamW,
 }
 
+/// Which weights a run saves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// Those after the last step.
+    Last,
+    /// Those of the best evaluation, which every checkpoint then holds as well.
+    Best,
+}
+
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -306,8 +378,13 @@ const EMBEDDED_LEARNING_RATE: f64 = 3e-4;
 const EMBEDDED_EPOCHS: usize = 5;
 
 /// The settings of one optimizer alone.
-const OF_ADAMW_L2SP: [&str; 2] = ["source-decay", "novel-decay"];
+const OF_ADAMW_L2SP: [&str; 3] = ["source-decay", "total-pull", "novel-decay"];
 const OF_ADAMW: [&str; 1] = ["weight-decay"];
+
+/// The settings that `config.toml` holds only where they differ from their defaults, so that it does not change for runs
+/// that do not use them.
+const WRITTEN_IF_CHANGED: [&str; 5] =
+    ["bias-correction", "sample-seed", "keep", "label-smoothing", "log-every"];
 
 impl Settings {
     /// The defaults, overridden by the settings of the file and then by the flags in `given`.
@@ -390,7 +467,16 @@ impl Settings {
                 let text_pair = self.text_pair_column.as_deref();
                 Task::from_columns(text, text_pair, label, self.labels.clone())?
             }
-            None => Task::named(self.task.as_deref().unwrap_or(DEFAULT_TASK))?,
+            None => match self.task.as_deref() {
+                Some(EMBEDDED) if is_embedded(&self.data) => Task::named(DEFAULT_TASK)?,
+                Some(EMBEDDED) => {
+                    return Err(ProgramError::Usage(format!(
+                        "--task {EMBEDDED} is the task of --data {EMBEDDED}, not of {}; name the task of the data",
+                        self.data.display()
+                    )));
+                }
+                name => Task::named(name.unwrap_or(DEFAULT_TASK))?,
+            },
         })
     }
 
@@ -432,6 +518,16 @@ impl Settings {
             "--task and --text-column exclude each other".into(),
         );
         check(
+            !(given.contains("source-decay") && given.contains("total-pull")),
+            "--source-decay and --total-pull exclude each other".into(),
+        );
+        check(
+            !given.contains("sample-seed")
+                || self.max_examples.is_some()
+                || self.validation_share.is_some(),
+            "--sample-seed has no effect without --max-examples or --validation-share".into(),
+        );
+        check(
             self.validation_share.is_none_or(|share| 0.0 < share && share < 1.0),
             "--validation-share must be between 0 and 1".into(),
         );
@@ -443,6 +539,9 @@ impl Settings {
             ("max-steps", self.max_steps),
             ("max-examples", self.max_examples),
             ("checkpoint-every", self.checkpoint_every),
+            ("log-every", Some(self.log_every)),
+            ("eval-every", self.eval_every),
+            ("patience", self.patience),
         ] {
             check(count != Some(0), format!("--{flag} must be at least 1"));
         }
@@ -450,13 +549,27 @@ impl Settings {
             (0.0..=1.0).contains(&self.warmup_ratio),
             format!("--warmup-ratio is {}, but must be in [0, 1]", self.warmup_ratio),
         );
+        check(
+            self.layer_decay.is_none_or(|factor| 0.0 < factor && factor <= 1.0),
+            "--layer-decay must be above 0 and at most 1".into(),
+        );
+        check(
+            (0.0..1.0).contains(&self.label_smoothing),
+            format!("--label-smoothing is {}, but must be in [0, 1)", self.label_smoothing),
+        );
+        check(
+            self.head_learning_rate.is_none() || self.learning_rate > 0.0,
+            "--head-learning-rate needs a --learning-rate above 0; to train the head alone, use --freeze encoder".into(),
+        );
         for (flag, value) in [
             ("learning-rate", self.learning_rate),
             ("weight-decay", self.weight_decay),
             ("source-decay", self.source_decay),
+            ("total-pull", self.total_pull.unwrap_or_default()),
             ("novel-decay", self.novel_decay),
             ("epsilon", self.epsilon),
             ("max-grad-norm", self.max_grad_norm),
+            ("head-learning-rate", self.head_learning_rate.unwrap_or_default()),
         ] {
             check(
                 value.is_finite() && value >= 0.0,
@@ -469,19 +582,40 @@ impl Settings {
         if problems.is_empty() { Ok(()) } else { Err(ProgramError::Usage(problems.join("; "))) }
     }
 
-    /// The hyper-parameters of the optimizer. AdamW is AdamWL2SP with all parameters novel.
-    pub fn optimizer_config(&self) -> AdamWL2SPConfig {
+    /// λ₁ of a run with this number of optimizer steps: `--source-decay`, or `--total-pull` divided by Ση.
+    ///
+    /// # Errors
+    /// `--total-pull` where the learning rate of every step is zero.
+    pub fn source_decay(&self, total_steps: usize) -> Result<f64, ProgramError> {
+        let Some(total_pull) = self.total_pull else { return Ok(self.source_decay) };
+        let learning_rates = self.schedule_config(total_steps).total_pull(1.0).sum;
+        if learning_rates == 0.0 {
+            return Err(ProgramError::Usage(
+                "--total-pull has no effect, because the learning rate of every step is 0".into(),
+            ));
+        }
+        Ok(total_pull / learning_rates)
+    }
+
+    /// The hyper-parameters of the optimizer for a run with this number of steps. AdamW is AdamWL2SP with all parameters
+    /// novel.
+    ///
+    /// # Errors
+    /// As [`source_decay`](Self::source_decay).
+    pub fn optimizer_config(&self, total_steps: usize) -> Result<AdamWL2SPConfig, ProgramError> {
         let config = AdamWL2SPConfig::new()
             .with_beta_1(self.beta_1)
             .with_beta_2(self.beta_2)
             .with_epsilon(self.epsilon)
-            .with_amsgrad(self.amsgrad);
-        match self.optimizer {
+            .with_amsgrad(self.amsgrad)
+            .with_bias_correction(self.bias_correction);
+        Ok(match self.optimizer {
             OptimizerName::AdamWL2SP => {
-                config.with_source_decay(self.source_decay).with_novel_decay(self.novel_decay)
+                let source_decay = self.source_decay(total_steps)?;
+                config.with_source_decay(source_decay).with_novel_decay(self.novel_decay)
             }
             OptimizerName::AdamW => config.with_novel_decay(self.weight_decay),
-        }
+        })
     }
 
     /// The length of a run over this number of training and validation examples. The last step of an epoch may have fewer
@@ -490,8 +624,14 @@ impl Settings {
         let steps_per_epoch = train_examples.div_ceil(self.batch_size * self.gradient_accumulation);
         let steps = self.epochs * steps_per_epoch;
         let total_steps = self.max_steps.map_or(steps, |max| max.min(steps));
-        let epochs = total_steps.div_ceil(steps_per_epoch);
-        Length { epochs, steps_per_epoch, total_steps, train_examples, eval_examples }
+        Length {
+            epochs: total_steps.div_ceil(steps_per_epoch),
+            steps_per_epoch,
+            total_steps,
+            steps_per_evaluation: self.eval_every.unwrap_or(steps_per_epoch),
+            train_examples,
+            eval_examples,
+        }
     }
 
     /// The learning-rate schedule of a run with this number of optimizer steps.
@@ -503,8 +643,17 @@ impl Settings {
     /// The settings that have an effect on a run, by key: what `config.toml` holds.
     pub fn to_table(&self) -> toml::Table {
         // Every field is a plain value, so there is nothing that TOML cannot hold.
-        let mut table = toml::Table::try_from(self).unwrap_or_default();
-        table.retain(|key, _| !self.inapplicable().contains(&key));
+        let table = |settings: &Self| toml::Table::try_from(settings).unwrap_or_default();
+        let defaults = table(&Self::default());
+        let mut table = table(self);
+        table.retain(|key, value| {
+            let is_default = defaults.get(key) == Some(value);
+            !self.inapplicable().contains(&key)
+                && !(is_default && WRITTEN_IF_CHANGED.contains(&key))
+        });
+        if self.total_pull.is_some() {
+            table.remove("source-decay");
+        }
         table
     }
 }
@@ -638,12 +787,32 @@ mod tests {
 
     #[test]
     fn a_written_config_can_be_read_again() {
-        for optimizer in ["adamw", "adamw-l2sp"] {
-            let flags = with(&[("max-steps", 5.into()), ("optimizer", optimizer.into())]);
+        let optimizers = [
+            vec![("optimizer", "adamw".into())],
+            vec![("optimizer", "adamw-l2sp".into())],
+            vec![("total-pull", 0.25.into())],
+            vec![("freeze", vec!["encoder"].into()), ("keep", "best".into())],
+            vec![("layer-decay", 0.9.into()), ("head-learning-rate", 1e-3.into())],
+        ];
+        for optimizer in optimizers {
+            let flags = with(&[&optimizer[..], &[("max-steps", 5.into())]].concat());
             let settings = resolve(&flags, None).expect("settings");
             let file = file(&toml::to_string(&settings.to_table()).expect("TOML"));
             assert_eq!(resolve(&[], Some(file.path())).expect("settings"), settings);
         }
+    }
+
+    #[test]
+    fn settings_at_their_defaults_are_left_out_where_older_runs_do_not_have_them() {
+        let table = Settings::default().to_table();
+        for key in WRITTEN_IF_CHANGED {
+            assert!(!table.contains_key(key), "{key}");
+        }
+        let file = file("bias-correction = false\n");
+        let settings = resolve(&[], Some(file.path())).expect("settings");
+        let config = settings.optimizer_config(10).expect("a configuration");
+        assert!(!settings.bias_correction && !config.bias_correction);
+        assert_eq!(settings.to_table()["bias-correction"], false.into());
     }
 
     #[test]
@@ -660,11 +829,22 @@ mod tests {
         let flags = [
             ("beta-2", 1.0.into()),
             ("epochs", 0.into()),
+            ("label-smoothing", 1.0.into()),
+            ("layer-decay", 0.0.into()),
+            ("log-every", 0.into()),
             ("learning-rate", f64::NAN.into()),
             ("warmup-ratio", 1.5.into()),
         ];
         let message = resolve(&flags, None).expect_err("an error").to_string();
-        for part in ["--beta-2 is 1", "--epochs", "--learning-rate is NaN", "--warmup-ratio"] {
+        for part in [
+            "--beta-2 is 1",
+            "--epochs",
+            "--label-smoothing is 1",
+            "--layer-decay",
+            "--learning-rate is NaN",
+            "--log-every",
+            "--warmup-ratio",
+        ] {
             assert!(message.contains(part), "{part}: {message}");
         }
     }
@@ -692,8 +872,10 @@ mod tests {
         refused(&[("weight-decay", 0.1.into())], "--weight-decay");
         let adamw = ("optimizer", toml::Value::from("adamw"));
         refused(&[adamw.clone(), ("source-decay", 0.1.into())], "--source-decay");
-        refused(&[adamw, ("novel-decay", 0.1.into())], "--novel-decay");
+        refused(&[adamw.clone(), ("novel-decay", 0.1.into())], "--novel-decay");
+        refused(&[adamw, ("total-pull", 0.1.into())], "--total-pull");
         refused(&[("recipe", "rte-large".into())], "--recipe");
+        refused(&[("sample-seed", 1.into())], "--sample-seed");
     }
 
     #[test]
@@ -732,6 +914,24 @@ mod tests {
             differences(&then.to_table(), &other.to_table()),
             ["epochs: 3 then, 5 now", "max-steps: not set then, 9 now"]
         );
+    }
+
+    #[test]
+    fn the_total_pull_does_not_depend_on_the_learning_rate_or_the_steps() {
+        for (learning_rate, steps) in [(2e-5, 468), (1e-3, 30)] {
+            let settings =
+                Settings { learning_rate, total_pull: Some(0.25), ..Settings::default() };
+            let decay = settings.optimizer_config(steps).expect("a configuration").source_decay;
+            let pull = settings.schedule_config(steps).total_pull(decay);
+            assert!((pull.sum - 0.25).abs() < 1e-12, "{pull:?}");
+        }
+        // The first step of a warm-up has a rate of 0.
+        let settings = Settings { total_pull: Some(0.25), ..Settings::default() };
+        let error = settings.optimizer_config(1).expect_err("no pull");
+        assert!(error.to_string().contains("--total-pull has no effect"), "{error}");
+        let both = [("total-pull", 0.1.into()), ("source-decay", 0.1.into())];
+        let error = resolve(&with(&both), None).expect_err("refused");
+        assert!(error.to_string().contains("exclude each other"), "{error}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::inference::InferenceArgs;
 use crate::ProgramError;
 use crate::data;
 use crate::device::{self, Work};
+use crate::settings::{EMBEDDED, is_embedded};
 use crate::terminal::progress_bar;
 use crate::train::progress::Evaluation;
 use crate::train::step;
@@ -121,7 +122,8 @@ fn run<B: Backend>(
     device: &B::Device,
 ) -> Result<(Task, Evaluation), ProgramError> {
     let folder = args.inference.open()?;
-    let task = folder.task(args.task.as_deref())?;
+    let of_data = args.task.as_deref() == Some(EMBEDDED) && is_embedded(&args.data);
+    let task = folder.task(args.task.as_deref().filter(|_| !of_data))?;
     let label_indices = folder.require_labels_of(&task)?;
     let dataset = data::open(&args.data, &task, args.split.unwrap_or(Split::Validation))?;
     dataset.require_labels()?;

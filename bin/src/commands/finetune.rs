@@ -11,7 +11,7 @@ use clap::{ArgMatches, Args};
 use crate::ProgramError;
 use crate::device::{self, Found, Work};
 use crate::resume::{Output, refuse_differences};
-use crate::settings::{Settings, differences};
+use crate::settings::{Keep, Settings, differences};
 use crate::signals::StopRequest;
 use crate::terminal::notice;
 use crate::train::{self, Destination, Finished, Host, Inputs};
@@ -127,9 +127,17 @@ fn start(mut settings: Settings, destination: Destination) -> Result<(), Program
         Some(true) => "; not above the majority class: this run failed to learn",
         _ => "",
     };
+    let early = match summary.stopped_early {
+        true => format!("; stopped early, after step {}", summary.steps),
+        false => String::new(),
+    };
+    let saved = match (settings.keep, summary.best_step) {
+        (Keep::Best, Some(step)) => format!("best model (step {step})"),
+        _ => "last model".into(),
+    };
     writeln!(
         std::io::stdout(),
-        "accuracy {} on {examples} examples (best {}), loss {:.4}{failed}; model in {}",
+        "accuracy {} on {examples} examples (best {}), loss {:.4}{failed}{early}; {saved} in {}",
         percent(summary.eval_accuracy),
         percent(summary.best_eval_accuracy),
         summary.eval_loss.unwrap_or(f64::NAN),

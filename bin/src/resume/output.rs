@@ -27,8 +27,16 @@ pub(crate) struct Summary {
     /// Matthews' correlation coefficient of the last evaluation, for the tasks that GLUE scores by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_matthews_correlation: Option<f64>,
-    /// The epoch of the evaluation with the best metric of the task.
+    /// The best F1 of all evaluations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best_eval_f1: Option<f64>,
+    /// The best Matthews' correlation coefficient of all evaluations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best_eval_matthews_correlation: Option<f64>,
+    /// The epoch of the evaluation with the best main metric of the task.
     pub best_epoch: Option<usize>,
+    /// The optimizer steps taken before that evaluation.
+    pub best_step: Option<usize>,
     /// The mean loss of the last evaluation.
     pub eval_loss: Option<f64>,
     /// Optimizer steps taken.
@@ -39,8 +47,10 @@ pub(crate) struct Summary {
     pub eval_seconds: f64,
     /// Training examples per second, in that time.
     pub examples_per_second: f64,
-    /// Whether the run took all its steps and evaluations.
+    /// Whether the run took all its steps and evaluations, or stopped early.
     pub finished: bool,
+    /// Whether the run ended before its last step, because its metric did not improve for `--patience` evaluations.
+    pub stopped_early: bool,
     /// The step whose loss or gradient norm was not finite, where the run ended with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diverged_at: Option<usize>,

@@ -1,7 +1,8 @@
 //! A model and the state of its optimizer as named tensors, and back.
 //!
 //! For the parameter at `PATH` these are `parameter/PATH` and, after its first step, `time/PATH` (t), `moment_1/PATH` (m),
-//! `moment_2/PATH` (v), with AMSGrad `max_moment_2/PATH` (v̂), and for a source parameter `anchor/PATH` (θ⁰).
+//! `moment_2/PATH` (v), with AMSGrad `max_moment_2/PATH` (v̂), and for a source parameter `anchor/PATH` (θ⁰). A run that keeps
+//! its best weights adds them as `best/PATH`.
 
 use std::collections::BTreeMap;
 
@@ -37,6 +38,35 @@ pub fn restore<B: AutodiffBackend, M: AutodiffModule<B>>(
     problems.extend(tensors.into_keys().map(|name| format!("the model has no {name}")));
     if problems.is_empty() { Ok((model, record)) } else { Err(problems.join(", ")) }
 }
+
+/// The parameters of the best model of a run.
+pub(crate) fn collect_best<B: AutodiffBackend, M: Module<B>>(model: &M) -> Tensors {
+    let parameters = collect(model, Vec::new()).into_iter();
+    parameters.map(|(name, data)| (name.replacen(PARAMETER, BEST, 1), data)).collect()
+}
+
+/// Take the best model out of `tensors`, if they hold one; `model` gives its structure.
+///
+/// # Errors
+/// As [`restore`].
+pub(crate) fn take_best<B: AutodiffBackend, M: AutodiffModule<B>>(
+    model: &M,
+    tensors: &mut Tensors,
+) -> Result<Option<M>, String> {
+    let (best, rest): (Tensors, Tensors) =
+        std::mem::take(tensors).into_iter().partition(|(name, _)| name.starts_with(BEST));
+    *tensors = rest;
+    if best.is_empty() {
+        return Ok(None);
+    }
+    let parameters = best.into_iter().map(|(name, data)| (name.replacen(BEST, PARAMETER, 1), data));
+    let (best, _) = restore(model.clone(), parameters.collect())?;
+    Ok(Some(best))
+}
+
+/// What the names of the model's and of the best model's parameters begin with.
+const PARAMETER: &str = "parameter/";
+const BEST: &str = "best/";
 
 struct Collect<B: AutodiffBackend> {
     path: Vec<String>,
@@ -207,6 +237,18 @@ mod tests {
         assert_eq!(tensors.len(), 11, "{:?}", tensors.keys());
         let (model, record) = restore(fresh(), tensors.clone()).expect("restored");
         assert_eq!(collect(&model, record), tensors);
+    }
+
+    #[test]
+    fn the_best_model_is_kept_next_to_the_last_one() {
+        let (model, record) = trained();
+        let mut tensors = collect(&model, record);
+        let last = tensors.clone();
+        assert!(take_best(&fresh(), &mut tensors).expect("none").is_none());
+        tensors.extend(collect_best(&fresh()));
+        let best = take_best(&model, &mut tensors).expect("read").expect("one");
+        assert_eq!(collect(&best, Vec::new()), collect(&fresh(), Vec::new()));
+        assert_eq!(tensors, last);
     }
 
     #[test]

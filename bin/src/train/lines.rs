@@ -13,7 +13,7 @@ use crate::terminal::notice;
 /// The time between two lines.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Prints a line every few seconds and at the end of each epoch.
+/// Prints a line every few seconds, at the end of each epoch and at each evaluation.
 pub(super) struct Lines {
     length: Length,
     stop: StopRequest,
@@ -35,7 +35,8 @@ impl Observer for Lines {
     fn step(&mut self, progress: &Progress, record: &StepRecord, step: Step) {
         self.recent += step.score;
         let due = self.printed.is_none_or(|printed| printed.elapsed() >= INTERVAL);
-        if self.quiet || !(due || self.length.ends_epoch(record.step)) {
+        let step = record.step;
+        if self.quiet || !(due || self.length.ends_epoch(step) || self.length.is_evaluated(step)) {
             return;
         }
         self.printed = Some(Instant::now());
@@ -62,8 +63,13 @@ impl Observer for Lines {
 
     fn evaluated(&mut self, record: &EvaluationRecord) {
         if !self.quiet {
+            // At the end of an epoch its number says it all.
+            let step = match self.length.ends_epoch(record.step) {
+                true => String::new(),
+                false => format!("  step {}/{}", record.step, self.length.total_steps),
+            };
             notice(format_args!(
-                "epoch {}/{}  evaluated {} examples: loss {:.4}, accuracy {:.2} %{}{}",
+                "epoch {}/{}{step}  evaluated {} examples: loss {:.4}, accuracy {:.2} %{}{}",
                 record.epoch,
                 self.length.epochs,
                 self.length.eval_examples,

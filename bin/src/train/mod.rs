@@ -3,6 +3,7 @@
 
 #[cfg(feature = "dashboard")]
 mod dashboard;
+mod groups;
 mod lines;
 mod loader;
 pub mod metrics_log;
@@ -13,7 +14,7 @@ pub(crate) mod step;
 use std::sync::Arc;
 
 use adamw_l2sp::{Anchors, Groups};
-use albert::{LoadReport, SequenceClassifier};
+use albert::{LoadReport, ModelConfig, SequenceClassifier};
 use burn::data::dataloader::DataLoaderBuilder;
 use burn::data::dataset::InMemDataset;
 use burn::module::AutodiffModule;
@@ -34,7 +35,7 @@ use crate::terminal::notice;
 use lines::Lines;
 use loader::StepLoader;
 use metrics_log::MetricsLog;
-use progress::{Length, Progress};
+use progress::{EvaluationRecord, Length, Progress};
 pub(crate) use run::Observer;
 use run::{Ending, Run};
 pub(crate) use step::Step;
@@ -135,7 +136,17 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
 ) -> Result<Finished, ProgramError> {
     let Inputs { folder, task, train, validation } = inputs;
     let Host { stop, observer, save_model } = host;
+    let (classifier, report) = match settings.reinit_layers {
+        Some(count) => classifier
+            .reinit_layers(count, &folder.config, settings.seed, report)
+            .map_err(|error| ProgramError::Mismatch(format!("--reinit-layers: {error}")))?,
+        None => (classifier, report),
+    };
     let contents = Contents::of(&classifier, [train, validation]);
+    let length = settings.length(train.len(), validation.len());
+    let model = FineTuning::new(classifier, settings.precision)
+        .with_label_smoothing(settings.label_smoothing);
+    let mut trainer = trainer(settings, model, &folder.config, &report, length.total_steps)?;
     let (output, checkpoint) = match destination {
         Destination::New => (Output::create(settings)?, None),
         Destination::Resumed(output, checkpoint) => (output, checkpoint),
@@ -145,7 +156,6 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
         refuse_differences(output.folder(), then.differences(&contents))?;
     }
 
-    let length = settings.length(train.len(), validation.len());
     let baseline = baseline(validation, task.labels.len());
     let progress =
         checkpoint.as_ref().map_or_else(Progress::default, |it| it.header.progress.clone());
@@ -164,17 +174,22 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
         total_steps: length.total_steps,
         device: device.clone(),
     };
-    let model = FineTuning::new(classifier, settings.precision);
-    let mut trainer = trainer(settings, model, &report, length.total_steps, progress.step)?;
     let prefix = checkpoint.as_ref().map(|checkpoint| &checkpoint.header.metrics);
     let metrics = MetricsLog::open(output.metrics(), prefix)?;
+    let mut best = None;
     if let Some(checkpoint) = checkpoint {
-        let Checkpoint { tensors, .. } = *checkpoint;
-        let (model, record) = state::restore(trainer.model, tensors).map_err(|problems| {
+        let Checkpoint { mut tensors, .. } = *checkpoint;
+        let mismatch = |problems| {
             ProgramError::Mismatch(format!("{}: {problems}", output.checkpoints().display()))
-        })?;
-        trainer =
-            Trainer { model, optimizer: trainer.optimizer.try_load_record(record)?, ..trainer };
+        };
+        best = state::take_best(&trainer.model, &mut tensors).map_err(mismatch)?;
+        let (model, record) = state::restore(trainer.model, tensors).map_err(mismatch)?;
+        trainer = Trainer {
+            model,
+            optimizer: trainer.optimizer.try_load_record(record)?,
+            schedule: trainer.schedule.load_record::<B>(progress.step),
+            ..trainer
+        };
     }
     let checkpoints =
         Checkpoints::new(&output, settings.checkpoint_every, settings.to_table(), contents);
@@ -183,7 +198,20 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     }
 
     let (labels, task_metrics) = (task.labels.len(), task.metrics());
-    let mut run = Run { trainer, length, progress, labels, task_metrics, metrics, checkpoints };
+    let Settings { keep, patience, log_every, .. } = *settings;
+    let mut run = Run {
+        trainer,
+        length,
+        progress,
+        labels,
+        task_metrics,
+        metrics,
+        log_every,
+        checkpoints,
+        patience,
+        keep,
+        best,
+    };
     let (run, ending) = match (observer, settings.dashboard.on_this_terminal()?) {
         (Some(observer), _) => {
             run.run(train.steps(), &*validation, observer).map(|ending| (run, ending))
@@ -198,8 +226,8 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     }
     .map_err(|error| error.unsaved(output.folder()))?;
 
-    let summary = summarize(&run.progress, task, &baseline, ending);
-    let model = run.trainer.model.valid().model;
+    let summary = summarize(&run.progress, task, &baseline, ending, length.total_steps);
+    let model = run.best.as_ref().unwrap_or(&run.trainer.model).valid().model;
     let save = || {
         if save_model {
             output.save_model(|path| {
@@ -217,11 +245,13 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
             // Without a signal, the user stopped it from the dashboard.
             signal: stop.signal().unwrap_or(2),
             folder: output.folder().to_owned(),
+            is_best: run.best.is_some(),
         }),
         Ending::Diverged(not_finite) => Err(ProgramError::NotFinite {
             step: run.progress.step + 1,
             not_finite,
             model: output.model(),
+            is_best: run.best.is_some(),
         }),
     }
 }
@@ -232,22 +262,27 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
 fn trainer<B: AutodiffBackend>(
     settings: &Settings,
     model: FineTuning<B>,
+    config: &ModelConfig,
     report: &LoadReport,
     total_steps: usize,
-    steps_taken: usize,
 ) -> Result<Trainer<B>, ProgramError> {
     let pretrained = |path: &str| {
-        path.strip_prefix("model.")
+        path.strip_prefix(groups::MODEL)
             .is_some_and(|path| path.starts_with("encoder.") && !report.is_new(path))
     };
-    let anchors = Anchors::from_module(&model.valid()).filter(pretrained);
+    let parameters = Anchors::from_module(&model.valid());
+    let anchors = parameters.clone().filter(pretrained);
     let groups = match settings.optimizer {
         OptimizerName::AdamWL2SP => Groups::source_names(anchors.names()),
         OptimizerName::AdamW => Groups::new(),
     };
     let groups = groups.biases_and_norms_undecayed();
-    let optimizer = settings.optimizer_config().init(&model, groups)?;
-    let schedule = settings.schedule_config(total_steps).init()?.load_record::<B>(steps_taken);
+    let groups = groups::with_learning_rates(groups, settings, config)?;
+    let paths: Vec<&str> = parameters.names().collect();
+    let groups = groups::with_frozen(groups, &settings.freeze, &paths)?;
+    let optimizer = settings.optimizer_config(total_steps)?.init(&model, groups)?;
+    let model = optimizer.freeze(model);
+    let schedule = settings.schedule_config(total_steps).init()?;
     let Settings { max_grad_norm, seed, .. } = *settings;
     Ok(Trainer { model, optimizer, schedule, max_grad_norm, anchors, seed, last_good: None })
 }
@@ -266,30 +301,36 @@ fn summarize(
     task: &Task,
     baseline: &ConfusionMatrix,
     ending: Ending,
+    total_steps: usize,
 ) -> Summary {
     let evaluations = &progress.evaluations;
     let last = evaluations.last();
     // The first metric of a task is its main one.
     let metric = task.metrics()[0];
-    let best = evaluations
-        .iter()
-        .reduce(|best, it| if it.metric(metric) > best.metric(metric) { it } else { best });
-    let accuracies = evaluations.iter().map(|evaluation| evaluation.eval_accuracy);
     let diverged = matches!(ending, Ending::Diverged(_));
+    let finished = ending == Ending::Finished;
+    let best = progress.best(metric);
+    let highest = |values: fn(&EvaluationRecord) -> Option<f64>| {
+        evaluations.iter().filter_map(values).max_by(f64::total_cmp)
+    };
     Summary {
         metric: metric_key(metric),
         majority: metric.value(baseline),
         eval_accuracy: last.map(|evaluation| evaluation.eval_accuracy),
-        best_eval_accuracy: accuracies.max_by(f64::total_cmp),
+        best_eval_accuracy: highest(|evaluation| Some(evaluation.eval_accuracy)),
         eval_f1: last.and_then(|evaluation| evaluation.eval_f1),
         eval_matthews_correlation: last.and_then(|it| it.eval_matthews_correlation),
+        best_eval_f1: highest(|evaluation| evaluation.eval_f1),
+        best_eval_matthews_correlation: highest(|evaluation| evaluation.eval_matthews_correlation),
         best_epoch: best.map(|evaluation| evaluation.epoch),
+        best_step: best.map(|evaluation| evaluation.step),
         eval_loss: last.map(|evaluation| evaluation.eval_loss),
         steps: progress.step,
         train_seconds: progress.train_seconds,
         eval_seconds: progress.eval_seconds,
         examples_per_second: progress.examples_per_second(),
-        finished: ending == Ending::Finished,
+        finished,
+        stopped_early: finished && progress.step < total_steps,
         diverged_at: diverged.then_some(progress.step + 1),
         failed: match last {
             _ if diverged => Some(true),
@@ -326,15 +367,64 @@ fn introduce(
         folder.source.name(),
         report.new.len(),
         settings.seed,
-        report.new.join(", "),
+        first_few(&report.new),
         report.unused.len(),
     ));
     notice(format_args!(
-        "data {}: {} training and {} validation examples; {} epochs, {} steps",
+        "data {}: {} training and {} validation examples; {} epochs, {} steps{}",
         settings.data.display(),
         length.train_examples,
         length.eval_examples,
         length.epochs,
         length.total_steps,
+        settings.eval_every.map(|steps| format!(", evaluated every {steps}")).unwrap_or_default(),
     ));
+    if let (OptimizerName::AdamWL2SP, Ok(decay)) =
+        (settings.optimizer, settings.source_decay(length.total_steps))
+    {
+        let pull = settings.schedule_config(length.total_steps).total_pull(decay);
+        notice(format_args!(
+            "pull towards the pretrained weights: λ₁ {}, Σηλ₁ {} (weights left alone would return {} % of the way)",
+            rounded(decay, 4),
+            rounded(pull.sum, 2),
+            rounded(100.0 * pull.fraction, 2),
+        ));
+    }
+}
+
+/// The first names, and the number of the others.
+fn first_few(names: &[String]) -> String {
+    const FEW: usize = 6;
+    match names.len() {
+        count if count > FEW => {
+            format!("{} and {} more", names[..FEW].join(", "), count - FEW)
+        }
+        _ => names.join(", "),
+    }
+}
+
+/// `value` rounded to this number of significant digits.
+fn rounded(value: f64, digits: usize) -> f64 {
+    format!("{value:.*e}", digits - 1).parse().unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{first_few, rounded};
+
+    #[test]
+    fn long_lists_are_cut() {
+        let names: Vec<String> = (1..=8).map(|number| format!("p{number}")).collect();
+        assert_eq!(first_few(&names[..6]), "p1, p2, p3, p4, p5, p6");
+        assert_eq!(first_few(&names), "p1, p2, p3, p4, p5, p6 and 2 more");
+    }
+
+    #[test]
+    fn significant_digits_are_kept() {
+        for (value, digits, text) in
+            [(0.002_345_6, 2, "0.0023"), (213.675_213, 4, "213.7"), (0.5, 4, "0.5"), (0.0, 2, "0")]
+        {
+            assert_eq!(rounded(value, digits).to_string(), text);
+        }
+    }
 }

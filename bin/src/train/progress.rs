@@ -30,7 +30,7 @@ pub struct StepRecord {
 pub struct EvaluationRecord {
     /// Optimizer steps taken so far.
     pub step: usize,
-    /// Epochs completed so far.
+    /// The epoch of the last of these steps, counted from 1.
     pub epoch: usize,
     /// The mean loss over the validation examples.
     pub eval_loss: f64,
@@ -146,6 +146,8 @@ pub struct Length {
     pub steps_per_epoch: usize,
     /// Optimizer steps in the run.
     pub total_steps: usize,
+    /// Optimizer steps from one evaluation to the next.
+    pub steps_per_evaluation: usize,
     /// Training examples in an epoch.
     pub train_examples: usize,
     /// Examples in an evaluation.
@@ -158,9 +160,19 @@ impl Length {
         step.div_ceil(self.steps_per_epoch)
     }
 
-    /// Whether `step` is the last of its epoch or of the run: an evaluation follows it.
+    /// Whether `step` is the last of its epoch or of the run.
     pub fn ends_epoch(&self, step: usize) -> bool {
         step == self.total_steps || step.is_multiple_of(self.steps_per_epoch)
+    }
+
+    /// Whether an evaluation follows `step`.
+    pub fn is_evaluated(&self, step: usize) -> bool {
+        step == self.total_steps || step.is_multiple_of(self.steps_per_evaluation)
+    }
+
+    /// The number of evaluations in the run.
+    pub fn evaluations(&self) -> usize {
+        self.total_steps.div_ceil(self.steps_per_evaluation)
     }
 }
 
@@ -181,6 +193,20 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// The evaluation with the best value of `metric`; of equals the first.
+    pub fn best(&self, metric: Metric) -> Option<&EvaluationRecord> {
+        let better = |it: &EvaluationRecord, best: &EvaluationRecord| {
+            it.metric(metric) > best.metric(metric)
+        };
+        self.evaluations.iter().reduce(|best, it| if better(it, best) { it } else { best })
+    }
+
+    /// The number of evaluations since the best value of `metric`.
+    pub fn evaluations_since_best(&self, metric: Metric) -> usize {
+        let best = self.best(metric).map_or(0, |best| best.step);
+        self.evaluations.iter().filter(|evaluation| evaluation.step > best).count()
+    }
+
     /// Training examples per second; 0 before the first step.
     pub fn examples_per_second(&self) -> f64 {
         if self.examples > 0 { self.examples as f64 / self.train_seconds } else { 0.0 }
@@ -195,8 +221,59 @@ impl Progress {
             done => self.eval_seconds / done as f64,
         };
         let steps = (length.total_steps - self.step) as f64;
-        let evaluations = length.epochs.saturating_sub(self.evaluations.len()) as f64;
+        let evaluations = length.evaluations().saturating_sub(self.evaluations.len()) as f64;
         Duration::try_from_secs_f64(per_step * steps + per_evaluation * evaluations)
             .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The progress after evaluations with these accuracies, every 10 steps.
+    fn evaluated(accuracies: &[f64]) -> Progress {
+        let record = |(index, &eval_accuracy): (usize, &f64)| EvaluationRecord {
+            step: 10 * (index + 1),
+            epoch: 1,
+            eval_loss: 0.7,
+            eval_accuracy,
+            eval_f1: None,
+            eval_matthews_correlation: None,
+        };
+        let evaluations = accuracies.iter().enumerate().map(record).collect();
+        Progress { evaluations, ..Progress::default() }
+    }
+
+    #[test]
+    fn the_first_of_equal_evaluations_is_the_best() {
+        let best = |accuracies: &[f64]| {
+            let progress = evaluated(accuracies);
+            let step = progress.best(Metric::Accuracy).map(|best| best.step);
+            (step, progress.evaluations_since_best(Metric::Accuracy))
+        };
+        assert_eq!(best(&[]), (None, 0));
+        assert_eq!(best(&[0.5]), (Some(10), 0));
+        assert_eq!(best(&[0.5, 0.7, 0.7, 0.6]), (Some(20), 2));
+        assert_eq!(best(&[0.5, 0.4, 0.6]), (Some(30), 0));
+    }
+
+    #[test]
+    fn the_remaining_time_counts_all_evaluations() {
+        let length = Length {
+            epochs: 2,
+            steps_per_epoch: 50,
+            total_steps: 95,
+            steps_per_evaluation: 10,
+            train_examples: 400,
+            eval_examples: 80,
+        };
+        assert_eq!(length.evaluations(), 10);
+        let steps: Vec<_> = (1..=95).filter(|&step| length.is_evaluated(step)).collect();
+        assert_eq!(steps, [10, 20, 30, 40, 50, 60, 70, 80, 90, 95]);
+        // 2 s a step, 3 s an evaluation: 55 steps and 6 evaluations are left.
+        let progress = evaluated(&[0.5; 4]);
+        let progress = Progress { step: 40, train_seconds: 80.0, eval_seconds: 12.0, ..progress };
+        assert_eq!(progress.remaining(&length), Duration::from_secs(2 * 55 + 3 * 6));
     }
 }

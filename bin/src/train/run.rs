@@ -1,4 +1,4 @@
-//! The training loop: step, log, checkpoint; evaluate at the end of each epoch; stop when asked to.
+//! The training loop: step, log, checkpoint; evaluate now and then; stop when asked to or out of patience.
 
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use super::progress::{Evaluation, EvaluationRecord, Length, Progress, StepRecord
 use super::step::{FineTuning, NotFinite, Step, Trainer};
 use crate::ProgramError;
 use crate::resume::{Checkpoint, CheckpointHeader, Checkpoints, state};
+use crate::settings::Keep;
 
 /// A run in progress: the trainer, the progress of the run and its records.
 pub(super) struct Run<B: AutodiffBackend> {
@@ -28,14 +29,22 @@ pub(super) struct Run<B: AutodiffBackend> {
     pub task_metrics: &'static [Metric],
     /// `metrics.jsonl`.
     pub metrics: MetricsLog,
+    /// The optimizer steps from one of those in `metrics.jsonl` to the next.
+    pub log_every: usize,
     /// The checkpoints that the run can be resumed from.
     pub checkpoints: Checkpoints,
+    /// The number of evaluations without an improvement after which the run ends.
+    pub patience: Option<usize>,
+    /// Which weights are saved at the end.
+    pub keep: Keep,
+    /// The model of the best evaluation so far, for [`Keep::Best`]. Checkpoints hold it, so a resumed run has it as well.
+    pub best: Option<FineTuning<B>>,
 }
 
 /// Why a run ended, if not with an error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Ending {
-    /// After its last step and evaluation.
+    /// After its last step and evaluation, or out of patience.
     Finished,
     /// Because it was asked to stop.
     Stopped,
@@ -59,7 +68,7 @@ pub(crate) trait Observer {
 }
 
 impl<B: AutodiffBackend> Run<B> {
-    /// Train until the last step is taken and evaluated. `train` yields the batches of each optimizer step.
+    /// Train until the last step is taken and evaluated, or the metric has not improved for too long. `train` yields the batches of each optimizer step.
     ///
     /// # Errors
     /// `metrics.jsonl` or a checkpoint that cannot be written.
@@ -71,6 +80,9 @@ impl<B: AutodiffBackend> Run<B> {
     ) -> Result<Ending, ProgramError> {
         loop {
             let evaluation_due = self.evaluation_due();
+            if !evaluation_due && self.is_out_of_patience() {
+                return Ok(Ending::Finished);
+            }
             if observer.should_stop()
                 && (evaluation_due || self.progress.step < self.length.total_steps)
             {
@@ -95,7 +107,7 @@ impl<B: AutodiffBackend> Run<B> {
         }
     }
 
-    /// Take a step and log it.
+    /// Take a step, and log it if it is its turn.
     fn step(
         &mut self,
         batches: Vec<TextBatch<B>>,
@@ -117,17 +129,25 @@ impl<B: AutodiffBackend> Run<B> {
             grad_norm: step.grad_norm,
             distance: step.distance,
         };
-        self.metrics.write(&record)?;
+        if record.step.is_multiple_of(self.log_every) || record.step == self.length.total_steps {
+            self.metrics.write(&record)?;
+        }
         observer.step(&self.progress, &record, step);
         Ok(Ok(()))
     }
 
-    /// Whether the last step ended an epoch that is not evaluated yet. A checkpoint at the end of an epoch is saved before
-    /// its evaluation, so a resumed run may begin with one.
+    /// Whether the evaluation after the last step is still to come. A checkpoint is saved before the evaluation at its step,
+    /// so a resumed run may begin with one.
     fn evaluation_due(&self) -> bool {
         let step = self.progress.step;
         let evaluated = self.progress.evaluations.last().map_or(0, |evaluation| evaluation.step);
-        self.length.ends_epoch(step) && evaluated < step
+        self.length.is_evaluated(step) && evaluated < step
+    }
+
+    /// Whether the main metric of the task has not improved for too many evaluations.
+    fn is_out_of_patience(&self) -> bool {
+        let without_improvement = self.progress.evaluations_since_best(self.task_metrics[0]);
+        self.patience.is_some_and(|patience| without_improvement >= patience)
     }
 
     /// Evaluate on the validation examples; `None` if the run is asked to stop meanwhile.
@@ -153,6 +173,10 @@ impl<B: AutodiffBackend> Run<B> {
         self.metrics.write(&record)?;
         observer.evaluated(&record);
         self.progress.evaluations.push(record);
+        let best = self.progress.best(self.task_metrics[0]);
+        if self.keep == Keep::Best && best.is_some_and(|best| best.step == step) {
+            self.best = Some(self.trainer.model.clone());
+        }
         Ok(())
     }
 
@@ -165,6 +189,10 @@ impl<B: AutodiffBackend> Run<B> {
         };
         let Trainer { model, optimizer, .. } = &self.trainer;
         let record = Optimizer::<FineTuning<B>, B>::to_record(optimizer);
-        self.checkpoints.save(&Checkpoint { header, tensors: state::collect(model, record) })
+        let mut tensors = state::collect(model, record);
+        if let Some(best) = &self.best {
+            tensors.extend(state::collect_best(best));
+        }
+        self.checkpoints.save(&Checkpoint { header, tensors })
     }
 }

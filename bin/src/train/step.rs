@@ -1,7 +1,7 @@
 //! One optimizer step, in the order in which it happens: forward, loss, backward, clip, update.
 
 use adamw_l2sp::{AdamWL2SPOptimizer, Anchors, Schedule, clip_grad_norm, grad_norm, scale_grads};
-use albert::{EncoderInput, Precision, SequenceClassifier, cross_entropy};
+use albert::{EncoderInput, Precision, SequenceClassifier, cross_entropy, smoothed_cross_entropy};
 use burn::module::{AutodiffModule, Module};
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::optim::{GradientsAccumulator, GradientsParams, Optimizer};
@@ -90,13 +90,20 @@ pub(crate) struct FineTuning<B: Backend> {
     #[module(skip)]
     precision: Precision,
     #[module(skip)]
+    label_smoothing: f64,
+    #[module(skip)]
     dropout_seed: u64,
 }
 
 impl<B: Backend> FineTuning<B> {
     /// Fine-tune `model`, computing its forward and backward passes in `precision`.
     pub(crate) fn new(model: SequenceClassifier<B>, precision: Precision) -> Self {
-        Self { model, precision, dropout_seed: 0 }
+        Self { model, precision, label_smoothing: 0.0, dropout_seed: 0 }
+    }
+
+    /// Smooth the labels of the training loss by ε; the loss of an evaluation is the plain cross-entropy in any case.
+    pub(crate) fn with_label_smoothing(self, label_smoothing: f64) -> Self {
+        Self { label_smoothing, ..self }
     }
 
     /// The loss and the predictions on a batch; empty if the batch has no labels.
@@ -139,7 +146,7 @@ impl<B: AutodiffBackend> FineTuning<B> {
             let Some((input, labels)) = labelled(batch) else { continue };
             let logits = model.forward(&input);
             score.correct += count_correct(logits.clone().inner(), labels.clone().inner());
-            let loss = cross_entropy(logits, labels) * share;
+            let loss = self.loss(logits, labels) * share;
             score.loss_sum += loss.clone().into_scalar().elem::<f64>() * examples as f64;
             let loss = if loss_scale == 1.0 { loss } else { loss * loss_scale };
             accumulator.accumulate(self, GradientsParams::from_grads(loss.backward(), self));
@@ -149,6 +156,13 @@ impl<B: AutodiffBackend> FineTuning<B> {
             scale_grads(&mut grads, self, 1.0 / loss_scale);
         }
         (grads, score)
+    }
+
+    fn loss(&self, logits: Tensor<B, 2>, labels: Tensor<B, 1, Int>) -> Tensor<B, 1> {
+        match self.label_smoothing {
+            0.0 => cross_entropy(logits, labels),
+            smoothing => smoothed_cross_entropy(logits, labels, smoothing),
+        }
     }
 
     /// The gradients in fp16, at the largest loss scale without an overflow.
