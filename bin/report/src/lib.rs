@@ -1,0 +1,3 @@
+//! The statistics.
+#![allow(dead_code)]
+mod statistics;
