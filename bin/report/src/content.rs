@@ -1,7 +1,8 @@
 //! What a report says: the tables, and in words what the data show and what they do not.
 
 use crate::analysis::{Analysis, ArmSummary, Comparison, Family};
-use crate::document::{Block, Document, Figure, Table};
+use crate::document::{Block, Document, Table};
+use crate::figures::Figures;
 use crate::run::Metric;
 use crate::statistics::{EXACT_LIMIT, RESAMPLES, SIGN_PATTERNS};
 use crate::study::describe;
@@ -10,13 +11,12 @@ use crate::study::describe;
 const LEVEL: f64 = 0.05;
 
 /// The report of a study.
-pub(crate) fn document(analysis: &Analysis, figures: Vec<Figure>) -> Document {
+pub(crate) fn document(analysis: &Analysis, figures: Figures) -> Document {
     let mut blocks = vec![Block::Paragraph(progress(analysis))];
     let Some(metric) = analysis.metric else {
         blocks.extend(settings(analysis));
         return Document { title: analysis.title.clone(), blocks };
     };
-    let mut figures = figures.into_iter().map(Block::Figure).peekable();
     blocks.push(Block::Heading(format!("Final {} of each arm", metric.name())));
     blocks.push(arms_table(analysis));
     blocks.push(Block::Paragraph(format!(
@@ -25,15 +25,15 @@ pub(crate) fn document(analysis: &Analysis, figures: Vec<Figure>) -> Document {
         metric.name(),
         failed_definition(analysis, metric)
     )));
-    blocks.extend(figures.next());
+    blocks.extend(figures.results.into_iter().map(Block::Figure));
     for family in Family::ALL {
-        blocks.extend(comparisons(analysis, family));
+        blocks.extend(comparisons(analysis, metric, family));
     }
     blocks.push(Block::Heading("What the data do not show".into()));
     blocks.push(Block::List(limits(analysis)));
-    if figures.peek().is_some() {
+    if !figures.curves.is_empty() {
         blocks.push(Block::Heading("Curves".into()));
-        blocks.extend(figures);
+        blocks.extend(figures.curves.into_iter().map(Block::Figure));
     }
     blocks.extend(settings(analysis));
     blocks.push(Block::Heading("Methods".into()));
@@ -65,7 +65,7 @@ fn progress(analysis: &Analysis) -> String {
 }
 
 fn arms_table(analysis: &Analysis) -> Block {
-    let header = ["arm", "n", "mean ± sd", "median", "IQM", "min", "max", "failed", "share failed"];
+    let header = ["arm", "n", "mean ± sd", "median", "IQM", "min", "max", "failed", "% failed"];
     let row = |(name, arm): &(String, ArmSummary)| {
         vec![
             name.clone(),
@@ -76,17 +76,25 @@ fn arms_table(analysis: &Analysis) -> Block {
             number(arm.min),
             number(arm.max),
             arm.failed.to_string(),
-            format!("{} {}", share(arm), interval(arm.failed_interval)),
+            percentages(arm),
         ]
     };
     Block::Table(Table {
         header: header.map(str::to_owned).to_vec(),
         rows: analysis.arms.iter().map(row).collect(),
+        text_columns: 1,
     })
 }
 
-fn share(arm: &ArmSummary) -> String {
-    number(arm.failed as f64 / arm.n as f64)
+/// The share of failed runs and its interval, in percent.
+fn percentages(arm: &ArmSummary) -> String {
+    if arm.n == 0 {
+        return "–".to_owned();
+    }
+    let share = arm.failed as f64 / arm.n as f64;
+    let [share, low, high] =
+        [share, arm.failed_interval[0], arm.failed_interval[1]].map(|share| 100.0 * share);
+    format!("{share:.0} [{low:.0}, {high:.0}]")
 }
 
 fn failed_definition(analysis: &Analysis, metric: Metric) -> String {
@@ -107,7 +115,7 @@ fn failed_definition(analysis: &Analysis, metric: Metric) -> String {
 }
 
 /// The table of a family of comparisons, and a sentence about each.
-fn comparisons(analysis: &Analysis, family: Family) -> Vec<Block> {
+fn comparisons(analysis: &Analysis, metric: Metric, family: Family) -> Vec<Block> {
     let members: Vec<&Comparison> =
         analysis.comparisons.iter().filter(|comparison| comparison.family == family).collect();
     if members.is_empty() {
@@ -136,8 +144,9 @@ fn comparisons(analysis: &Analysis, family: Family) -> Vec<Block> {
         header.extend(["failed: only arm / only baseline", "McNemar p, Holm"]);
     }
     let row = |member: &&Comparison| {
+        let Names { arm, baseline, place } = names(analysis, member);
         let mut cells = vec![
-            format!("{} − {}", member.arm, member.baseline),
+            format!("{arm} − {baseline}{place}"),
             member.pairs.to_string(),
             format!("{} {}", signed(member.difference), interval(member.interval)),
             p_value(member.p),
@@ -152,21 +161,47 @@ fn comparisons(analysis: &Analysis, family: Family) -> Vec<Block> {
     let table = Table {
         header: header.into_iter().map(str::to_owned).collect(),
         rows: members.iter().map(row).collect(),
+        text_columns: 1,
     };
+    let verdict =
+        |member: &&Comparison| verdict(member, names(analysis, member), metric, members.len());
     vec![
         Block::Heading(heading.into()),
         Block::Paragraph(introduction.into()),
         Block::Table(table),
-        Block::List(members.iter().map(|member| verdict(member, members.len())).collect()),
+        Block::List(members.iter().map(verdict).collect()),
     ]
 }
 
-/// What one comparison shows, and what it could not have shown.
-fn verdict(comparison: &Comparison, family: usize) -> String {
-    let Comparison { arm, baseline, pairs, difference, .. } = comparison;
-    if *pairs < 2 {
-        let count = if *pairs == 0 { "No seed has" } else { "Only one seed has" };
-        return format!("{arm} and {baseline}: {count} ended in both, too few to compare them.");
+/// What a reader calls the two sides of a comparison.
+struct Names<'a> {
+    arm: &'a str,
+    baseline: &'a str,
+    /// The point of the grid that they share, such as ` at learning-rate=0.0003`; empty if there is none.
+    place: String,
+}
+
+fn names<'a>(analysis: &'a Analysis, comparison: &'a Comparison) -> Names<'a> {
+    let of = |name: &str| analysis.arms.iter().find(|(arm, _)| arm == name).map(|(_, arm)| arm);
+    match (comparison.family, of(&comparison.arm), of(&comparison.baseline)) {
+        (Family::SameSettings, Some(arm), Some(baseline)) if !arm.grid.is_empty() => Names {
+            arm: &arm.plan_name,
+            baseline: &baseline.plan_name,
+            place: format!(" at {}", describe(&arm.grid)),
+        },
+        _ => Names { arm: &comparison.arm, baseline: &comparison.baseline, place: String::new() },
+    }
+}
+
+/// What one comparison of a family of this size shows, and what it could not have shown.
+fn verdict(comparison: &Comparison, names: Names, metric: Metric, family: usize) -> String {
+    let Names { arm, baseline, place } = names;
+    let Comparison { pairs, difference, interval: [low, high], .. } = *comparison;
+    if pairs < 2 {
+        let ended = if pairs == 0 { "no seed has" } else { "only one seed has" };
+        return format!(
+            "{arm} and {baseline}{place}: {ended} ended in both, too few to compare them."
+        );
     }
     let adjusted = if family > 1 { "Holm-adjusted p" } else { "p" };
     let failed = match comparison.failed_p_holm {
@@ -177,43 +212,52 @@ fn verdict(comparison: &Comparison, family: usize) -> String {
             equals(p)
         ),
         p if p.is_nan() => String::new(),
-        _ => " A difference in failed runs is not shown.".to_owned(),
+        _ => " No difference in failed runs is shown.".to_owned(),
     };
+    let p = equals(comparison.p_holm);
+    let interval = format!("95 % interval {} to {}", signed(low), signed(high));
     if comparison.p_holm < LEVEL {
-        let direction = if *difference > 0.0 { "above" } else { "below" };
+        let direction = if difference > 0.0 { "higher" } else { "lower" };
+        let caution = match comparison.family {
+            Family::OwnBest => " New seeds at the chosen points must confirm it.",
+            _ => "",
+        };
         return format!(
-            "{arm} ends {direction} {baseline}, by {} on average over {pairs} pairs (95 % interval {}, {adjusted} {}).{failed}",
-            number(difference.abs()),
-            range(comparison.interval),
-            equals(comparison.p_holm)
+            "{arm} ends with a {direction} {} than {baseline}{place}, by {} on average over {pairs} pairs \
+             ({interval}, {adjusted} {p}).{caution}{failed}",
+            metric.name(),
+            number(difference.abs())
         );
     }
+    let without_zero = match low > 0.0 || high < 0.0 {
+        true => {
+            " The interval leaves out 0, but it is too narrow for few pairs and not adjusted for the number of \
+             comparisons: the permutation test decides."
+        }
+        false => "",
+    };
     let smallest = (comparison.smallest_p * family as f64).min(1.0);
     let power = match comparison.detectable_difference {
         _ if smallest >= LEVEL => {
-            let correction = if family > 1 {
-                format!(" after Holm's correction over {family} comparisons")
-            } else {
-                String::new()
+            let correction = match family {
+                1 => String::new(),
+                _ => format!(" after Holm's correction over {family} comparisons"),
             };
             format!(
-                "With {pairs} pairs the smallest possible p{correction} is {}, so no difference, however large, could \
+                " With {pairs} pairs the smallest possible p{correction} is {}: no difference, however large, could \
                  have been shown.",
                 p_value(smallest)
             )
         }
         detectable if detectable > 0.0 => format!(
-            "With {pairs} pairs that scatter as these do, a true difference of less than {} would have been missed in \
-             more than one of five such studies.",
+            " With {pairs} pairs that scatter as these do, a true difference of less than {} would have been missed \
+             in more than one of five such studies.",
             number(detectable)
         ),
         _ => String::new(),
     };
     format!(
-        "A difference between {arm} and {baseline} is not shown ({adjusted} {}). That is no evidence that they are \
-         equal: differences of {} are compatible with the data. {power}{failed}",
-        equals(comparison.p_holm),
-        range(comparison.interval)
+        "{arm} and {baseline}{place}: no difference is shown ({interval}, {adjusted} {p}).{without_zero}{power}{failed}"
     )
 }
 
@@ -227,6 +271,11 @@ fn limits(analysis: &Analysis) -> Vec<String> {
          training."
             .to_owned(),
     ];
+    if analysis.comparisons.iter().any(|comparison| comparison.p_holm >= LEVEL) {
+        limits.push(
+            "That two arms are equal: where no difference is shown, any within the interval may be there.".to_owned(),
+        );
+    }
     let without_failure: Vec<&(String, ArmSummary)> =
         analysis.arms.iter().filter(|(_, arm)| arm.n > 0 && arm.failed == 0).collect();
     if let Some((name, arm)) = without_failure.iter().min_by_key(|(_, arm)| arm.n) {
@@ -270,18 +319,19 @@ fn limits(analysis: &Analysis) -> Vec<String> {
 /// The settings of each arm, if any differ.
 fn settings(analysis: &Analysis) -> Vec<Block> {
     let row = |(name, arm): &(String, ArmSummary)| {
-        let left = match arm.left {
+        let ended = match arm.left {
             0 => arm.n.to_string(),
             left => format!("{} of {}", arm.n, arm.n + left),
         };
-        vec![name.clone(), left, describe(&arm.settings)]
+        vec![name.clone(), describe(&arm.settings), ended]
     };
     if analysis.arms.is_empty() {
         return Vec::new();
     }
     let table = Table {
-        header: ["arm", "ended", "settings"].map(str::to_owned).to_vec(),
+        header: ["arm", "settings", "ended runs"].map(str::to_owned).to_vec(),
         rows: analysis.arms.iter().map(row).collect(),
+        text_columns: 2,
     };
     vec![Block::Heading("Arms".into()), Block::Table(table)]
 }
@@ -324,10 +374,6 @@ fn signed(value: f64) -> String {
 
 fn interval([low, high]: [f64; 2]) -> String {
     if low.is_nan() { String::new() } else { format!("[{}, {}]", number(low), number(high)) }
-}
-
-fn range([low, high]: [f64; 2]) -> String {
-    format!("{} to {}", signed(low), signed(high))
 }
 
 fn p_value(p: f64) -> String {

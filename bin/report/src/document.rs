@@ -18,11 +18,13 @@ impl Figure {
     }
 }
 
-/// A table. The first column holds names, all others numbers.
+/// A table.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub(crate) header: Vec<String>,
     pub(crate) rows: Vec<Vec<String>>,
+    /// The number of leading columns that hold text; the others hold numbers, which are aligned on the right.
+    pub(crate) text_columns: usize,
 }
 
 /// A part of a document. All texts are plain: whatever has a meaning in Markdown or HTML is escaped.
@@ -100,7 +102,7 @@ fn markdown_table(table: &Table) -> String {
     let escaped = |cells: &[String]| -> Vec<String> {
         cells.iter().map(|cell| escape_markdown(cell)).collect()
     };
-    let alignment = |column| if column == 0 { "---" } else { "---:" }.to_owned();
+    let alignment = |column| if column < table.text_columns { "---" } else { "---:" }.to_owned();
     let mut lines = vec![line(&escaped(&table.header))];
     lines.push(line(&(0..table.header.len()).map(alignment).collect::<Vec<_>>()));
     lines.extend(table.rows.iter().map(|row| line(&escaped(row))));
@@ -109,9 +111,11 @@ fn markdown_table(table: &Table) -> String {
 
 fn html_table(table: &Table) -> String {
     let row = |tag: &str, cells: &[String]| {
-        let cells: String =
-            cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", escape_html(cell))).collect();
-        format!("<tr>{cells}</tr>\n")
+        let cell = |(column, cell): (usize, &String)| {
+            let class = if column < table.text_columns { " class=\"text\"" } else { "" };
+            format!("<{tag}{class}>{}</{tag}>", escape_html(cell))
+        };
+        format!("<tr>{}</tr>\n", cells.iter().enumerate().map(cell).collect::<String>())
     };
     let rows: String = table.rows.iter().map(|cells| row("td", cells)).collect();
     // A table wider than the screen scrolls, and the page does not.
@@ -147,6 +151,7 @@ mod tests {
         let table = Table {
             header: vec!["arm".into(), "mean".into()],
             rows: vec![vec!["a|b<c>_d".into(), "0.5".into()]],
+            text_columns: 1,
         };
         let figure = Figure {
             name: "one",
@@ -178,7 +183,7 @@ mod tests {
             "<title>A &quot;study&quot;</title>",
             "<p>1 &lt; 2</p>",
             "<li>*</li>",
-            "<td>a|b&lt;c&gt;_d</td><td>0.5</td>",
+            "<td class=\"text\">a|b&lt;c&gt;_d</td><td>0.5</td>",
             "<h3>One &amp; only</h3>\n<svg></svg>\n<figcaption>Look.</figcaption>",
         ] {
             assert!(page.contains(part), "{part} in {page}");

@@ -60,16 +60,20 @@ fn dark_style() -> String {
     format!("@media screen and (prefers-color-scheme:dark){{{rules}}}")
 }
 
-/// Draws a figure, of this height and with this description for readers who cannot see it.
-pub(crate) fn draw(
-    height: u32,
-    description: &str,
-    content: impl FnOnce(&Canvas) -> Drawn,
-) -> Drawn<String> {
+/// Draws a figure: a legend of the series' names, and panels below one another. The description is for readers who cannot
+/// see it.
+pub(crate) fn draw(description: &str, legend: &[&str], panels: &[Panel]) -> Drawn<String> {
     let mut svg = String::new();
+    let height = legend_height(legend) + panels.iter().map(Panel::total_height).sum::<u32>();
     {
         let root = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
-        content(&Canvas { root: &root })?;
+        let canvas = Canvas { root: &root };
+        canvas.legend(legend)?;
+        let mut top = legend_height(legend);
+        for panel in panels {
+            canvas.panel(panel, top)?;
+            top += panel.total_height();
+        }
         root.present()?;
     }
     // Plotters' own opening tag knows neither a description nor styles.
@@ -85,7 +89,7 @@ pub(crate) fn draw(
 }
 
 /// The area of a figure. Positions on it are in units from the top left corner.
-pub(crate) struct Canvas<'a, 'svg> {
+struct Canvas<'a, 'svg> {
     root: &'a DrawingArea<SVGBackend<'svg>, Shift>,
 }
 
@@ -106,6 +110,18 @@ impl Axis {
         Self { range, ticks, log: false }
     }
 
+    /// An axis of counts, with ticks at whole numbers only.
+    pub(crate) fn counts(values: impl Iterator<Item = f64>) -> Self {
+        let mut axis = Self::linear(values);
+        axis.ticks.retain(|tick| tick.fract() == 0.0);
+        axis
+    }
+
+    /// An axis without ticks for rows: its values are units from the top of a panel of this height.
+    pub(crate) fn rows(height: u32) -> Self {
+        Self { range: f64::from(height)..0.0, ticks: Vec::new(), log: false }
+    }
+
     /// A logarithmic axis that shows all of the positive values.
     pub(crate) fn log(values: impl Iterator<Item = f64>) -> Self {
         let exponents = padded(values.filter(|value| *value > 0.0).map(f64::log10));
@@ -116,8 +132,9 @@ impl Axis {
             decades.clone().flat_map(decade).filter(|tick| range.contains(tick)).collect()
         };
         let ticks = match ticks_at(&[1.0, 2.0, 5.0]) {
-            fine if fine.len() <= 7 => fine,
-            _ => ticks_at(&[1.0]),
+            few if few.len() < 3 => RangedCoordf64::from(range.clone()).key_points(BoldPoints(6)),
+            many if many.len() > 7 => ticks_at(&[1.0]),
+            ticks => ticks,
         };
         Self { range, ticks, log: true }
     }
@@ -173,54 +190,68 @@ fn padded(values: impl Iterator<Item = f64>) -> Range<f64> {
     }
 }
 
-/// Where a panel lies on the canvas and what it shows.
+/// Axes and what is drawn in them.
 pub(crate) struct Panel<'a> {
-    pub(crate) top: u32,
-    pub(crate) height: u32,
-    /// Above the panel; for a facet, what distinguishes it.
-    pub(crate) title: &'a str,
-    /// Above the y axis.
-    pub(crate) y_title: &'a str,
+    /// Above the panel; for a facet, what distinguishes it. May be empty.
+    pub(crate) title: String,
+    /// Above the y axis. May be empty.
+    pub(crate) y_title: String,
     /// Below the x axis, on its right.
-    pub(crate) x_title: &'a str,
+    pub(crate) x_title: String,
     pub(crate) x: Axis,
     pub(crate) y: Axis,
-    /// Whether the y axis has ticks; rows with a name each have none.
-    pub(crate) y_ticks: bool,
+    /// The height of the area between the axes.
+    pub(crate) height: u32,
+    pub(crate) content: Box<dyn Fn(&Pen) -> Drawn + 'a>,
 }
 
-impl Canvas<'_, '_> {
-    /// Draws the axes of a panel, and `content` in them.
-    pub(crate) fn panel(&self, panel: &Panel, content: impl FnOnce(&Pen) -> Drawn) -> Drawn {
-        let header = LINE
-            * [panel.title, panel.y_title].iter().filter(|text| !text.is_empty()).count() as u32;
-        let (left, top) = (12, panel.top as i32);
-        self.text(panel.title, (left, top + LINE as i32 / 2), HPos::Left, true)?;
-        let y_title = (left, top + header as i32 - LINE as i32 / 2);
-        self.text(panel.y_title, y_title, HPos::Left, false)?;
-        let bottom = top + panel.height as i32;
-        let x_title = (WIDTH as i32 - 24, bottom - LINE as i32 / 2);
-        self.text(panel.x_title, x_title, HPos::Right, false)?;
+impl Panel<'_> {
+    /// The height of the lines of text above the axes.
+    fn header(&self) -> u32 {
+        [&self.title, &self.y_title].iter().map(|text| if text.is_empty() { 0 } else { LINE }).sum()
+    }
 
-        let (_, area) = self.root.split_vertically(top + header as i32);
-        let (area, _) = area.split_vertically(panel.height - header - LINE);
+    /// The height with all texts: below the axes are the labels of the ticks and the title of the x axis.
+    fn total_height(&self) -> u32 {
+        self.header() + TOP_MARGIN + self.height + 2 * LINE
+    }
+}
+
+/// The distance between a panel's header and its axes.
+const TOP_MARGIN: u32 = 10;
+
+/// The distance of everything from the left edge.
+const LEFT: i32 = 12;
+
+impl Canvas<'_, '_> {
+    /// Draws a panel.
+    fn panel(&self, panel: &Panel, top: u32) -> Drawn {
+        let (top, header) = (top as i32, panel.header() as i32);
+        let bottom = top + panel.total_height() as i32;
+        let half = LINE as i32 / 2;
+        self.text(&panel.title, (LEFT, top + half), HPos::Left, true)?;
+        self.text(&panel.y_title, (LEFT, top + header - half), HPos::Left, false)?;
+        self.text(&panel.x_title, (WIDTH as i32 - 24, bottom - half), HPos::Right, false)?;
+
+        let (_, area) = self.root.split_vertically(top + header);
+        let (area, _) = area.split_vertically(TOP_MARGIN + panel.height + LINE);
+        let has_ticks = !panel.y.ticks.is_empty();
         let mut chart = ChartBuilder::on(&area)
-            .margin_top(10)
+            .margin_top(TOP_MARGIN)
             .margin_right(24)
-            .margin_left(left)
+            .margin_left(LEFT)
             .x_label_area_size(LINE)
-            .y_label_area_size(if panel.y_ticks { 96 } else { 0 })
+            .y_label_area_size(if has_ticks { 96 } else { 0 })
             .build_cartesian_2d(panel.x.clone(), panel.y.clone())?;
-        let text = text_style();
         let mut mesh = chart.configure_mesh();
         mesh.axis_style(&INK.light).bold_line_style(&RULE.light).light_line_style(TRANSPARENT);
-        mesh.label_style(text);
-        if !panel.y_ticks {
-            mesh.disable_y_mesh().disable_y_axis();
+        mesh.label_style(("sans-serif", TEXT).into_font().color(&INK.light));
+        if !has_ticks {
+            mesh.disable_y_axis();
         }
         mesh.draw()?;
         let place = |point| chart.backend_coord(&point);
-        content(&Pen { canvas: self, panel, place: &place })
+        (panel.content)(&Pen { canvas: self, x_range: &panel.x.range, place: &place })
     }
 
     /// Writes a line of text, vertically centred at the position.
@@ -235,7 +266,7 @@ impl Canvas<'_, '_> {
     }
 
     /// Draws the marker and name of each series, in as many lines as they need.
-    pub(crate) fn legend(&self, names: &[&str]) -> Drawn {
+    fn legend(&self, names: &[&str]) -> Drawn {
         for (series, (column, line)) in legend_positions(names).into_iter().enumerate() {
             let centre = line as i32 + LINE as i32 / 2;
             self.path(&[(column, centre), (column + 44, centre)], series)?;
@@ -287,17 +318,17 @@ impl Canvas<'_, '_> {
 }
 
 /// The height of the legend of these series.
-pub(crate) fn legend_height(names: &[&str]) -> u32 {
+fn legend_height(names: &[&str]) -> u32 {
     legend_positions(names).last().map_or(0, |(_, line)| line + LINE + LINE / 2)
 }
 
 /// The left end and the top of each entry of the legend.
 fn legend_positions(names: &[&str]) -> Vec<(i32, u32)> {
-    let (mut column, mut line) = (12, 0);
+    let (mut column, mut line) = (LEFT, 0);
     let place = |name: &&str| {
         let width = 56 + (name.chars().count() as f64 * CHARACTER) as i32 + 30;
-        if column > 12 && column + width > WIDTH as i32 {
-            (column, line) = (12, line + LINE);
+        if column > LEFT && column + width > WIDTH as i32 {
+            (column, line) = (LEFT, line + LINE);
         }
         let position = (column, line);
         column += width;
@@ -309,7 +340,7 @@ fn legend_positions(names: &[&str]) -> Vec<(i32, u32)> {
 /// Draws data into a panel, in the units of its axes.
 pub(crate) struct Pen<'a, 'svg> {
     canvas: &'a Canvas<'a, 'svg>,
-    panel: &'a Panel<'a>,
+    x_range: &'a Range<f64>,
     place: &'a dyn Fn((f64, f64)) -> (i32, i32),
 }
 
@@ -339,24 +370,30 @@ impl Pen<'_, '_> {
         self.canvas.root.draw(&Polygon::new(outline, colour(series).mix(0.16).filled()))
     }
 
-    /// A dashed line at this x, from the bottom to the top, with its name at the top.
-    pub(crate) fn vertical(&self, x: f64, name: &str) -> Drawn {
-        let (bottom, top) = (self.panel.y.range.start, self.panel.y.range.end);
-        let (from, to) = (self.place((x, bottom)), self.place((x, top)));
-        self.dashed(from, to)?;
-        // On the side that has room for it.
-        let right = to.0 + 8 + (name.chars().count() as f64 * CHARACTER) as i32;
-        let (x, anchor) =
-            if right < WIDTH as i32 { (to.0 + 8, HPos::Left) } else { (to.0 - 8, HPos::Right) };
-        self.canvas.text(name, (x, to.1 + LINE as i32 / 2), anchor, false)
+    /// A dashed vertical line at this x, between two y.
+    pub(crate) fn vertical(&self, x: f64, from: f64, to: f64) -> Drawn {
+        self.dashed(self.place((x, from)), self.place((x, to)))
     }
 
     /// A dashed line at this y, with its name on the right above it.
     pub(crate) fn horizontal(&self, y: f64, name: &str) -> Drawn {
-        let range = &self.panel.x.range;
-        let (from, to) = (self.place((range.start, y)), self.place((range.end, y)));
+        let (from, to) = (self.place((self.x_range.start, y)), self.place((self.x_range.end, y)));
         self.dashed(from, to)?;
         self.canvas.text(name, (to.0 - 8, to.1 - LINE as i32 / 2), HPos::Right, false)
+    }
+
+    /// Text beside a point, on the side that has room for it.
+    pub(crate) fn label(&self, text: &str, point: (f64, f64)) -> Drawn {
+        let (x, y) = self.place(point);
+        let end = x + 8 + (text.chars().count() as f64 * CHARACTER) as i32;
+        let (x, side) = if end < WIDTH as i32 { (x + 8, HPos::Left) } else { (x - 8, HPos::Right) };
+        self.canvas.text(text, (x, y), side, false)
+    }
+
+    /// Text at the left end of a row.
+    pub(crate) fn row_name(&self, text: &str, y: f64) -> Drawn {
+        let (_, y) = self.place((self.x_range.start, y));
+        self.canvas.text(text, (LEFT, y), HPos::Left, false)
     }
 
     fn dashed(&self, from: (i32, i32), to: (i32, i32)) -> Drawn {
@@ -364,24 +401,24 @@ impl Pen<'_, '_> {
         self.canvas.root.draw(&DashedPathElement::new([from, to].into_iter(), 10, 8, style))
     }
 
-    /// A box with its median and whiskers, around a place on the canvas: the values are
-    /// [minimum, quartile, median, quartile, maximum].
-    pub(crate) fn horizontal_box(&self, y: i32, values: [f64; 5], series: usize) -> Drawn {
-        let x = values.map(|value| self.place((value, 0.0)).0);
+    /// A box with its median and whiskers in a row: the values are [minimum, quartile, median, quartile, maximum].
+    pub(crate) fn horizontal_box(&self, values: [f64; 5], row: f64, series: usize) -> Drawn {
+        let [minimum, lower, median, upper, maximum] =
+            values.map(|value| self.place((value, row)).0);
+        let (_, y) = self.place((values[0], row));
+        let (top, bottom) = (y - 24, y + 24);
         let root = self.canvas.root;
-        let (light, line) = (colour(series).mix(0.16).filled(), colour(series).stroke_width(3));
-        root.draw(&Rectangle::new([(x[1], y - 24), (x[3], y + 24)], light))?;
-        for (from, to) in [
-            ((x[0], y), (x[1], y)),
-            ((x[3], y), (x[4], y)),
-            ((x[1], y - 24), (x[3], y - 24)),
-            ((x[1], y + 24), (x[3], y + 24)),
-            ((x[1], y - 24), (x[1], y + 24)),
-            ((x[3], y - 24), (x[3], y + 24)),
-        ] {
-            root.draw(&PathElement::new([from, to], line))?;
-        }
-        root.draw(&PathElement::new([(x[2], y - 24), (x[2], y + 24)], line.color.stroke_width(7)))
+        root.draw(&Rectangle::new(
+            [(lower, top), (upper, bottom)],
+            colour(series).mix(0.16).filled(),
+        ))?;
+        let line = |points: &[(i32, i32)], width| {
+            root.draw(&PathElement::new(points.to_vec(), colour(series).stroke_width(width)))
+        };
+        line(&[(lower, top), (upper, top), (upper, bottom), (lower, bottom), (lower, top)], 3)?;
+        line(&[(minimum, y), (lower, y)], 3)?;
+        line(&[(upper, y), (maximum, y)], 3)?;
+        line(&[(median, top), (median, bottom)], 7)
     }
 
     /// A dot at a place on the canvas: filled, or a ring.
@@ -395,17 +432,8 @@ impl Pen<'_, '_> {
     pub(crate) fn cross(&self, place: (i32, i32), series: usize) -> Drawn {
         self.canvas.cross(place, series)
     }
-
-    /// Text that begins at a place on the canvas.
-    pub(crate) fn text(&self, text: &str, place: (i32, i32)) -> Drawn {
-        self.canvas.text(text, place, HPos::Left, false)
-    }
 }
 
 fn colour(series: usize) -> RGBColor {
     SERIES[series % SERIES.len()].light
-}
-
-fn text_style() -> TextStyle<'static> {
-    ("sans-serif", TEXT).into_font().color(&INK.light)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::analysis::Analysis;
 use crate::content::document;
 use crate::error::ReportError;
-use crate::figures::figures;
+use crate::figures::Figures;
 use crate::runs_csv::runs_csv;
 use crate::study::Study;
 
@@ -19,7 +19,7 @@ use crate::study::Study;
 pub fn write(study: &Study, folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
     check_metrics(study)?;
     let analysis = Analysis::new(study);
-    let figures = figures(study).map_err(format_error)?;
+    let figures = Figures::new(study).map_err(format_error)?;
     let json = serde_json::to_string_pretty(&analysis).map_err(format_error)?;
     let mut files = vec![
         ("report.json".to_owned(), format!("{json}\n")),
