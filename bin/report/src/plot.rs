@@ -33,6 +33,7 @@ struct Colour {
 }
 
 const INK: Colour = Colour { light: RGBColor(0x1F, 0x23, 0x28), dark: "#E6E8EB" };
+const PAGE: Colour = Colour { light: RGBColor(0xFF, 0xFF, 0xFF), dark: "#14171B" };
 const RULE: Colour = Colour { light: RGBColor(0xD0, 0xD5, 0xDB), dark: "#3B424B" };
 
 /// The colours of series: Okabe & Ito's, which stay apart with every common form of colour blindness, without the two
@@ -56,7 +57,7 @@ fn dark_style() -> String {
         let light = format!("#{r:02X}{g:02X}{b:02X}");
         format!("[fill=\"{light}\"]{{fill:{dark}}}[stroke=\"{light}\"]{{stroke:{dark}}}")
     };
-    let rules: String = [INK, RULE].iter().chain(&SERIES).map(rule).collect();
+    let rules: String = [INK, PAGE, RULE].iter().chain(&SERIES).map(rule).collect();
     format!("@media screen and (prefers-color-scheme:dark){{{rules}}}")
 }
 
@@ -67,6 +68,8 @@ pub(crate) fn draw(description: &str, legend: &[&str], panels: &[Panel]) -> Draw
     let height = legend_height(legend) + panels.iter().map(Panel::total_height).sum::<u32>();
     {
         let root = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
+        // Not transparent: a page may be light although its reader prefers dark ones.
+        root.fill(&PAGE.light)?;
         let canvas = Canvas { root: &root };
         canvas.legend(legend)?;
         let mut top = legend_height(legend);
@@ -244,7 +247,7 @@ impl Canvas<'_, '_> {
             .y_label_area_size(if has_ticks { 96 } else { 0 })
             .build_cartesian_2d(panel.x.clone(), panel.y.clone())?;
         let mut mesh = chart.configure_mesh();
-        mesh.axis_style(&INK.light).bold_line_style(&RULE.light).light_line_style(TRANSPARENT);
+        mesh.axis_style(INK.light).bold_line_style(RULE.light).light_line_style(TRANSPARENT);
         mesh.label_style(("sans-serif", TEXT).into_font().color(&INK.light));
         if !has_ticks {
             mesh.disable_y_axis();
@@ -362,12 +365,12 @@ impl Pen<'_, '_> {
         markers.into_iter().try_for_each(|place| self.canvas.marker(*place, series))
     }
 
-    /// A translucent band of (x, from, to).
-    pub(crate) fn band(&self, band: &[(f64, f64, f64)], series: usize) -> Drawn {
+    /// A band of (x, from, to), of this opacity.
+    pub(crate) fn band(&self, band: &[(f64, f64, f64)], series: usize, opacity: f64) -> Drawn {
         let lower = band.iter().map(|(x, low, _)| self.place((*x, *low)));
         let upper = band.iter().rev().map(|(x, _, high)| self.place((*x, *high)));
         let outline: Vec<_> = lower.chain(upper).collect();
-        self.canvas.root.draw(&Polygon::new(outline, colour(series).mix(0.16).filled()))
+        self.canvas.root.draw(&Polygon::new(outline, colour(series).mix(opacity).filled()))
     }
 
     /// A dashed vertical line at this x, between two y.
@@ -398,7 +401,7 @@ impl Pen<'_, '_> {
 
     fn dashed(&self, from: (i32, i32), to: (i32, i32)) -> Drawn {
         let style = INK.light.stroke_width(2);
-        self.canvas.root.draw(&DashedPathElement::new([from, to].into_iter(), 10, 8, style))
+        self.canvas.root.draw(&DashedPathElement::new([from, to], 10, 8, style))
     }
 
     /// A box with its median and whiskers in a row: the values are [minimum, quartile, median, quartile, maximum].
@@ -436,4 +439,59 @@ impl Pen<'_, '_> {
 
 fn colour(series: usize) -> RGBColor {
     SERIES[series % SERIES.len()].light
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn panel<'a>(x: Axis, y: Axis, content: impl Fn(&Pen) -> Drawn + 'a) -> Panel<'a> {
+        let (title, x_title, y_title) = ("a".into(), "b".into(), "c".into());
+        Panel { title, x_title, y_title, x, y, height: 100, content: Box::new(content) }
+    }
+
+    #[test]
+    fn every_colour_has_one_for_dark_pages() {
+        let unit = || Axis::linear([0.0, 1.0].into_iter());
+        let names: Vec<String> = (0..14).map(|series| format!("series {series}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let content = |pen: &Pen| {
+            pen.horizontal(0.5, "half")?;
+            pen.vertical(0.5, 0.0, 1.0)?;
+            (0..14).try_for_each(|series| {
+                pen.line(&[(0.0, 0.0), (1.0, 1.0)], series)?;
+                pen.band(&[(0.0, 0.0, 0.1), (1.0, 0.5, 1.0)], series, 0.1)?;
+                pen.horizontal_box([0.0, 0.2, 0.3, 0.4, 1.0], 0.5, series)
+            })
+        };
+        let svg = draw("14 < 15", &names, &[panel(unit(), unit(), content)]).unwrap();
+        let (style, body) = svg.split_once("</style>").unwrap();
+        let colours: Vec<&str> = body.split("=\"#").skip(1).map(|rest| &rest[..6]).collect();
+        assert!(colours.len() > 50);
+        for colour in colours {
+            assert!(style.contains(&format!("[fill=\"#{colour}\"]")), "#{colour} has none");
+        }
+        assert!(svg.contains("aria-label=\"14 &lt; 15\""));
+        assert!(body.contains("series 13"), "the legend names all");
+    }
+
+    #[test]
+    fn axes_show_all_finite_values_with_readable_ticks() {
+        let labels = |axis: &Axis| -> Vec<String> {
+            let ticks = axis.key_points(BoldPoints(10));
+            ticks.iter().map(|tick| axis.format_ext(tick)).collect()
+        };
+        let linear = Axis::linear([0.5, f64::NAN, 0.7].into_iter());
+        assert_eq!(labels(&linear), ["0.5", "0.55", "0.6", "0.65", "0.7"]);
+        assert_eq!([linear.map(&0.492, (0, 100)), linear.map(&0.708, (0, 100))], [0, 100]);
+        assert_eq!(labels(&Axis::counts([1.0, 3.0].into_iter())), ["1", "2", "3"]);
+        let log = Axis::log([0.0, 0.02, 3.0].into_iter());
+        assert_eq!(labels(&log), ["0.02", "0.05", "0.1", "0.2", "0.5", "1", "2"]);
+        assert_eq!(labels(&Axis::log([1e-5, 1e3].into_iter())).len(), 9);
+        assert!(labels(&Axis::log([3.0, 4.0].into_iter())).len() > 2, "within a decade");
+        assert_eq!(labels(&Axis::log_at(&[2e-5, 0.0003, 0.01])), ["2e-5", "3e-4", "0.01"]);
+        // A single value is in the middle; nothing at all is no error.
+        assert_eq!(Axis::linear([0.5].into_iter()).map(&0.5, (0, 100)), 50);
+        assert!(!labels(&Axis::linear([].into_iter())).is_empty());
+    }
 }

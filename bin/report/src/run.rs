@@ -43,8 +43,7 @@ impl Metric {
 }
 
 /// How far a run has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunState {
     /// It has begun but not ended. It is left out of all statistics.
     Unfinished,
@@ -102,7 +101,8 @@ pub struct Run {
     pub state: RunState,
     /// The main metric of its task; `None` before the run has written a summary.
     pub metric: Option<Metric>,
-    /// The main metric of always predicting the majority class, if it was recorded.
+    /// The main metric of always predicting the majority class: 0 for Matthews' correlation, otherwise what was
+    /// recorded.
     pub majority: Option<f64>,
     /// The main metric at the end: that of the last evaluation, or for a run that diverged before its first one that of
     /// the majority class. `None` for an unfinished run, and for such a diverged one without a recorded majority.
@@ -223,21 +223,21 @@ impl Run {
         })?;
         let last = run.evaluations.last().map(|last| last.metric(summary.metric));
         let last = summary.metric().or(last).filter(|value| value.is_finite());
+        // The correlation of any constant prediction is 0.
+        let majority = match summary.metric {
+            Metric::MatthewsCorrelation => Some(0.0),
+            _ => summary.majority,
+        };
         run.state = summary.state();
         run.metric = Some(summary.metric);
-        run.majority = summary.majority;
+        run.majority = majority;
         run.train_seconds = summary.train_seconds;
         (run.final_metric, run.failed) = match run.state {
             RunState::Unfinished => (None, None),
-            RunState::Diverged => (last.or(summary.majority), Some(true)),
+            RunState::Diverged => (last.or(majority), Some(true)),
             RunState::Finished => {
                 let key = summary.metric.key();
                 let last = last.ok_or(ReadError::NoMetric { path: summary_path, key })?;
-                // The correlation of any constant prediction is 0.
-                let majority = match summary.metric {
-                    Metric::MatthewsCorrelation => Some(0.0),
-                    _ => summary.majority,
-                };
                 let above_majority = || majority.is_none_or(|majority| last > majority);
                 (Some(last), Some(summary.failed.unwrap_or_else(|| !above_majority())))
             }

@@ -83,9 +83,11 @@ impl Arm {
         self.runs.iter().filter(|run| run.has_ended())
     }
 
-    /// The final metrics of the ended runs.
+    /// The final metrics of the ended runs, ascending: the order of the runs decides nothing.
     pub(crate) fn final_metrics(&self) -> Vec<f64> {
-        self.ended().filter_map(|run| run.final_metric).collect()
+        let mut values: Vec<f64> = self.ended().filter_map(|run| run.final_metric).collect();
+        values.sort_by(f64::total_cmp);
+        values
     }
 
     /// The number of failed runs.

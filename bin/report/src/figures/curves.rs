@@ -192,8 +192,10 @@ fn draw(pen: &Pen, curves: &[Curve], majority: Option<f64>) -> Drawn {
     if let Some(majority) = majority {
         pen.horizontal(majority, MAJORITY)?;
     }
+    // Of many arms fainter ones, which still let one another show through.
+    let opacity = (0.4 / curves.len() as f64).min(0.16);
     for curve in curves.iter().filter(|curve| curve.band.len() > 1) {
-        pen.band(&curve.band, curve.series)?;
+        pen.band(&curve.band, curve.series, opacity)?;
     }
     curves.iter().try_for_each(|curve| pen.line(&curve.line, curve.series))
 }

@@ -3,7 +3,7 @@
 use crate::document::Figure;
 use crate::figures::MAJORITY;
 use crate::plot::{self, Axis, Drawn, Panel, Pen};
-use crate::run::Metric;
+use crate::run::{Metric, Run};
 use crate::statistics::mean;
 use crate::study::{Arm, Study, describe, distinct};
 
@@ -62,7 +62,9 @@ fn lines(pen: &Pen, study: &Study, arms: &[&Arm]) -> Drawn {
         arms.sort_by(|one, other| one.learning_rate.total_cmp(&other.learning_rate));
         let shift = (2 * series as i32 + 1 - names.len() as i32) * SHIFT / 2;
         for arm in &arms {
-            for run in arm.ended() {
+            let mut runs: Vec<&Run> = arm.ended().collect();
+            runs.sort_by_key(|run| run.seed);
+            for run in runs {
                 let Some(value) = run.final_metric else { continue };
                 let (x, y) = pen.place((arm.learning_rate, value));
                 pen.dot((x + shift, y), series, run.failed != Some(true))?;
