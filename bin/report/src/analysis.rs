@@ -91,7 +91,7 @@ pub(crate) struct Comparison {
     pub(crate) p_holm: f64,
     /// The smallest p that this number of pairs can give.
     pub(crate) smallest_p: f64,
-    /// The true difference that would be found with a probability of 80 %.
+    /// The true difference that would be found with a probability of 80%.
     pub(crate) detectable_difference: f64,
     /// Pairs in which only the baseline's run failed.
     pub(crate) baseline_only_failed: usize,
@@ -105,8 +105,8 @@ pub(crate) struct Comparison {
     pub(crate) failed_p_fisher: f64,
 }
 
-/// The grid's keys that change what is learned. Runs of different tasks are independent even with the same seed, so
-/// tasks are the strata of the bootstrap; runs of one task that differ in other settings share their seeds' luck.
+/// The grid's keys that change what is learned. Runs of different tasks are treated as independent even if they
+/// share a seed, so tasks are the strata of the bootstrap. Runs of one task with the same seed are correlated.
 const TASK_KEYS: [&str; 3] = ["task", "data", "model"];
 
 impl Analysis {
@@ -214,8 +214,8 @@ fn compare_arms(family: Family, baseline: &Arm, arm: &Arm) -> Comparison {
     }
 }
 
-/// The mean difference over the grid. A seed's differences at the points of a task are averaged first, so that its runs,
-/// which share their luck, stay together; a seed counts when it has ended everywhere. The tasks are the strata.
+/// The mean difference over the grid. Within a task, the differences of a seed are averaged over the points first, because they are
+/// correlated; only seeds that have ended at all points of the task count. The tasks are the strata.
 fn compare_over_grid(study: &Study, baseline: &str, other: &str) -> Comparison {
     let mut tasks: BTreeMap<Vec<&str>, Vec<BTreeMap<u64, f64>>> = BTreeMap::new();
     for point in study.grid_points() {

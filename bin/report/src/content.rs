@@ -20,7 +20,7 @@ pub(crate) fn document(analysis: &Analysis, figures: Figures) -> Document {
     blocks.push(Block::Heading(format!("Final {} of each arm", metric.name())));
     blocks.push(arms_table(analysis));
     blocks.push(Block::Paragraph(format!(
-        "The {} is that of the last evaluation of each ended run, on the validation split. {} Brackets hold 95 % \
+        "The {} is that of the last evaluation of each ended run, on the validation split. {} Brackets hold 95% \
          intervals.",
         metric.name(),
         failed_definition(analysis, metric)
@@ -215,7 +215,7 @@ fn verdict(comparison: &Comparison, names: Names, metric: Metric, family: usize)
         _ => " No difference in failed runs is shown.".to_owned(),
     };
     let p = equals(comparison.p_holm);
-    let interval = format!("95 % interval {} to {}", signed(low), signed(high));
+    let interval = format!("95% interval {} to {}", signed(low), signed(high));
     if comparison.p_holm < LEVEL {
         let direction = if difference > 0.0 { "higher" } else { "lower" };
         let caution = match comparison.family {
@@ -273,7 +273,7 @@ fn limits(analysis: &Analysis) -> Vec<String> {
     ];
     if analysis.comparisons.iter().any(|comparison| comparison.p_holm >= LEVEL) {
         limits.push(
-            "That two arms are equal: where no difference is shown, any within the interval may be there.".to_owned(),
+            "That two arms are equal: where no difference is shown, any difference within the interval is compatible with the data.".to_owned(),
         );
     }
     let without_failure: Vec<&(String, ArmSummary)> =
@@ -284,7 +284,7 @@ fn limits(analysis: &Analysis) -> Vec<String> {
             _ => "the arms without a failed run never fail".to_owned(),
         };
         limits.push(format!(
-            "That {subject}: no failure in {} is compatible with a failure rate of up to {} %.",
+            "That {subject}: no failure in {} is compatible with a failure rate of up to {}%.",
             count(arm.n, "run"),
             (100.0 * arm.failed_interval[1]).round()
         ));
@@ -354,7 +354,7 @@ fn methods() -> Vec<String> {
         ),
         "Pairs are runs with the same seed that ended in both arms. Holm's correction is over the rows of a table."
             .to_owned(),
-        "The difference that would have been found in four of five studies is Bloom's minimum detectable effect of the \
+        "The difference below which one study in five or more would have missed it is Bloom's minimum detectable effect of the \
          paired t-test at the level 0.05 without correction (Bloom 1995)."
             .to_owned(),
         "A run that diverged counts as failed, with the metric of its last evaluation or else that of the majority \

@@ -155,7 +155,7 @@ pub(crate) fn smallest_p(pairs: usize) -> f64 {
 }
 
 /// The minimum detectable difference: the true mean difference that a two-sided paired t-test at the level 0.05 finds
-/// with a probability of 80 %, (t₀.₉₇₅ + t₀.₈) · s/√n with n − 1 degrees of freedom (Bloom 1995,
+/// with a probability of 80%, (t₀.₉₇₅ + t₀.₈) · s/√n with n − 1 degrees of freedom (Bloom 1995,
 /// doi 10.1177/0193841X9501900504), where s is the standard deviation of the differences.
 pub(crate) fn minimum_detectable_difference(differences: &[f64]) -> f64 {
     let n = differences.len() as f64;
@@ -315,7 +315,7 @@ mod tests {
         }
     }
 
-    /// The bounds are quantiles of random resamples: they vary by about 2 % of the interval's width.
+    /// The bounds are quantiles of random resamples: they vary by about 2% of the interval's width.
     #[test]
     fn bootstrap_intervals_are_those_of_rliable() {
         let cases = cases();

@@ -180,8 +180,8 @@ fn a_report_claims_nothing_that_is_not_significant() {
     for part in [
         "12 runs planned, and all have ended.",
         "| pulled-50 | 6 | 0.647 ± 0.025 |",
-        "pulled-50 and adamw: no difference is shown (95 % interval +0.035 to +0.130, p = 0.062). The interval leaves out 0,",
-        "no failure in 6 runs is compatible with a failure rate of up to 39 %",
+        "pulled-50 and adamw: no difference is shown (95% interval +0.035 to +0.130, p = 0.062). The interval leaves out 0,",
+        "no failure in 6 runs is compatible with a failure rate of up to 39%",
         "![Final accuracy of every run](figures/final-metric.svg)",
     ] {
         assert!(report.contains(part), "{part} in {report}");

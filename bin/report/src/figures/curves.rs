@@ -13,7 +13,7 @@ use crate::study::{Arm, Study, describe};
 const BAND: [f64; 2] = [0.1, 0.9];
 
 const BAND_CAPTION: &str =
-    "Median of the ended runs, and the band from their 10 % to their 90 % quantile.";
+    "Median of the ended runs, and the band from their 10% to their 90% quantile.";
 
 /// The number of intervals of steps over which a curve is averaged, so that the noise of single batches does not hide it.
 const INTERVALS: u64 = 50;
@@ -192,7 +192,7 @@ fn draw(pen: &Pen, curves: &[Curve], majority: Option<f64>) -> Drawn {
     if let Some(majority) = majority {
         pen.horizontal(majority, MAJORITY)?;
     }
-    // Of many arms fainter ones, which still let one another show through.
+    // Fainter for many arms, so that overlapping bands stay distinguishable.
     let opacity = (0.4 / curves.len() as f64).min(0.16);
     for curve in curves.iter().filter(|curve| curve.band.len() > 1) {
         pen.band(&curve.band, curve.series, opacity)?;

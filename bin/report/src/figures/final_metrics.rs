@@ -14,7 +14,7 @@ const ROW: u32 = 124;
 /// The centre of the box below the top of its row.
 const CENTRE: f64 = 74.0;
 
-/// The vertical distance between dots that evade one another.
+/// The vertical distance between dots that would overlap.
 const LANE: i32 = 16;
 
 /// The figure, if a run has ended.
