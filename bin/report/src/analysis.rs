@@ -89,8 +89,10 @@ pub(crate) struct Comparison {
     pub(crate) p: f64,
     /// [`Self::p`], Holm-adjusted in its family.
     pub(crate) p_holm: f64,
-    /// The smallest p that this number of pairs can give.
+    /// The smallest [`Self::p`] that this number of pairs can give.
     pub(crate) smallest_p: f64,
+    /// The smallest [`Self::p_holm`] that it can give, with the other p-values of the family as they are.
+    pub(crate) smallest_p_holm: f64,
     /// The true difference that would be found with a probability of 80%.
     pub(crate) detectable_difference: f64,
     /// Pairs in which only the baseline's run failed.
@@ -114,15 +116,7 @@ impl Analysis {
     pub(crate) fn new(study: &Study) -> Self {
         let mut comparisons = compare_all(study);
         for family in Family::ALL {
-            let mut members: Vec<&mut Comparison> =
-                comparisons.iter_mut().filter(|comparison| comparison.family == family).collect();
-            let of = |value: fn(&Comparison) -> f64| {
-                holm(&members.iter().map(|member| value(member)).collect::<Vec<_>>())
-            };
-            let (metric, failed) = (of(|member| member.p), of(|member| member.failed_p));
-            for (member, (p, failed_p)) in members.iter_mut().zip(metric.into_iter().zip(failed)) {
-                (member.p_holm, member.failed_p_holm) = (p, failed_p);
-            }
+            adjust(comparisons.iter_mut().filter(|comparison| comparison.family == family));
         }
         let summaries = study.arms.iter().map(|arm| (arm.name.clone(), ArmSummary::new(arm)));
         Self {
@@ -161,6 +155,21 @@ impl ArmSummary {
             failed: arm.failed(),
             failed_interval: wilson_interval(arm.failed(), n),
         }
+    }
+}
+
+/// Adjusts the p-values of a family for one another.
+fn adjust<'a>(family: impl Iterator<Item = &'a mut Comparison>) {
+    let mut family: Vec<&mut Comparison> = family.collect();
+    let metric: Vec<f64> = family.iter().map(|comparison| comparison.p).collect();
+    let failed: Vec<f64> = family.iter().map(|comparison| comparison.failed_p).collect();
+    let (metric_holm, failed_holm) = (holm(&metric), holm(&failed));
+    for (index, comparison) in family.iter_mut().enumerate() {
+        comparison.p_holm = metric_holm[index];
+        comparison.failed_p_holm = failed_holm[index];
+        let mut at_best = metric.clone();
+        at_best[index] = comparison.smallest_p;
+        comparison.smallest_p_holm = holm(&at_best)[index];
     }
 }
 
@@ -275,6 +284,7 @@ fn compare(family: Family, baseline: &str, arm: &str, strata: Vec<Vec<f64>>) -> 
         p: sign_flip_test(&terms),
         p_holm: f64::NAN,
         smallest_p: smallest_p(terms.len()),
+        smallest_p_holm: f64::NAN,
         detectable_difference: match &strata[..] {
             [differences] => minimum_detectable_difference(differences),
             _ => f64::NAN,

@@ -236,7 +236,7 @@ fn verdict(comparison: &Comparison, names: Names, metric: Metric, family: usize)
         }
         false => "",
     };
-    let smallest = (comparison.smallest_p * family as f64).min(1.0);
+    let smallest = comparison.smallest_p_holm;
     let power = match comparison.detectable_difference {
         _ if smallest >= LEVEL => {
             let correction = match family {

@@ -286,7 +286,30 @@ fn a_grid_is_compared_at_each_point_over_all_and_at_the_best() {
     let row = &rows(&files)[4];
     assert_eq!([&row["arm"], &row["seed"], &row["learning-rate"]], ["pulled", "1", "0.0001"]);
     assert!(files.contains_key("figures/learning-rate.svg"));
-    assert!(files["report.md"].contains("makes every arm look better than it is"));
+    let text = &files["report.md"];
+    assert!(text.contains("makes every arm look better than it is"), "{text}");
+    let smallest =
+        "With 4 pairs the smallest possible p after Holm's correction over 3 comparisons is 0.375";
+    assert!(text.contains(smallest), "{text}");
+}
+
+#[test]
+fn the_smallest_possible_p_depends_on_the_other_comparisons() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut study = edge(folder.path(), 6);
+    // Six pairs of which all are better by far, p = 2/2⁶; and the same with one pair fewer.
+    let mut fewer = study.arms[1].clone();
+    (fewer.name, fewer.plan_name) = ("fewer".into(), "fewer".into());
+    fewer.runs.truncate(5);
+    for run in study.arms[1].runs.iter_mut() {
+        run.final_metric = Some(0.8);
+    }
+    study.arms.push(fewer);
+    let report = json_of(&written(&study));
+    let of = |index: usize, key: &str| report["comparisons"][index][key].as_f64().unwrap();
+    assert_eq!((of(0, "p"), of(0, "p_holm"), of(0, "smallest_p_holm")), (0.03125, 0.0625, 0.0625));
+    // The other p is smaller than any that five pairs can give, so Holm's factor is 1.
+    assert_eq!((of(1, "smallest_p"), of(1, "smallest_p_holm")), (0.0625, 0.0625));
 }
 
 #[test]
