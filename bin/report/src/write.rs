@@ -1,0 +1,59 @@
+//! Writing a report.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use crate::analysis::Analysis;
+use crate::content::document;
+use crate::error::ReportError;
+use crate::figures::Figures;
+use crate::runs_csv::runs_csv;
+use crate::study::Study;
+
+/// Computes the report of a study and writes it into `folder`, which exists: `report.md`, `report.html`, `report.json`,
+/// `runs.csv` and `figures/*.svg`. Each file is replaced completely or not at all. Returns the paths in this order.
+///
+/// # Errors
+///
+/// Runs of different main metrics, and files that cannot be written.
+pub fn write(study: &Study, folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
+    check_metrics(study)?;
+    let analysis = Analysis::new(study);
+    let figures = Figures::new(study).map_err(format_error)?;
+    let json = serde_json::to_string_pretty(&analysis).map_err(format_error)?;
+    let mut files = vec![
+        ("report.json".to_owned(), format!("{json}\n")),
+        ("runs.csv".to_owned(), runs_csv(study).map_err(format_error)?),
+    ];
+    files.extend(figures.iter().map(|figure| (figure.path(), figure.svg.clone())));
+    let document = document(&analysis, figures);
+    files.insert(0, ("report.md".to_owned(), document.markdown()));
+    files.insert(1, ("report.html".to_owned(), document.html()));
+
+    let mut paths = Vec::new();
+    for (name, content) in files {
+        let path = folder.join(name);
+        let written = std::fs::create_dir_all(files::parent(&path))
+            .and_then(|()| files::write(&path, content.as_bytes()));
+        written.map_err(|source| ReportError::Io { path: path.clone(), source })?;
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+fn format_error(error: impl Display) -> ReportError {
+    ReportError::Format(error.to_string())
+}
+
+fn check_metrics(study: &Study) -> Result<(), ReportError> {
+    let metric_of = |arm: &crate::Arm, metric: crate::Metric| (metric.name(), arm.name.clone());
+    let ended = study.arms.iter().flat_map(|arm| arm.ended().map(move |run| (arm, run)));
+    let mut metrics = ended.filter_map(|(arm, run)| Some(metric_of(arm, run.metric?)));
+    let Some((first, first_arm)) = metrics.next() else { return Ok(()) };
+    match metrics.find(|(metric, _)| *metric != first) {
+        None => Ok(()),
+        Some((second, second_arm)) => {
+            Err(ReportError::MixedMetrics { first, first_arm, second, second_arm })
+        }
+    }
+}
