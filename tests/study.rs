@@ -209,6 +209,35 @@ fn a_study_that_cannot_begin_says_why_once() {
 }
 
 #[test]
+fn a_study_ends_with_its_report_and_an_unfinished_one_has_one_too() {
+    let world = world_with(
+        &format!("{}[grid]\nlearning-rate = [5e-3, 1e-4]\n", plan(3, 1))
+            .replace("learning-rate = 5e-3\n", ""),
+    );
+    world.run(&["study", "run", "plan.toml", "--shard", "1/2"]).succeeds();
+    let unfinished = world.run(&["study", "report", "study"]).succeeds();
+    assert_eq!(unfinished.stdout, "report in study/report.html\n");
+    let rows = || fs::read_to_string(world.path("study/runs.csv")).expect("rows");
+    assert_eq!(rows().lines().count(), 1 + 6);
+
+    let study = world.run(&["study", "run", "plan.toml", "--jobs", "2"]).succeeds();
+    assert_eq!(study.stdout, "report in study/report.html\n");
+    let header = "arm,seed,learning-rate,state,steps,metric,best,eval_loss,distance,seconds,failed";
+    assert_eq!(rows().lines().next(), Some(header));
+    assert_eq!(rows().lines().count(), 1 + 12);
+    let report = world.json("study/report.json");
+    let arm = &report["arms"]["pulled,learning-rate=1e-4"];
+    assert_eq!(arm["n"], 3);
+    for key in ["mean", "sd", "median", "iqm", "min", "max", "failed", "failed_interval"] {
+        assert!(!arm[key].is_null(), "{key}: {arm}");
+    }
+    for name in ["report.md", "report.html"] {
+        let text = fs::read_to_string(world.path("study").join(name)).expect("a report");
+        assert!(text.contains("adamw") && text.contains("pulled"), "{name}");
+    }
+}
+
+#[test]
 fn shards_share_a_study_without_repeating_a_run() {
     let world = world_with(&plan(3, 2));
     let shards = ["1/2", "2/2"].map(|shard| {

@@ -30,6 +30,12 @@ pub enum ProgramError {
     /// The device.
     #[error(transparent)]
     Device(#[from] crate::device::DeviceError),
+    /// The runs of a study.
+    #[error(transparent)]
+    Runs(#[from] report::ReadError),
+    /// The report of a study.
+    #[error(transparent)]
+    Report(#[from] report::ReportError),
     /// The optimizer.
     #[error(transparent)]
     Optimizer(#[from] adamw_l2sp::OptimizerError),

@@ -18,11 +18,16 @@ pub(super) enum StudyCommand {
     ///
     /// A plan is a TOML file: `seeds`, the settings that all runs share in `[base]`, the settings of each arm in
     /// `[arms.NAME]`, and lists of values in `[grid]`, every combination of which every arm is run with. Each run is an
-    /// ordinary output folder, runs/ARM/SEED in the folder of the study. Without a plan: ten seeds of AdamW and of AdamWL2SP
-    /// on the bundled model, in a few minutes.
+    /// ordinary output folder, runs/ARM/SEED in the folder of the study; a report follows when all are done. Without a plan:
+    /// ten seeds of AdamW and of AdamWL2SP on the bundled model, in a few minutes.
     Run(RunArgs),
     /// Show how many runs are done, have failed and are left.
     Status(FolderArgs),
+    /// Write report.html, report.md, report.json, runs.csv and figures/ into the folder of a study, finished or not.
+    ///
+    /// Per arm: mean, spread and failed runs with their interval. Between arms: paired differences with intervals and exact
+    /// tests, and what the data do not show.
+    Report(FolderArgs),
     #[command(hide = true)]
     Work(WorkArgs),
 }
@@ -74,6 +79,9 @@ pub(super) fn study(command: &StudyCommand) -> Result<(), ProgramError> {
     match command {
         StudyCommand::Run(args) => start(args),
         StudyCommand::Status(args) => status(args.study.as_deref()),
+        StudyCommand::Report(args) => {
+            write_report(&Study { plan: Plan::read(args.study.as_deref())? })
+        }
         StudyCommand::Work(args) => worker::work(&args.folder, args.device, args.keep_models),
     }
 }
@@ -83,7 +91,19 @@ fn start(args: &RunArgs) -> Result<(), ProgramError> {
     let study = Study::open(Plan::read(args.plan.as_deref())?)?;
     let options =
         Options { jobs: *jobs, devices: devices.clone(), shard: *shard, keep: *keep_models };
-    run(&study, &options)
+    run(&study, &options)?;
+    // Otherwise the last of the shards does it.
+    if study.is_complete() { write_report(&study) } else { Ok(()) }
+}
+
+fn write_report(study: &Study) -> Result<(), ProgramError> {
+    let paths = study.write_report()?;
+    let mut out = std::io::stdout().lock();
+    paths
+        .iter()
+        .take(1)
+        .try_for_each(|path| writeln!(out, "report in {}", path.display()))
+        .map_err(ProgramError::stdout)
 }
 
 fn status(study: Option<&Path>) -> Result<(), ProgramError> {

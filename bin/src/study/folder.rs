@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use files::UNFINISHED;
+use report::{ReadError, Run};
 use serde::Deserialize;
 
 use super::plan::{self, Arm, Plan};
@@ -128,6 +129,36 @@ impl Study {
             _ if folder.exists() => RunState::Begun,
             _ => RunState::Planned,
         }
+    }
+
+    /// Write the report of the runs so far into the study's folder. Returns the paths of its files, the page first.
+    ///
+    /// # Errors
+    /// A run's files that cannot be read, or a report that cannot be written.
+    pub(crate) fn write_report(&self) -> Result<Vec<PathBuf>, ProgramError> {
+        let Plan { output, seeds, arms, .. } = &self.plan;
+        let arms = arms.iter().map(|arm| {
+            let runs = seeds.iter().map(|seed| Run::read(&self.plan.run_folder(arm, *seed), *seed));
+            Ok(report::Arm {
+                name: arm.name.clone(),
+                plan_name: arm.plan_name.clone(),
+                grid: arm.grid.clone(),
+                settings: arm.own.clone(),
+                learning_rate: arm.settings.learning_rate,
+                planned_seeds: seeds.clone(),
+                runs: runs.filter_map(Result::transpose).collect::<Result<_, ReadError>>()?,
+            })
+        });
+        let arms = arms.collect::<Result<_, ReadError>>()?;
+        let title = output.file_name().unwrap_or(output.as_os_str()).to_string_lossy().into();
+        let mut paths = report::write(&report::Study { title, arms }, output)?;
+        paths.sort_by_key(|path| path.extension().is_none_or(|it| it != "html"));
+        Ok(paths)
+    }
+
+    /// Whether every run is done.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.runs().all(|(arm, seed)| matches!(self.state(arm, seed), RunState::Done(_)))
     }
 
     /// Remove what a run that is done does not need any more: its checkpoints, and the models that are not to be kept.
