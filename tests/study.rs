@@ -185,7 +185,7 @@ fn a_run_with_an_error_is_tried_again_and_stops_nothing() {
     fs::create_dir_all(obstacle.parent().expect("a parent")).expect("made");
     fs::write(&obstacle, "not a folder").expect("written");
     let study = world.run(&["study", "run", "plan.toml"]);
-    let study = study.fails(1, &["adamw, seed 1: error: ", "ended with an error"]);
+    let study = study.fails(1, &["adamw, seed 1: error: ", "the study is incomplete (errors: 1)"]);
     assert!(study.stderr.contains("3/4 runs done"), "{}", study.stderr);
     fs::remove_file(&obstacle).expect("removed");
     world.run(&["study", "run", "plan.toml"]).succeeds();

@@ -164,10 +164,10 @@ pub enum ProgramError {
         /// The number of the signal.
         signal: u8,
     },
-    /// Runs of a study ended with an error.
-    #[error("{errors} runs ended with an error; the same command tries them again")]
+    /// Runs of a study, or the processes that compute them, ended with an error.
+    #[error("the study is incomplete (errors: {errors}); the same command continues")]
     StudyIncomplete {
-        /// Runs that ended with an error.
+        /// The number of errors, each of which was reported.
         errors: usize,
     },
     /// The user stopped the run at once from the dashboard.

@@ -134,7 +134,7 @@ enum Event {
     Message(Message),
     /// A line of its standard error.
     Log(String),
-    /// The end of its standard output.
+    /// The end of both.
     Gone,
 }
 
@@ -273,25 +273,25 @@ impl Pool<'_> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(ProgramError::io("start", &program))?;
 
-        if let Some(output) = child.stdout.take() {
-            let sender = self.sender.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(output).lines().map_while(Result::ok) {
-                    if let Ok(message) = serde_json::from_str(&line) {
-                        sender.send((index, Event::Message(message))).ok();
-                    }
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let messages = self.sender.clone();
+        let reader = std::thread::spawn(move || {
+            for line in stdout.into_iter().flat_map(|output| BufReader::new(output).lines()) {
+                let Ok(line) = line else { break };
+                if let Ok(message) = serde_json::from_str(&line) {
+                    messages.send((index, Event::Message(message))).ok();
                 }
-                sender.send((index, Event::Gone)).ok();
-            });
-        }
-        if let Some(output) = child.stderr.take() {
-            let sender = self.sender.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(output).lines().map_while(Result::ok) {
-                    sender.send((index, Event::Log(line))).ok();
-                }
-            });
-        }
+            }
+        });
+        let events = self.sender.clone();
+        std::thread::spawn(move || {
+            for line in stderr.into_iter().flat_map(|output| BufReader::new(output).lines()) {
+                let Ok(line) = line else { break };
+                events.send((index, Event::Log(line))).ok();
+            }
+            reader.join().ok();
+            events.send((index, Event::Gone)).ok();
+        });
         let input = child.stdin.take();
         Ok(Worker { child, input, task: None, is_ready: false, is_gone: false })
     }
