@@ -631,9 +631,9 @@ impl Settings {
         let defaults = table(&Self::default());
         let mut table = table(self);
         table.retain(|key, value| {
-            let is_default = defaults.get(key) == Some(value);
+            let is_changed = defaults.get(key) != Some(value);
             !self.inapplicable().contains(&key)
-                && !(is_default && WRITTEN_IF_CHANGED.contains(&key))
+                && (is_changed || !WRITTEN_IF_CHANGED.contains(&key))
         });
         if self.total_pull.is_some() {
             table.remove("source-decay");
