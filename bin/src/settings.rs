@@ -148,7 +148,7 @@ pub struct Settings {
     pub label_smoothing: f64,
 
     /// Do not train the parameters whose path begins with a match of the regular expression, as encoder.embeddings or
-    /// encoder.layer_groups.[0-5][.]; several are separated by commas [default: none]
+    /// encoder.layer_groups.(0|1).layers; several are separated by commas [default: none]
     #[arg(long, value_name = "PATTERN", value_delimiter = ',', help_heading = OPTIMIZER)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<String>,
