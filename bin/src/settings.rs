@@ -148,7 +148,7 @@ pub struct Settings {
     pub label_smoothing: f64,
 
     /// Do not train the parameters whose path begins with a match of the regular expression, as encoder.embeddings or
-    /// encoder.layer_groups.[0-5][.]; several are separated by commas [default: none]
+    /// encoder.layer_groups.(0|1).layers; several are separated by commas [default: none]
     #[arg(long, value_name = "PATTERN", value_delimiter = ',', help_heading = OPTIMIZER)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<String>,
@@ -647,9 +647,9 @@ impl Settings {
         let defaults = table(&Self::default());
         let mut table = table(self);
         table.retain(|key, value| {
-            let is_default = defaults.get(key) == Some(value);
+            let is_changed = defaults.get(key) != Some(value);
             !self.inapplicable().contains(&key)
-                && !(is_default && WRITTEN_IF_CHANGED.contains(&key))
+                && (is_changed || !WRITTEN_IF_CHANGED.contains(&key))
         });
         if self.total_pull.is_some() {
             table.remove("source-decay");
