@@ -23,9 +23,19 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_l2sp");
 #[test]
 fn the_help_matches_its_snapshot() {
     let world = World::empty(PROGRAM);
-    for command in ["", "finetune", "evaluate", "predict", "fetch", "devices", "pretrain"] {
+    for command in [
+        "",
+        "finetune",
+        "evaluate",
+        "predict",
+        "study",
+        "study run",
+        "fetch",
+        "devices",
+        "pretrain",
+    ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
-        let name = if command.is_empty() { "help" } else { command };
+        let name = if command.is_empty() { "help".to_owned() } else { command.replace(' ', "-") };
         insta::assert_snapshot!(name, world.run(&args).succeeds().stdout);
     }
 }
