@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar};
 
 use super::Study;
 use super::folder::RunResult;
 use super::pool::Shard;
 use super::worker::Task;
-use crate::terminal::notice;
+use crate::terminal::{bar, notice};
 
 /// Shows the progress of all runs and of those being computed.
 pub(super) struct Display {
@@ -59,8 +59,7 @@ impl Display {
         ));
         let bars = (std::io::stderr().is_terminal() && left > 0).then(|| {
             let all = MultiProgress::new();
-            let study = all.add(bar("{bar:30} {pos}/{len} runs  {msg}"));
-            study.set_length(planned as u64);
+            let study = all.add(bar(planned as u64, "{bar:30} {pos}/{len} runs  {msg}"));
             study.set_position(done.len() as u64);
             Bars { all, study, runs: Vec::new() }
         });
@@ -97,9 +96,10 @@ impl Display {
         self.shares[worker] = Share::default();
         if let Some(bars) = &mut self.bars {
             while bars.runs.len() <= worker {
-                bars.runs.push(bars.all.add(bar("{bar:30} {pos}/{len} steps  {msg}")));
+                // Its length is known after the first step; without one it would be drawn as full.
+                bars.runs.push(bars.all.add(bar(1, "{bar:30} {pos}/{len} steps  {msg}")));
             }
-            bars.runs[worker].reset();
+            bars.runs[worker].set_position(0);
             bars.runs[worker].set_message(name(task));
         }
     }
@@ -205,12 +205,4 @@ impl Display {
 
 fn name(task: &Task) -> String {
     format!("{}, seed {}", task.arm, task.seed)
-}
-
-fn bar(template: &str) -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
