@@ -4,7 +4,7 @@
 //! run) is NaN, which the report shows as a dash and JSON as `null`. Random resampling has a fixed seed, so the same runs
 //! always give the same report.
 //!
-//! The tests compare every function with SciPy, NumPy or rliable: `tests/reference/statistics.py` writes their values.
+//! The tests compare every function with SciPy, NumPy or rliable: `tests/reference/statistics_cases.py` writes their values.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -222,7 +222,7 @@ mod tests {
 
     use super::*;
 
-    /// Written by `tests/reference/statistics.py`, which describes it.
+    /// Written by `tests/reference/statistics_cases.py`, which describes it.
     #[derive(Deserialize)]
     struct Cases {
         samples: Vec<Sample>,
