@@ -81,10 +81,11 @@ job=$(sbatch --parsable --array=1-2 --cpus-per-task=1 "$script" plan.toml)
 until compgen -G 'array/runs/*/*/checkpoints/*' >/dev/null; do sleep 0.1; done
 scontrol requeue "${job}_1"
 echo "requeued task 1 of job $job"
-# Slurm lets a requeued job wait for two minutes.
-until scontrol update jobid="${job}_1" starttime=now 2>/dev/null; do sleep 1; done
 for _ in $(seq 300); do
     [ -n "$(squeue --noheader --jobs="$job" 2>/dev/null)" ] || break
+    # Slurm would let the requeued task wait for two minutes.
+    ! squeue --noheader --jobs="$job" --states=PENDING 2>/dev/null | grep -q BeginTime ||
+        scontrol update jobid="${job}_1" starttime=now 2>/dev/null || true
     sleep 1
 done
 cat slurm-*.out
