@@ -54,7 +54,12 @@ fn empty_library(path: &Path) -> io::Result<()> {
 fn copied() -> io::Result<(TempDir, PathBuf)> {
     let folder = tempfile::tempdir()?;
     let program = folder.path().join("l2sp");
-    fs::copy(PROGRAM, &program)?;
+    // By another process: if this one had the copy open for writing, a process that another test starts meanwhile could
+    // inherit that, and a file that is open for writing cannot be executed.
+    let copy = Command::new("cp").arg(PROGRAM).arg(&program).status()?;
+    if !copy.success() {
+        return Err(io::Error::other("the program cannot be copied"));
+    }
     Ok((folder, program))
 }
 
