@@ -1,11 +1,11 @@
-//! Each kernel, forward alone and with its backward pass, at the sizes of ALBERT-base (16 × 128 tokens) and of a small
-//! model (32 × 32).
+//! Each kernel, forward alone and with its backward pass, at the sizes of ALBERT-base (16 × 128 tokens), of MiniLM
+//! (16 × 76) and of a small model (32 × 32).
 #![allow(missing_docs, clippy::expect_used)]
 
 use std::hint::black_box;
 
 use albert::HiddenAct;
-use albert::kernels::{self, AttentionOptions, TokenLayout};
+use albert::kernels::{self, AttentionOptions, Factors, TokenLayout};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Distribution, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -35,7 +35,7 @@ fn measure<const N: usize>(
 
 fn operations(c: &mut Criterion) {
     for (size, batch, length, width, heads) in
-        [("base", 16, 128, 768, 12), ("small", 32, 32, 128, 4)]
+        [("base", 16, 128, 768, 12), ("MiniLM", 16, 76, 384, 12), ("small", 32, 32, 128, 4)]
     {
         let rows = batch * length;
         let vector = |width| draw::<1>([width]);
@@ -55,23 +55,26 @@ fn operations(c: &mut Criterion) {
             |[x, y]| kernels::add_layer_norm(x, y, gamma.clone(), beta.clone(), 1e-12),
         );
         let bias = vector(4 * width);
-        measure(
-            c,
-            &format!("{size}: linear"),
-            [draw([rows, width]), draw([width, 4 * width])],
-            |[x, w]| kernels::linear(x, w, bias.clone()),
-        );
         let layout = TokenLayout::padded(batch, length);
         let mask = Tensor::zeros([batch, length], &Default::default());
-        measure(
-            c,
-            &format!("{size}: attention"),
-            [draw([rows, width]), draw([rows, 2 * width])],
-            |[q, kv]| {
-                let options = AttentionOptions { heads, bias: mask.clone(), dropout: None };
-                kernels::attention(q, kv, &layout, &layout, options)
-            },
-        );
+        for (suffix, factors) in [("", Factors::AsGiven), (" in bf16", Factors::BFloat16)] {
+            measure(
+                c,
+                &format!("{size}: linear{suffix}"),
+                [draw([rows, width]), draw([width, 4 * width])],
+                |[x, w]| kernels::linear(x, w, bias.clone(), factors),
+            );
+            measure(
+                c,
+                &format!("{size}: attention{suffix}"),
+                [draw([rows, width]), draw([rows, 2 * width])],
+                |[q, kv]| {
+                    let bias = mask.clone();
+                    let options = AttentionOptions { heads, bias, dropout: None, factors };
+                    kernels::attention(q, kv, &layout, &layout, options)
+                },
+            );
+        }
     }
 }
 

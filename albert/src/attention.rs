@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use crate::config::ModelConfig;
-use crate::ops::{Outputs, Sequences, add_layer_norm, affine, linear};
+use crate::ops::{Outputs, Sequences, add_layer_norm, affine, bias, linear};
 
 /// layer_norm(x + dropout(W·heads)), where a head of width d is dropout(softmax(Q·Kᵀ/√d + bias))·V.
 ///
@@ -57,10 +57,7 @@ impl<B: Backend> SelfAttention<B> {
     }
 
     pub(crate) fn key_value(&self) -> KeyValue<B> {
-        let biases = [&self.key, &self.value].map(|linear| match &linear.bias {
-            Some(bias) => bias.val(),
-            None => Tensor::zeros([linear.weight.dims()[1]], &linear.weight.device()),
-        });
+        let biases = [&self.key, &self.value].map(bias);
         KeyValue {
             weight: Tensor::cat(vec![self.key.weight.val(), self.value.weight.val()], 1),
             bias: Tensor::cat(biases.to_vec(), 0),
@@ -76,13 +73,14 @@ impl<B: Backend> SelfAttention<B> {
         outputs: Outputs,
     ) -> Tensor<B, 2> {
         let device = hidden.device();
-        let keys = &sequences.layout;
+        let Sequences { layout: keys, bias, factors } = sequences;
+        let factors = *factors;
         let (input, queries) = match outputs {
             Outputs::All => (hidden.clone(), keys.clone()),
             Outputs::First => (sequences.first(hidden.clone()), keys.first_tokens()),
         };
-        let query = linear(&self.query, input.clone());
-        let key_value = affine(hidden, key_value.weight.clone(), key_value.bias.clone());
+        let query = linear(&self.query, input.clone(), factors);
+        let key_value = affine(hidden, key_value.weight.clone(), key_value.bias.clone(), factors);
 
         let heads = self.num_attention_heads;
         let drops = self.attention_dropout.prob > 0.0 && B::ad_enabled(&device);
@@ -90,10 +88,10 @@ impl<B: Backend> SelfAttention<B> {
             let shape = [keys.batch(), heads, queries.length(), keys.length()];
             self.attention_dropout.forward(Tensor::ones(shape, &device))
         });
-        let options = AttentionOptions { heads, bias: sequences.bias.clone(), dropout };
+        let options = AttentionOptions { heads, bias: bias.clone(), dropout, factors };
         let joined = kernels::attention(query, key_value, &queries, keys, options);
 
-        let output = self.output_dropout.forward(linear(&self.dense, joined));
+        let output = self.output_dropout.forward(linear(&self.dense, joined, factors));
         add_layer_norm(&self.layer_norm, self.layer_norm_eps, output, input)
     }
 }

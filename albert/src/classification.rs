@@ -58,15 +58,19 @@ impl<B: Backend> SequenceClassifier<B> {
     ///
     /// As [`Encoder::forward`].
     pub fn forward(&self, input: &EncoderInput<B>) -> Tensor<B, 2> {
+        let factors = self.encoder.factors;
         let mut pooled = self.encoder.pooled(input);
         if let Some(dense) = &self.dense {
-            pooled = linear(dense, self.dropout.forward(pooled)).tanh();
+            pooled = linear(dense, self.dropout.forward(pooled), factors).tanh();
         }
-        linear(&self.classifier, self.dropout.forward(pooled))
+        linear(&self.classifier, self.dropout.forward(pooled), factors)
     }
 
-    /// A copy with the parameters of the linear layers in `precision`, for one forward pass. Gradients flow through the
-    /// conversion to this model's own parameters, which do not change.
+    /// A copy that computes linear layers and attention in `precision`, for one forward pass. Gradients flow to this
+    /// model's own parameters, which do not change.
+    ///
+    /// The copy's linear layers have parameters of that data type. Only bf16 on the flex backend leaves them float32:
+    /// its products round their factors themselves.
     ///
     /// ```
     /// use albert::{ModelConfig, Precision, SequenceClassifier};
@@ -76,12 +80,14 @@ impl<B: Backend> SequenceClassifier<B> {
     /// # let config = ModelConfig { vocab_size: 9, embedding_size: 4, hidden_size: 8, num_hidden_layers: 1,
     /// #     num_attention_heads: 2, intermediate_size: 8, ..ModelConfig::albert_base_v2() };
     /// let model = SequenceClassifier::<Flex>::init(&config, 0, &Default::default());
-    /// let lower = model.in_precision(Precision::BFloat16);
-    /// assert_eq!(lower.classifier.weight.dtype(), DType::BF16);
+    /// let lower = model.in_precision(Precision::Float16);
+    /// assert_eq!(lower.classifier.weight.dtype(), DType::F16);
     /// assert_eq!(lower.encoder.embeddings.layer_norm.gamma.dtype(), DType::F32);
     /// ```
     pub fn in_precision(&self, precision: Precision) -> Self {
-        precision.of(self)
+        let mut model = precision.of(self);
+        model.encoder.factors = precision.factors::<B>();
+        model
     }
 }
 

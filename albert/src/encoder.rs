@@ -9,6 +9,7 @@ use crate::config::ModelConfig;
 use crate::embeddings::Embeddings;
 use crate::init;
 use crate::input::EncoderInput;
+use crate::kernels::Factors;
 use crate::layer::{Layer, LayerGroup};
 use crate::ops::{Outputs, Sequences, linear};
 
@@ -34,6 +35,9 @@ pub struct Encoder<B: Backend> {
     /// The group each layer applies.
     #[module(skip)]
     group_of_layer: Vec<usize>,
+    /// How the products of linear layers and attention round their factors.
+    #[module(skip)]
+    pub(crate) factors: Factors,
 }
 
 /// What [`Encoder`] computes of a batch.
@@ -65,6 +69,7 @@ impl<B: Backend> Encoder<B> {
             group_of_layer: (0..config.num_hidden_layers)
                 .map(|layer| config.group_of_layer(layer))
                 .collect(),
+            factors: Factors::AsGiven,
         }
     }
 
@@ -86,7 +91,7 @@ impl<B: Backend> Encoder<B> {
     /// backend.
     pub fn forward(&self, input: &EncoderInput<B>) -> EncoderOutput<B> {
         let [batch, length] = input.input_ids.dims();
-        let sequences = Sequences::all(&input.attention_mask);
+        let sequences = Sequences::all(&input.attention_mask, self.factors);
         let hidden = self.encode(input, &sequences, Outputs::All);
         let [_, hidden_size] = hidden.dims();
         EncoderOutput {
@@ -102,14 +107,14 @@ impl<B: Backend> Encoder<B> {
     ///
     /// As [`forward`](Self::forward).
     pub fn pooled(&self, input: &EncoderInput<B>) -> Tensor<B, 2> {
-        let sequences = Sequences::of_tokens(&input.attention_mask);
+        let sequences = Sequences::of_tokens(&input.attention_mask, self.factors);
         self.pool(self.encode(input, &sequences, Outputs::First))
     }
 
     /// [`forward`](Self::forward) without computing padding, whose last hidden state is zero: the hidden states as
     /// `[batch · sequence, hidden_size]`, and the pooled output.
     pub(crate) fn forward_tokens(&self, input: &EncoderInput<B>) -> (Tensor<B, 2>, Tensor<B, 2>) {
-        let sequences = Sequences::of_tokens(&input.attention_mask);
+        let sequences = Sequences::of_tokens(&input.attention_mask, self.factors);
         let hidden = self.encode(input, &sequences, Outputs::All);
         let pooled = self.pool(sequences.first(hidden.clone()));
         (sequences.layout.unpack(hidden), pooled)
@@ -139,7 +144,7 @@ impl<B: Backend> Encoder<B> {
             .flat_map(|&group| self.layer_groups[group].layers.iter().zip(&key_values[group]))
             .collect();
         let hidden = match &self.embedding_projection {
-            Some(projection) => linear(projection, embeddings),
+            Some(projection) => linear(projection, embeddings, sequences.factors),
             None => embeddings,
         };
         let Some(((last, last_key_value), before)) = layers.split_last() else { return hidden };
@@ -151,7 +156,7 @@ impl<B: Backend> Encoder<B> {
 
     fn pool(&self, first_tokens: Tensor<B, 2>) -> Tensor<B, 2> {
         match &self.pooler {
-            Some(pooler) => linear(pooler, first_tokens).tanh(),
+            Some(pooler) => linear(pooler, first_tokens, self.factors).tanh(),
             None => first_tokens,
         }
     }
@@ -247,9 +252,10 @@ mod tests {
         let config = ModelConfig { inner_group_num: 2, ..tiny() };
         let model = Encoder::<Flex>::init(&config, 5, &Default::default());
         let input = batch(&[SHORT], SHORT.len(), 0);
-        let sequences = Sequences::all(&input.attention_mask);
+        let sequences = Sequences::all(&input.attention_mask, Factors::AsGiven);
         let embeddings = model.embeddings.forward(&input, &sequences.layout);
-        let mut hidden = linear(model.embedding_projection.as_ref().unwrap(), embeddings);
+        let mut hidden =
+            linear(model.embedding_projection.as_ref().unwrap(), embeddings, Factors::AsGiven);
         // Three layers over two groups: ⌊0 / 1.5⌋, ⌊1 / 1.5⌋, ⌊2 / 1.5⌋.
         for group in [0, 0, 1] {
             for layer in &model.layer_groups[group].layers {

@@ -52,8 +52,9 @@ impl<B: Backend> Layer<B> {
         outputs: Outputs,
     ) -> Tensor<B, 2> {
         let attention = self.attention.forward(hidden, key_value, sequences, outputs);
-        let inner = activate(self.hidden_act, linear(&self.ffn, attention.clone()));
-        let output = self.output_dropout.forward(linear(&self.ffn_output, inner));
+        let factors = sequences.factors;
+        let inner = activate(self.hidden_act, linear(&self.ffn, attention.clone(), factors));
+        let output = self.output_dropout.forward(linear(&self.ffn_output, inner, factors));
         add_layer_norm(&self.layer_norm, self.layer_norm_eps, output, attention)
     }
 }
@@ -77,6 +78,7 @@ mod tests {
     use burn::tensor::Distribution;
 
     use super::*;
+    use crate::kernels::Factors;
     use crate::testing::{Train, batch, distance, tiny, tiny_bert, tiny_roberta, values};
 
     /// With nearly everything dropped, what a sublayer adds to its input shows whether it has a dropout.
@@ -87,7 +89,7 @@ mod tests {
             let config = ModelConfig { hidden_dropout_prob: 1.0 - 1e-7, ..config };
             let layer = Layer::<Train>::new(&config, &device);
             let input = batch::<Train>(&[&[2, 5, 7, 3]], 4, 0);
-            let sequences = Sequences::all(&input.attention_mask);
+            let sequences = Sequences::all(&input.attention_mask, Factors::AsGiven);
             let hidden = Tensor::random([4, 12], Distribution::Default, &device);
             let key_value = layer.attention.key_value();
             let output = layer.forward(hidden.clone(), &key_value, &sequences, Outputs::All);

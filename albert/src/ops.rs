@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, DType, Int, Tensor};
 
 pub(crate) use crate::kernels::activate;
-use crate::kernels::{self, TokenLayout};
+use crate::kernels::{self, Factors, TokenLayout};
 
 /// The tokens whose last hidden state is computed.
 #[derive(Clone, Copy, Debug)]
@@ -22,22 +22,24 @@ pub(crate) struct Sequences<B: Backend> {
     pub(crate) layout: TokenLayout,
     /// The additive attention mask, `[batch, sequence]`.
     pub(crate) bias: Tensor<B, 2>,
+    /// How products round their factors.
+    pub(crate) factors: Factors,
 }
 
 impl<B: Backend> Sequences<B> {
     /// Every position has a row.
-    pub(crate) fn all(attention_mask: &Tensor<B, 2, Int>) -> Self {
+    pub(crate) fn all(attention_mask: &Tensor<B, 2, Int>, factors: Factors) -> Self {
         let [batch, length] = attention_mask.dims();
-        Self::new(attention_mask, TokenLayout::padded(batch, length))
+        Self::new(attention_mask, TokenLayout::padded(batch, length), factors)
     }
 
     /// Tokens have a row; padding need not.
-    pub(crate) fn of_tokens(attention_mask: &Tensor<B, 2, Int>) -> Self {
-        Self::new(attention_mask, TokenLayout::packed(attention_mask))
+    pub(crate) fn of_tokens(attention_mask: &Tensor<B, 2, Int>, factors: Factors) -> Self {
+        Self::new(attention_mask, TokenLayout::packed(attention_mask), factors)
     }
 
-    fn new(attention_mask: &Tensor<B, 2, Int>, layout: TokenLayout) -> Self {
-        Self { layout, bias: attention_bias(attention_mask.clone().equal_elem(0)) }
+    fn new(attention_mask: &Tensor<B, 2, Int>, layout: TokenLayout, factors: Factors) -> Self {
+        Self { layout, bias: attention_bias(attention_mask.clone().equal_elem(0)), factors }
     }
 
     /// The rows of the first tokens.
@@ -58,12 +60,22 @@ fn attention_bias<B: Backend>(padding: Tensor<B, 2, Bool>) -> Tensor<B, 2> {
     padding * (lowest / 2.0)
 }
 
-/// Applies a linear layer, in the precision of its weight.
-pub(crate) fn linear<B: Backend>(linear: &Linear<B>, x: Tensor<B, 2>) -> Tensor<B, 2> {
-    match &linear.bias {
-        Some(bias) => affine(x, linear.weight.val(), bias.val()),
-        None => linear.forward(cast(x, linear.weight.dtype())),
-    }
+/// Applies a linear layer, in the precision of its weight. Without a bias it adds zeros.
+pub(crate) fn linear<B: Backend>(
+    linear: &Linear<B>,
+    x: Tensor<B, 2>,
+    factors: Factors,
+) -> Tensor<B, 2> {
+    affine(x, linear.weight.val(), bias(linear), factors)
+}
+
+/// The bias of a linear layer; zeros where it has none.
+pub(crate) fn bias<B: Backend>(linear: &Linear<B>) -> Tensor<B, 1> {
+    let Linear { weight, bias } = linear;
+    bias.as_ref().map_or_else(
+        || Tensor::zeros([weight.dims()[1]], (&weight.device(), weight.dtype())),
+        |bias| bias.val(),
+    )
 }
 
 /// x·W + b, in the precision of W and b.
@@ -71,8 +83,9 @@ pub(crate) fn affine<B: Backend>(
     x: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     bias: Tensor<B, 1>,
+    factors: Factors,
 ) -> Tensor<B, 2> {
-    kernels::linear(cast(x, weight.dtype()), weight, bias)
+    kernels::linear(cast(x, weight.dtype()), weight, bias, factors)
 }
 
 /// `x` in `dtype`; not copied if it is so already.

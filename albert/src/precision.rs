@@ -5,6 +5,10 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, Tensor};
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "flex")]
+use crate::kernels;
+use crate::kernels::Factors;
+
 /// The precision of linear layers and attention. Everything else is float32 in any case: the parameters and the
 /// optimizer's state, sums along the residual path, layer norms, softmax and the loss.
 ///
@@ -42,10 +46,19 @@ impl Precision {
         }
     }
 
-    /// `module` with the parameters of its linear layers in this precision.
+    /// How products of float32 tensors round their factors.
+    pub(crate) fn factors<B: Backend>(self) -> Factors {
+        #[cfg(feature = "flex")]
+        if self == Self::BFloat16 && kernels::is_flex_backend::<B>() {
+            return Factors::BFloat16;
+        }
+        Factors::AsGiven
+    }
+
+    /// `module` with the parameters of its linear layers in this precision, unless products round their factors.
     pub(crate) fn of<B: Backend, M: Module<B>>(self, module: &M) -> M {
-        match self {
-            Self::Float32 => module.clone(),
+        match (self, self.factors::<B>()) {
+            (Self::Float32, _) | (_, Factors::BFloat16) => module.clone(),
             _ => module.clone().map(&mut Lower { dtype: self.dtype().into(), in_linear: vec![] }),
         }
     }

@@ -9,6 +9,7 @@ use crate::config::{HiddenAct, ModelConfig};
 use crate::encoder::Encoder;
 use crate::init;
 use crate::input::EncoderInput;
+use crate::kernels::Factors;
 use crate::ops::{activate, linear};
 
 /// ALBERT with the heads for masked language modelling and sentence order prediction. The other types have none.
@@ -120,7 +121,7 @@ impl<B: Backend> AlbertMlmHead<B> {
 
     #[expect(clippy::disallowed_methods, reason = "the product only reads the view")]
     fn forward(&self, hidden: Tensor<B, 2>, word_embeddings: Tensor<B, 2>) -> Tensor<B, 2> {
-        let hidden = activate(self.hidden_act, linear(&self.dense, hidden));
+        let hidden = activate(self.hidden_act, linear(&self.dense, hidden, Factors::AsGiven));
         let scores = self.layer_norm.forward(hidden).matmul(word_embeddings.transpose());
         scores + self.bias.val().unsqueeze()
     }

@@ -3,9 +3,9 @@
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, activation};
 
-use crate::kernels::TokenLayout;
 #[cfg(feature = "flex")]
 use crate::kernels::flex;
+use crate::kernels::{Factors, TokenLayout};
 
 /// What attention takes besides queries, keys and values. None of it gets a gradient.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct AttentionOptions<B: Backend> {
     pub bias: Tensor<B, 2>,
     /// Factors of the probabilities, `[batch, h, queries, keys]`: dropout's, 0 or 1/(1 − p).
     pub dropout: Option<Tensor<B, 4>>,
+    /// How the factors of both products are rounded.
+    pub factors: Factors,
 }
 
 /// softmax(Q·Kᵀ/√d + bias)∘dropout·V for each sequence and each head of width d.
@@ -47,7 +49,7 @@ pub(super) fn definition<B: Backend>(
     key_value: Tensor<B, 2>,
     queries: &TokenLayout,
     keys: &TokenLayout,
-    AttentionOptions { heads, bias, dropout }: AttentionOptions<B>,
+    AttentionOptions { heads, bias, dropout, factors }: AttentionOptions<B>,
 ) -> Tensor<B, 2> {
     let [_, width] = query.dims();
     let size = width / heads;
@@ -57,7 +59,8 @@ pub(super) fn definition<B: Backend>(
     };
     let key = split_heads(key_value.clone().narrow(1, 0, width), keys);
     let value = split_heads(key_value.narrow(1, width, width), keys);
-    let scores = split_heads(query / (size as f64).sqrt(), queries).matmul(key.transpose());
+    let query = split_heads(factors.round(query) / (size as f64).sqrt(), queries);
+    let scores = query.matmul(factors.round(key).transpose());
     // The sums of the softmax need more than 16 bits.
     let precision = scores.dtype();
     let is_16_bit = matches!(precision, DType::BF16 | DType::F16);
@@ -68,6 +71,6 @@ pub(super) fn definition<B: Backend>(
         None => probabilities,
     };
     let probabilities = if is_16_bit { probabilities.cast(precision) } else { probabilities };
-    let context = probabilities.matmul(value).swap_dims(1, 2);
+    let context = factors.round(probabilities).matmul(factors.round(value)).swap_dims(1, 2);
     queries.pack(context.reshape([queries.batch() * queries.length(), width]))
 }

@@ -16,6 +16,7 @@
 
 mod activation;
 mod attention;
+mod factors;
 #[cfg(feature = "flex")]
 mod flex;
 mod layer_norm;
@@ -24,6 +25,9 @@ mod linear;
 
 pub use activation::activate;
 pub use attention::{AttentionOptions, attention};
+pub use factors::Factors;
+#[cfg(feature = "flex")]
+pub(crate) use flex::is_flex_backend;
 pub use layer_norm::add_layer_norm;
 pub use layout::TokenLayout;
 pub use linear::linear;

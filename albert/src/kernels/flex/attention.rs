@@ -10,7 +10,7 @@ use crate::kernels::flex::elements::{
 use crate::kernels::flex::heads::{join_heads, split_heads};
 use crate::kernels::flex::operation::{Operation, constant, primitive, run, width};
 use crate::kernels::flex::product::{Matrices, product};
-use crate::kernels::{AttentionOptions, TokenLayout};
+use crate::kernels::{AttentionOptions, Factors, TokenLayout};
 
 /// [`attention`](crate::kernels::attention) of tensors that [are flex's](crate::kernels::flex::is_flex).
 ///
@@ -29,6 +29,7 @@ pub(crate) fn attention<B: Backend>(
         dropout: options.dropout.map(constant),
         queries: queries.clone(),
         keys: keys.clone(),
+        factors: options.factors,
     };
     run(attention, [primitive(query), primitive(key_value)])
 }
@@ -40,6 +41,7 @@ struct Attention {
     dropout: Option<FlexTensor>,
     queries: TokenLayout,
     keys: TokenLayout,
+    factors: Factors,
 }
 
 /// Q, K, V and P, each `[batch, heads, …]`.
@@ -66,14 +68,14 @@ impl Operation<2> for Attention {
         let value = split_heads(&self.keys, &key_value, width, self.heads, size);
         drop(key_value);
 
-        let mut probabilities = product(Matrices::of(&query), Matrices::of(&key).transposed());
+        let mut probabilities = self.product(Matrices::of(&query), Matrices::of(&key).transposed());
         let scale = 1.0 / (size as f32).sqrt();
         let rows_per_sequence = self.heads * self.queries.length();
         let biases = self.bias.storage();
         let keys = self.keys.length();
         softmax(probabilities.storage_mut(), biases, rows_per_sequence, keys, scale);
         let dropped = self.dropped(probabilities.clone());
-        let context = product(Matrices::of(&dropped), Matrices::of(&value));
+        let context = self.product(Matrices::of(&dropped), Matrices::of(&value));
         drop(dropped);
         let output = join_heads(&self.queries, &[context], self.heads, size);
         (output, keep.then_some(Saved { query, key, value, probabilities }))
@@ -88,14 +90,14 @@ impl Operation<2> for Attention {
         let size = width(&query);
         let gradient = split_heads(&self.queries, &gradient, 0, self.heads, size);
         let dropped = self.dropped(probabilities.clone());
-        let of_value = product(Matrices::of(&dropped).transposed(), Matrices::of(&gradient));
+        let of_value = self.product(Matrices::of(&dropped).transposed(), Matrices::of(&gradient));
         drop(dropped);
         let mut scores =
-            self.dropped(product(Matrices::of(&gradient), Matrices::of(&value).transposed()));
+            self.dropped(self.product(Matrices::of(&gradient), Matrices::of(&value).transposed()));
         let scale = 1.0 / (size as f32).sqrt();
         softmax_backward(scores.storage_mut(), probabilities.storage(), self.keys.length(), scale);
-        let of_key = product(Matrices::of(&scores).transposed(), Matrices::of(&query));
-        let of_query = product(Matrices::of(&scores), Matrices::of(&key));
+        let of_key = self.product(Matrices::of(&scores).transposed(), Matrices::of(&query));
+        let of_query = self.product(Matrices::of(&scores), Matrices::of(&key));
         [
             Some(join_heads(&self.queries, &[of_query], self.heads, size)),
             Some(join_heads(&self.keys, &[of_key, of_value], self.heads, size)),
@@ -104,6 +106,10 @@ impl Operation<2> for Attention {
 }
 
 impl Attention {
+    fn product(&self, left: Matrices<'_>, right: Matrices<'_>) -> FlexTensor {
+        product(left, right, self.factors)
+    }
+
     /// The elements times dropout's factors.
     fn dropped(&self, mut elements: FlexTensor) -> FlexTensor {
         let Some(dropout) = &self.dropout else { return elements };
@@ -194,7 +200,13 @@ mod tests {
         (tokens, bias)
     }
 
-    fn compare(length: usize, heads: usize, size: usize, packed: bool, first: bool, drop: bool) {
+    /// Compares with the definition, with padding or without, all queries or the first, with dropout or without.
+    fn compare(
+        [length, heads, size]: [usize; 3],
+        [packed, first, drop]: [bool; 3],
+        factors: Factors,
+        tolerance: f32,
+    ) {
         let (tokens, bias) = tensors(&mask(length));
         let batch = bias.dims()[0];
         let keys =
@@ -208,7 +220,8 @@ mod tests {
         let results = [attention::<Train>, definition::<Train>].map(|f| {
             let query = draw::<Train, 2>([queries.rows(), width], 1).require_grad();
             let key_value = draw::<Train, 2>([keys.rows(), 2 * width], 2).require_grad();
-            let options = AttentionOptions { heads, bias: bias.clone(), dropout: dropout.clone() };
+            let options =
+                AttentionOptions { heads, bias: bias.clone(), dropout: dropout.clone(), factors };
             let y = f(query.clone() * 3.0, key_value.clone() * 2.0, &queries, &keys, options);
             let grads = (y.clone() * draw([queries.rows(), width], 4)).sum().backward();
             [
@@ -218,7 +231,7 @@ mod tests {
             ]
         });
         for (fused, expected) in results[0].iter().zip(&results[1]) {
-            assert_close(fused, expected, 3e-6);
+            assert_close(fused, expected, tolerance);
         }
     }
 
@@ -226,7 +239,18 @@ mod tests {
     fn values_and_gradients_are_those_of_the_definition() {
         for (length, heads, size) in [(1, 1, 1), (5, 2, 3), (17, 3, 8), (70, 4, 16)] {
             for bits in 0..8 {
-                compare(length, heads, size, bits & 1 > 0, bits & 2 > 0, bits & 4 > 0);
+                let options = [1, 2, 4].map(|bit| bits & bit > 0);
+                compare([length, heads, size], options, Factors::AsGiven, 3e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn bf16_factors_give_the_values_and_gradients_of_the_definition_but_for_rounding() {
+        for (length, heads, size) in [(1, 1, 1), (5, 2, 3), (17, 3, 8), (70, 4, 16)] {
+            for bits in 0..8 {
+                let options = [1, 2, 4].map(|bit| bits & bit > 0);
+                compare([length, heads, size], options, Factors::BFloat16, 2e-2);
             }
         }
     }
@@ -255,10 +279,11 @@ mod tests {
         let keys = TokenLayout::packed(&tokens);
         let query = draw::<Train, 2>([keys.rows(), 6], 1);
         let key_value = draw::<Train, 2>([keys.rows(), 12], 2);
-        let options = AttentionOptions { heads: 2, bias: bias.clone(), dropout: None };
+        let factors = Factors::AsGiven;
+        let options = AttentionOptions { heads: 2, bias: bias.clone(), dropout: None, factors };
         let trained =
             attention(query.clone().require_grad(), key_value.clone(), &keys, &keys, options);
-        let options = AttentionOptions { heads: 2, bias: bias.inner(), dropout: None };
+        let options = AttentionOptions { heads: 2, bias: bias.inner(), dropout: None, factors };
         let inferred: Tensor<Flex, 2> =
             attention(query.inner(), key_value.inner(), &keys, &keys, options);
         assert_eq!(values(trained), values(inferred));

@@ -4,6 +4,7 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
+use crate::kernels::Factors;
 use crate::kernels::flex::elements::{add, column_sums, map_chunks, rows_per_task, vectorized};
 use crate::kernels::flex::operation::{Operation, primitive, run, tensor, width};
 use crate::kernels::flex::product::{Matrices, product};
@@ -15,12 +16,13 @@ pub(crate) fn linear<B: Backend>(
     x: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     bias: Tensor<B, 1>,
+    factors: Factors,
 ) -> Tensor<B, 2> {
-    run(Linear, [primitive(x), primitive(weight), primitive(bias)])
+    run(Linear(factors), [primitive(x), primitive(weight), primitive(bias)])
 }
 
 #[derive(Clone, Debug)]
-struct Linear;
+struct Linear(Factors);
 
 impl Operation<3> for Linear {
     /// x and W.
@@ -31,7 +33,7 @@ impl Operation<3> for Linear {
         [x, weight, bias]: [FlexTensor; 3],
         keep: bool,
     ) -> (FlexTensor, Option<Self::Saved>) {
-        let mut output = product(Matrices::of(&x), Matrices::of(&weight));
+        let mut output = product(Matrices::of(&x), Matrices::of(&weight), self.0);
         let bias = bias.storage::<f32>();
         let size = rows_per_task(bias.len()) * bias.len();
         map_chunks(output.storage_mut::<f32>(), size.max(1), |_, rows| {
@@ -52,8 +54,8 @@ impl Operation<3> for Linear {
         let width = width(&gradient);
         let [x, weight, of_output] = [&x, &weight, &gradient].map(Matrices::of);
         [
-            of_x.then(|| product(of_output, weight.transposed())),
-            of_weight.then(|| product(x.transposed(), of_output)),
+            of_x.then(|| product(of_output, weight.transposed(), self.0)),
+            of_weight.then(|| product(x.transposed(), of_output, self.0)),
             of_bias.then(|| tensor(column_sums(gradient.storage(), width), [width])),
         ]
     }
@@ -68,22 +70,34 @@ mod tests {
     #[test]
     fn values_and_gradients_are_those_of_the_definition() {
         for (rows, inner, outer) in [(1, 1, 1), (3, 5, 7), (130, 33, 65), (700, 12, 257)] {
-            let results = [linear::<Train>, definition::<Train>].map(|f| {
-                let x = draw::<Train, 2>([rows, inner], 1).require_grad();
-                let weight = draw::<Train, 2>([inner, outer], 2).require_grad();
-                let bias = draw::<Train, 1>([outer], 3).require_grad();
-                let y = f(x.clone(), weight.clone(), bias.clone());
-                let grads = (y.clone() * draw([rows, outer], 4)).sum().backward();
-                [
-                    values(y),
-                    values(x.grad(&grads).expect("x")),
-                    values(weight.grad(&grads).expect("weight")),
-                    values(bias.grad(&grads).expect("bias")),
-                ]
-            });
-            for (fused, expected) in results[0].iter().zip(&results[1]) {
-                assert_close(fused, expected, 2e-6);
-            }
+            compare(rows, inner, outer, Factors::AsGiven, 2e-6);
+        }
+    }
+
+    /// The definition does not round the factor that both products of the backward pass share, the result's gradient.
+    #[test]
+    fn bf16_factors_give_the_values_and_gradients_of_the_definition_but_for_rounding() {
+        for (rows, inner, outer) in [(1, 1, 1), (3, 5, 7), (130, 33, 65), (700, 12, 257)] {
+            compare(rows, inner, outer, Factors::BFloat16, 8e-3);
+        }
+    }
+
+    fn compare(rows: usize, inner: usize, outer: usize, factors: Factors, tolerance: f32) {
+        let results = [linear::<Train>, definition::<Train>].map(|f| {
+            let x = draw::<Train, 2>([rows, inner], 1).require_grad();
+            let weight = draw::<Train, 2>([inner, outer], 2).require_grad();
+            let bias = draw::<Train, 1>([outer], 3).require_grad();
+            let y = f(x.clone(), weight.clone(), bias.clone(), factors);
+            let grads = (y.clone() * draw([rows, outer], 4)).sum().backward();
+            [
+                values(y),
+                values(x.grad(&grads).expect("x")),
+                values(weight.grad(&grads).expect("weight")),
+                values(bias.grad(&grads).expect("bias")),
+            ]
+        });
+        for (fused, expected) in results[0].iter().zip(&results[1]) {
+            assert_close(fused, expected, tolerance);
         }
     }
 
@@ -92,7 +106,8 @@ mod tests {
         let weight = draw::<Train, 2>([4, 3], 2).require_grad();
         let x = draw::<Train, 2>([5, 4], 1);
         let bias = draw::<Train, 1>([3], 3);
-        let grads = linear(x.clone(), weight.clone(), bias.clone()).sum().backward();
+        let grads =
+            linear(x.clone(), weight.clone(), bias.clone(), Factors::AsGiven).sum().backward();
         assert!(weight.grad(&grads).is_some());
         assert!(x.grad(&grads).is_none() && bias.grad(&grads).is_none());
     }
@@ -103,6 +118,7 @@ mod tests {
             Tensor::<Train, 2>::zeros([0, 4], &Default::default()),
             draw([4, 3], 2),
             draw([3], 3),
+            Factors::AsGiven,
         );
         assert_eq!(y.dims(), [0, 3]);
     }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `activation`, `attention`, `layer_norm`, `linear` | one operation each, forward and backward |
 //! | `operation` | how an operation takes part in Burn's autodiff |
-//! | `product` | matrix products |
+//! | `product` | matrix products, in float32 and of bf16 factors |
 //! | `heads` | matrices of tokens to heads and back |
 //! | `elements` | parallel, vectorised loops and sums |
 
@@ -23,4 +23,5 @@ pub(super) use activation::activate;
 pub(super) use attention::attention;
 pub(super) use layer_norm::add_layer_norm;
 pub(super) use linear::linear;
-pub(super) use operation::{is_flex, is_flex_backend};
+pub(super) use operation::is_flex;
+pub(crate) use operation::is_flex_backend;

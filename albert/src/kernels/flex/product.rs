@@ -1,10 +1,14 @@
-//! Matrix products by the crate `gemm`, each thread computing its own part of the result.
+//! Matrix products: in float32 by the crate `gemm`, with [bf16] factors by kernels of their own.
 //!
-//! Flex's own product zeroes its result and copies it before `gemm` writes it, and leaves multi-threading to `gemm`,
+//! Each thread computes its own part of the result. Flex's own product zeroes its result and copies it before `gemm` writes it, and leaves multi-threading to `gemm`,
 //! which packs one of the factors on a single thread: a tenth of a training step on one core. Here the result's memory is
-//! written once, by the threads that compute it. `gemm` takes pointers, so this module holds the crate's only unsafe
-//! code; what it relies on is asserted.
+//! written once, by the threads that compute it. `gemm` and vector instructions take pointers, so this module and [avx512]
+//! hold the crate's only unsafe code; what it relies on is asserted.
 #![expect(unsafe_code, reason = "gemm takes pointers, and results are not zeroed first")]
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod bf16;
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -14,7 +18,10 @@ use burn::tensor::Shape;
 use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
+use crate::kernels::Factors;
+use crate::kernels::flex::elements::{map_chunks, vectorized};
 use crate::kernels::flex::operation::tensor;
+use bf16::Instructions;
 
 /// Below this many multiplications a second thread costs more than it saves.
 const SERIAL: usize = 1 << 22;
@@ -59,6 +66,18 @@ impl<'a> Matrices<'a> {
         }
     }
 
+    /// The elements, each rounded to bf16.
+    fn rounded(self) -> Vec<f32> {
+        let mut elements = self.elements.to_vec();
+        map_chunks(&mut elements, PIECE * PIECE, |_, chunk| {
+            vectorized(
+                #[inline(always)]
+                || chunk.iter_mut().for_each(|x| *x = bf16::round(*x)),
+            );
+        });
+        elements
+    }
+
     /// The matrix with this index in the batch.
     fn get(self, index: usize) -> Self {
         let size = self.rows * self.columns;
@@ -85,7 +104,43 @@ impl<'a> Matrices<'a> {
 /// `left` · `right` for each matrix of a batch: `[…, m, k]` and `[…, k, n]` give `[…, m, n]`.
 ///
 /// The order of the sums over k depends on the shapes and on what is transposed, on nothing else.
-pub(crate) fn product(left: Matrices<'_>, right: Matrices<'_>) -> FlexTensor {
+pub(crate) fn product(left: Matrices<'_>, right: Matrices<'_>, factors: Factors) -> FlexTensor {
+    match factors {
+        Factors::AsGiven => product_fp32(left, right),
+        Factors::BFloat16 => product_bf16(left, right, Instructions::best()),
+    }
+}
+
+fn product_fp32(left: Matrices<'_>, right: Matrices<'_>) -> FlexTensor {
+    for_each_matrix(left, right, |left, right, result, parts| {
+        let result = Target::new(result, left.rows, right.columns);
+        Part { left, right, result }.compute(parts);
+    })
+}
+
+fn product_bf16(left: Matrices<'_>, right: Matrices<'_>, instructions: Instructions) -> FlexTensor {
+    match instructions {
+        Instructions::Fp32 => {
+            let [left_elements, right_elements] = [left, right].map(Matrices::rounded);
+            product_fp32(
+                Matrices { elements: &left_elements, ..left },
+                Matrices { elements: &right_elements, ..right },
+            )
+        }
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx512 => for_each_matrix(left, right, |left, right, result, _| {
+            bf16::multiply(left, right, result);
+        }),
+    }
+}
+
+/// The matrices that `multiply` writes: it is given the factors, the memory of the result and the number of parts to cut
+/// it into, and must write every element.
+fn for_each_matrix(
+    left: Matrices<'_>,
+    right: Matrices<'_>,
+    multiply: impl Fn(Matrices<'_>, Matrices<'_>, &mut [MaybeUninit<f32>], usize) + Sync,
+) -> FlexTensor {
     assert_eq!(left.batch, right.batch, "the factors' batch dimensions differ");
     let [m, n] = [left.rows, right.columns];
     let batch: usize = left.batch.iter().product();
@@ -94,17 +149,14 @@ pub(crate) fn product(left: Matrices<'_>, right: Matrices<'_>) -> FlexTensor {
     let elements = &mut output.spare_capacity_mut()[..length];
     let threads = rayon::current_num_threads();
     let parts = if batch < threads { threads } else { 1 };
-    let compute = |(index, result)| {
-        Part { left: left.get(index), right: right.get(index), result: Target::new(result, m, n) }
-            .compute(parts);
-    };
+    let compute = |(index, result)| multiply(left.get(index), right.get(index), result, parts);
     let size = (m * n).max(1);
     if batch == 1 || length * left.columns < SERIAL {
         elements.chunks_exact_mut(size).enumerate().for_each(compute);
     } else {
         elements.par_chunks_exact_mut(size).enumerate().for_each(compute);
     }
-    // SAFETY: the capacity is `length` at least, and `compute` has written every element of every matrix.
+    // SAFETY: the capacity is `length` at least, and `multiply` has written every element of every matrix.
     unsafe { output.set_len(length) };
     let shape = Shape::from([left.batch, &[m, n]].concat());
     tensor(output, [length]).reshape(shape)
@@ -279,7 +331,7 @@ mod tests {
                         expected(&left, &wide.transpose(0, 1)),
                     ),
                 ] {
-                    let result = pool.install(|| product(ours[0], ours[1]));
+                    let result = pool.install(|| product(ours[0], ours[1], Factors::AsGiven));
                     assert_eq!(result.layout().shape().as_slice(), [m, n]);
                     assert_eq!(result.storage::<f32>(), flex, "{m} × {k} × {n}, {threads} threads");
                 }
@@ -291,16 +343,144 @@ mod tests {
     fn each_matrix_of_a_batch_has_its_product() {
         for [m, k, n] in [[2, 3, 4], [70, 16, 90]] {
             let (left, right) = (draw(&[5, 4, m, k], 1), draw(&[5, 4, n, k], 2));
-            let result = product(Matrices::of(&left), Matrices::of(&right).transposed());
+            let result =
+                product(Matrices::of(&left), Matrices::of(&right).transposed(), Factors::AsGiven);
             assert_eq!(result.layout().shape().as_slice(), [5, 4, m, n]);
             assert_eq!(result.storage::<f32>(), expected(&left, &right.transpose(2, 3)));
         }
+    }
+
+    /// Tile edges in each direction, blocks of k, odd k, several tasks, and nothing at all.
+    const BF16_SIZES: [[usize; 3]; 18] = [
+        [0, 4, 3],
+        [3, 4, 0],
+        [3, 0, 5],
+        [1, 1, 1],
+        [1, 70, 33],
+        [11, 2, 31],
+        [12, 3, 32],
+        [13, 5, 33],
+        [24, 255, 64],
+        [25, 256, 16],
+        [23, 257, 17],
+        [36, 513, 15],
+        [7, 1100, 9],
+        [257, 129, 1],
+        [300, 150, 130],
+        [1000, 31, 95],
+        [96, 768, 97],
+        [97, 401, 200],
+    ];
+
+    /// All that this CPU has.
+    fn instructions() -> Vec<Instructions> {
+        let mut all = vec![Instructions::Fp32, Instructions::best()];
+        all.dedup();
+        all
+    }
+
+    /// The product in float64 of the rounded factors, and the sums of the terms' magnitudes.
+    fn exact(left: Matrices<'_>, right: Matrices<'_>) -> Vec<(f64, f64)> {
+        let at = |m: Matrices<'_>, i: usize, j: usize| {
+            f64::from(bf16::round(m.elements[i * m.row_stride + j * m.column_stride]))
+        };
+        let mut sums = vec![];
+        for i in 0..left.rows {
+            for j in 0..right.columns {
+                let terms = (0..left.columns).map(|k| at(left, i, k) * at(right, k, j));
+                sums.push(terms.fold((0.0, 0.0), |(sum, size), x| (sum + x, size + x.abs())));
+            }
+        }
+        sums
+    }
+
+    #[test]
+    fn bf16_products_are_those_of_the_rounded_factors() {
+        for instructions in instructions() {
+            for [m, k, n] in BF16_SIZES {
+                let (left, right) = (draw(&[m, k], 1), draw(&[k, n], 2));
+                let (high, wide) = (draw(&[k, m], 3), draw(&[n, k], 4));
+                for [left, right] in [
+                    [Matrices::of(&left), Matrices::of(&right)],
+                    [Matrices::of(&high).transposed(), Matrices::of(&right)],
+                    [Matrices::of(&left), Matrices::of(&wide).transposed()],
+                    [Matrices::of(&high).transposed(), Matrices::of(&wide).transposed()],
+                ] {
+                    let result = product_bf16(left, right, instructions);
+                    assert_eq!(result.layout().shape().as_slice(), [m, n]);
+                    for (&x, (expected, size)) in
+                        result.storage::<f32>().iter().zip(exact(left, right))
+                    {
+                        let error = (f64::from(x) - expected).abs();
+                        assert!(error <= 2e-6 * size, "{instructions:?} {m} × {k} × {n}: {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bf16_products_have_the_same_bits_on_any_number_of_threads() {
+        let on = |threads, [m, k, n]: [usize; 3], instructions| {
+            let (left, right) = (draw(&[m, k], 1), draw(&[n, k], 2));
+            let pool =
+                rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            let [left, right] = [Matrices::of(&left), Matrices::of(&right).transposed()];
+            pool.install(|| product_bf16(left, right, instructions)).storage::<f32>().to_vec()
+        };
+        for instructions in instructions() {
+            for size in [[5, 7, 9], [600, 300, 33], [300, 1500, 700], [258, 129, 1027]] {
+                let alone = on(1, size, instructions);
+                for threads in [2, 3, 8, 17] {
+                    assert_eq!(on(threads, size, instructions), alone, "{size:?} on {threads}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_matrix_of_a_batch_has_its_bf16_product() {
+        for instructions in instructions() {
+            for [m, k, n] in [[2, 3, 4], [70, 16, 90]] {
+                let (left, right) = (draw(&[5, 4, m, k], 1), draw(&[5, 4, n, k], 2));
+                let [left, right] = [Matrices::of(&left), Matrices::of(&right).transposed()];
+                let result = product_bf16(left, right, instructions);
+                assert_eq!(result.layout().shape().as_slice(), [5, 4, m, n]);
+                for (index, result) in result.storage::<f32>().chunks(m * n).enumerate() {
+                    let single = product_bf16(left.get(index), right.get(index), instructions);
+                    assert_eq!(result, single.storage::<f32>());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn infinities_and_nan_stay_in_their_rows() {
+        for instructions in instructions() {
+            let left = draw(&[14, 3], 1);
+            let mut elements = left.storage::<f32>().to_vec();
+            (elements[0], elements[3]) = (f32::INFINITY, f32::NAN);
+            let left = tensor(elements, [14, 3]);
+            let ones = tensor(vec![1.0; 3 * 33], [3, 33]);
+            let result = product_bf16(Matrices::of(&left), Matrices::of(&ones), instructions);
+            let rows: Vec<&[f32]> = result.storage::<f32>().chunks(33).collect();
+            assert!(rows[0].iter().all(|&x| x == f32::INFINITY));
+            assert!(rows[1].iter().all(|x| x.is_nan()));
+            assert!(rows[2..].concat().iter().all(|x| x.is_finite()));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "the left columns and the right rows differ in number")]
+    fn bf16_factors_that_do_not_fit_are_refused() {
+        let (left, right) = (draw(&[4, 3], 1), draw(&[2, 5], 2));
+        product(Matrices::of(&left), Matrices::of(&right), Factors::BFloat16);
     }
 
     #[test]
     #[should_panic(expected = "the left columns and the right rows differ in number")]
     fn factors_that_do_not_fit_are_refused() {
         let (left, right) = (draw(&[4, 3], 1), draw(&[2, 5], 2));
-        product(Matrices::of(&left), Matrices::of(&right));
+        product(Matrices::of(&left), Matrices::of(&right), Factors::AsGiven);
     }
 }

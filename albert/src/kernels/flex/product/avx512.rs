@@ -1,0 +1,116 @@
+//! The kernel of a bf16 product for CPUs with AVX-512-BF16.
+//!
+//! Source: Intel, *64 and IA-32 Architectures Software Developer's Manual*, volume 2, `VDPBF16PS`: for each of 16
+//! elements it adds the products of two pairs of bf16 to a float32, and takes subnormal numbers as zero.
+#![expect(unsafe_code, reason = "vector loads and stores take pointers")]
+
+use std::arch::x86_64::{
+    __m512, __m512bh, __mmask16, _mm512_dpbf16_ps, _mm512_loadu_si512, _mm512_mask_storeu_ps,
+    _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_setzero_ps,
+};
+use std::mem::{MaybeUninit, transmute};
+
+use super::bf16::{TILE_COLUMNS, TILE_ROWS};
+
+/// Elements of a vector.
+const LANES: usize = 16;
+const VECTORS: usize = TILE_COLUMNS / LANES;
+
+/// Part of a matrix in row-major order.
+pub(super) struct Tile<'a> {
+    /// From its first element on.
+    pub(super) elements: &'a mut [MaybeUninit<f32>],
+    /// From a row to the next.
+    pub(super) stride: usize,
+    /// Rows and columns, at most [`TILE_ROWS`] and [`TILE_COLUMNS`].
+    pub(super) size: [usize; 2],
+}
+
+/// Whether this CPU and its operating system support the kernel.
+pub(super) fn is_available() -> bool {
+    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16")
+}
+
+/// Writes the product of two panels to `tile`, or adds it to what an earlier call wrote there.
+///
+/// # Panics
+/// If the panels differ in length, the tile reaches beyond its elements, or the kernel is not [available](is_available).
+pub(super) fn multiply(
+    left: &[[u32; TILE_ROWS]],
+    right: &[[u32; TILE_COLUMNS]],
+    tile: Tile<'_>,
+    adds: bool,
+) {
+    assert!(is_available(), "this CPU lacks AVX-512-BF16");
+    assert_eq!(left.len(), right.len(), "the panels' lengths");
+    let Tile { elements, stride, size: [rows, columns] } = tile;
+    assert!((1..=TILE_ROWS).contains(&rows) && (1..=TILE_COLUMNS).contains(&columns));
+    assert!((rows - 1) * stride + columns <= elements.len(), "the tile's memory");
+    let start = elements.as_mut_ptr().cast();
+    // SAFETY: the CPU has the instructions, and the tile lies inside of `elements`, as just asserted.
+    unsafe { multiply_panels(left, right, start, stride, [rows, columns], adds) }
+}
+
+/// # Safety
+/// `start` must be valid for writes of `rows` × `columns` elements with `stride`, at most [`TILE_ROWS`] by
+/// [`TILE_COLUMNS`], and if it `adds`, for reads.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn multiply_panels(
+    left: &[[u32; TILE_ROWS]],
+    right: &[[u32; TILE_COLUMNS]],
+    start: *mut f32,
+    stride: usize,
+    [rows, columns]: [usize; 2],
+    adds: bool,
+) {
+    let mut sums = [[_mm512_setzero_ps(); VECTORS]; TILE_ROWS];
+    for (left, right) in left.iter().zip(right) {
+        let right: [__m512bh; VECTORS] = load(right);
+        for (sums, &pair) in sums.iter_mut().zip(left) {
+            // SAFETY: both are 512 bits of any value.
+            let pair: __m512bh = unsafe { transmute(_mm512_set1_epi32(pair.cast_signed())) };
+            for (sum, right) in sums.iter_mut().zip(right) {
+                *sum = _mm512_dpbf16_ps(*sum, pair, right);
+            }
+        }
+    }
+    for (row, sums) in sums.into_iter().enumerate() {
+        for (vector, sum) in sums.into_iter().enumerate() {
+            if row < rows && vector * LANES < columns {
+                // SAFETY: the element is in the tile, and the mask has a bit for each of the tile's that follow it.
+                unsafe {
+                    let target = start.add(row * stride + vector * LANES);
+                    store(target, first(columns - vector * LANES), sum, adds);
+                }
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn load(pairs: &[u32; TILE_COLUMNS]) -> [__m512bh; VECTORS] {
+    let (vectors, _) = pairs.as_chunks::<LANES>();
+    let mut loaded = [_mm512_setzero_ps(); VECTORS];
+    for (loaded, pairs) in loaded.iter_mut().zip(vectors) {
+        // SAFETY: a load of the array's 512 bits, unaligned; the result's type has as many bits, of any value.
+        *loaded = unsafe { transmute(_mm512_loadu_si512(pairs.as_ptr().cast())) };
+    }
+    // SAFETY: the vectors of both types are 512 bits of any value.
+    unsafe { transmute(loaded) }
+}
+
+/// A mask of the first `count` elements of a vector, or of all.
+fn first(count: usize) -> __mmask16 {
+    if count < LANES { (1 << count) - 1 } else { __mmask16::MAX }
+}
+
+/// # Safety
+/// `target` must be valid for writes of the elements in `mask`, and if it `adds`, for reads.
+#[target_feature(enable = "avx512f")]
+unsafe fn store(target: *mut f32, mask: __mmask16, sum: __m512, adds: bool) {
+    // SAFETY: as the caller promises; elements outside of the mask are not touched.
+    unsafe {
+        let before = if adds { _mm512_maskz_loadu_ps(mask, target) } else { _mm512_setzero_ps() };
+        _mm512_mask_storeu_ps(target, mask, std::arch::x86_64::_mm512_add_ps(before, sum));
+    }
+}
