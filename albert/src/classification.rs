@@ -199,6 +199,24 @@ mod tests {
         assert_eq!(training, values(model.forward(&batch(&[TOKENS], 8, 0))));
     }
 
+    /// On flex bf16 is a matter of the products; the parameters stay float32.
+    #[test]
+    fn bf16_rounds_products_and_leaves_parameters_and_gradients_in_float32() {
+        let model = SequenceClassifier::<Train>::init(&tiny(), 3, &Default::default());
+        let lower = model.in_precision(Precision::BFloat16);
+        assert_eq!(lower.classifier.weight.dtype(), DType::F32);
+        let input = batch(&[TOKENS], 8, 0);
+        let [logits, rounded] = [&model, &lower].map(|model| model.forward(&input));
+        assert_eq!(rounded.dtype(), DType::F32);
+        let error = distance(&values(rounded.clone()), &values(logits));
+        assert!(error > 0.0 && error < 1e-2, "{error}");
+        let grads = rounded.sum().backward();
+        let gradient = model.encoder.layer_groups[0].layers[0].ffn.weight.val().grad(&grads);
+        assert!(values(gradient.unwrap()).iter().any(|&g| g != 0.0));
+        let full = lower.in_precision(Precision::Float32).forward(&input);
+        assert_eq!(values(full), values(model.forward(&input)));
+    }
+
     #[test]
     fn robertas_classifier_has_a_dense_layer_instead_of_the_pooler() {
         let model = SequenceClassifier::<Train>::init(&tiny_roberta(), 3, &Default::default());
