@@ -54,6 +54,7 @@ fn operations(c: &mut Criterion) {
             [draw([rows, width]), draw([rows, width])],
             |[x, y]| kernels::add_layer_norm(x, y, gamma.clone(), beta.clone(), 1e-12),
         );
+        measure(c, &format!("{size}: dropout"), [wide()], |[x]| kernels::dropout(x, 0.1));
         let bias = vector(4 * width);
         let layout = TokenLayout::padded(batch, length);
         let mask = Tensor::zeros([batch, length], &Default::default());
@@ -64,16 +65,18 @@ fn operations(c: &mut Criterion) {
                 [draw([rows, width]), draw([width, 4 * width])],
                 |[x, w]| kernels::linear(x, w, bias.clone(), factors),
             );
-            measure(
-                c,
-                &format!("{size}: attention{suffix}"),
-                [draw([rows, width]), draw([rows, 2 * width])],
-                |[q, kv]| {
-                    let bias = mask.clone();
-                    let options = AttentionOptions { heads, bias, dropout: None, factors };
-                    kernels::attention(q, kv, &layout, &layout, options)
-                },
-            );
+            for (dropped, dropout) in [("", 0.0), (" with dropout", 0.1)] {
+                measure(
+                    c,
+                    &format!("{size}: attention{dropped}{suffix}"),
+                    [draw([rows, width]), draw([rows, 2 * width])],
+                    |[q, kv]| {
+                        let bias = mask.clone();
+                        let options = AttentionOptions { heads, bias, dropout, factors };
+                        kernels::attention(q, kv, &layout, &layout, options)
+                    },
+                );
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Multi-head self-attention.
 
-use crate::kernels::{self, AttentionOptions};
+use crate::kernels::{self, AttentionOptions, dropout};
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
@@ -24,8 +24,8 @@ pub struct SelfAttention<B: Backend> {
     pub dense: Linear<B>,
     /// Over the sum of the input and the projected heads.
     pub layer_norm: LayerNorm<B>,
-    attention_dropout: Dropout,
-    output_dropout: Dropout,
+    attention_dropout: f64,
+    output_dropout: f64,
     num_attention_heads: usize,
     layer_norm_eps: f64,
 }
@@ -49,8 +49,8 @@ impl<B: Backend> SelfAttention<B> {
             layer_norm: LayerNormConfig::new(config.hidden_size)
                 .with_epsilon(config.layer_norm_eps)
                 .init(device),
-            attention_dropout: DropoutConfig::new(config.attention_probs_dropout_prob).init(),
-            output_dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
+            attention_dropout: config.attention_probs_dropout_prob,
+            output_dropout: config.hidden_dropout_prob,
             num_attention_heads: config.num_attention_heads,
             layer_norm_eps: config.layer_norm_eps,
         }
@@ -72,7 +72,6 @@ impl<B: Backend> SelfAttention<B> {
         sequences: &Sequences<B>,
         outputs: Outputs,
     ) -> Tensor<B, 2> {
-        let device = hidden.device();
         let Sequences { layout: keys, bias, factors } = sequences;
         let factors = *factors;
         let (input, queries) = match outputs {
@@ -83,15 +82,15 @@ impl<B: Backend> SelfAttention<B> {
         let key_value = affine(hidden, key_value.weight.clone(), key_value.bias.clone(), factors);
 
         let heads = self.num_attention_heads;
-        let drops = self.attention_dropout.prob > 0.0 && B::ad_enabled(&device);
-        let dropout = drops.then(|| {
-            let shape = [keys.batch(), heads, queries.length(), keys.length()];
-            self.attention_dropout.forward(Tensor::ones(shape, &device))
-        });
-        let options = AttentionOptions { heads, bias: bias.clone(), dropout, factors };
+        let options = AttentionOptions {
+            heads,
+            bias: bias.clone(),
+            dropout: self.attention_dropout,
+            factors,
+        };
         let joined = kernels::attention(query, key_value, &queries, keys, options);
 
-        let output = self.output_dropout.forward(linear(&self.dense, joined, factors));
+        let output = dropout(linear(&self.dense, joined, factors), self.output_dropout);
         add_layer_norm(&self.layer_norm, self.layer_norm_eps, output, input)
     }
 }

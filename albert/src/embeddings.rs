@@ -1,8 +1,8 @@
 //! From token ids to vectors.
 
-use crate::kernels::TokenLayout;
+use crate::kernels::{TokenLayout, dropout};
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig};
+use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
 
@@ -21,7 +21,7 @@ pub struct Embeddings<B: Backend> {
     pub token_type_embeddings: Embedding<B>,
     /// Over `embedding_size`.
     pub layer_norm: LayerNorm<B>,
-    dropout: Dropout,
+    dropout: f64,
     pad_token_id: Option<usize>,
     /// RoBERTa's position of padding, from which the tokens' positions count.
     position_padding: Option<usize>,
@@ -38,7 +38,7 @@ impl<B: Backend> Embeddings<B> {
             layer_norm: LayerNormConfig::new(config.embedding_size)
                 .with_epsilon(config.layer_norm_eps)
                 .init(device),
-            dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
+            dropout: config.hidden_dropout_prob,
             pad_token_id: config.pad_token_id,
             position_padding: config.position_padding(),
             layer_norm_eps: config.layer_norm_eps,
@@ -72,7 +72,7 @@ impl<B: Backend> Embeddings<B> {
         let positions = embed(&self.position_embeddings, positions, self.position_padding);
         let normal =
             add_layer_norm(&self.layer_norm, self.layer_norm_eps, words + segments, positions);
-        self.dropout.forward(normal.squeeze_dim(0))
+        dropout(normal.squeeze_dim(0), self.dropout)
     }
 }
 

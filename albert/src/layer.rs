@@ -1,12 +1,13 @@
 //! A transformer layer, and a group of layers.
 
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use crate::attention::{KeyValue, SelfAttention};
 use crate::config::{HiddenAct, ModelConfig};
+use crate::kernels::dropout;
 use crate::ops::{Outputs, Sequences, activate, add_layer_norm, linear};
 
 /// Attention, then a feed-forward network: layer_norm(h + dropout(W₂·act(W₁·h))), where h is the attention's output.
@@ -22,7 +23,7 @@ pub struct Layer<B: Backend> {
     pub ffn: Linear<B>,
     /// `[intermediate_size, hidden_size]`
     pub ffn_output: Linear<B>,
-    output_dropout: Dropout,
+    output_dropout: f64,
     #[module(skip)]
     hidden_act: HiddenAct,
     layer_norm_eps: f64,
@@ -37,7 +38,7 @@ impl<B: Backend> Layer<B> {
             ffn: LinearConfig::new(config.hidden_size, config.intermediate_size).init(device),
             ffn_output: LinearConfig::new(config.intermediate_size, config.hidden_size)
                 .init(device),
-            output_dropout: DropoutConfig::new(config.feed_forward_dropout()).init(),
+            output_dropout: config.feed_forward_dropout(),
             hidden_act: config.hidden_act,
             layer_norm_eps: config.layer_norm_eps,
         }
@@ -54,7 +55,7 @@ impl<B: Backend> Layer<B> {
         let attention = self.attention.forward(hidden, key_value, sequences, outputs);
         let factors = sequences.factors;
         let inner = activate(self.hidden_act, linear(&self.ffn, attention.clone(), factors));
-        let output = self.output_dropout.forward(linear(&self.ffn_output, inner, factors));
+        let output = dropout(linear(&self.ffn_output, inner, factors), self.output_dropout);
         add_layer_norm(&self.layer_norm, self.layer_norm_eps, output, attention)
     }
 }

@@ -5,7 +5,7 @@ use burn::tensor::{DType, Tensor, activation};
 
 #[cfg(feature = "flex")]
 use crate::kernels::flex;
-use crate::kernels::{Factors, TokenLayout};
+use crate::kernels::{Factors, TokenLayout, dropout};
 
 /// What attention takes besides queries, keys and values. None of it gets a gradient.
 #[derive(Clone, Debug)]
@@ -17,13 +17,13 @@ pub struct AttentionOptions<B: Backend> {
     /// A key is masked by a bias far below every score, but finite, so that a sequence without any key yields equal
     /// probabilities.
     pub bias: Tensor<B, 2>,
-    /// Factors of the probabilities, `[batch, h, queries, keys]`: dropout's, 0 or 1/(1 − p).
-    pub dropout: Option<Tensor<B, 4>>,
+    /// The probability of [`dropout`] for each of the softmax's results.
+    pub dropout: f64,
     /// How the factors of both products are rounded.
     pub factors: Factors,
 }
 
-/// softmax(Q·Kᵀ/√d + bias)∘dropout·V for each sequence and each head of width d.
+/// dropout(softmax(Q·Kᵀ/√d + bias))·V for each sequence and each head of width d.
 ///
 /// `query` is `[rows of queries, width]`, `key_value` is `[rows of keys, 2 · width]`, the keys left of the values; the
 /// result has a row for each query. `queries` and `keys` are their layouts, of the same batch size.
@@ -40,7 +40,8 @@ pub fn attention<B: Backend>(
     if flex::is_flex(&query) {
         return flex::attention(query, key_value, queries, keys, options);
     }
-    definition(query, key_value, queries, keys, options)
+    let probability = options.dropout;
+    definition(query, key_value, queries, keys, options, |x| dropout(x, probability))
 }
 
 #[expect(clippy::disallowed_methods, reason = "every view is only read: by a product or by a copy")]
@@ -49,7 +50,8 @@ pub(super) fn definition<B: Backend>(
     key_value: Tensor<B, 2>,
     queries: &TokenLayout,
     keys: &TokenLayout,
-    AttentionOptions { heads, bias, dropout, factors }: AttentionOptions<B>,
+    AttentionOptions { heads, bias, dropout: _, factors }: AttentionOptions<B>,
+    dropout: impl FnOnce(Tensor<B, 4>) -> Tensor<B, 4>,
 ) -> Tensor<B, 2> {
     let [_, width] = query.dims();
     let size = width / heads;
@@ -65,11 +67,7 @@ pub(super) fn definition<B: Backend>(
     let precision = scores.dtype();
     let is_16_bit = matches!(precision, DType::BF16 | DType::F16);
     let scores = if is_16_bit { scores.cast(DType::F32) } else { scores };
-    let probabilities = activation::softmax(scores + bias.unsqueeze_dims(&[1, 1]), 3);
-    let probabilities = match dropout {
-        Some(dropout) => probabilities * dropout,
-        None => probabilities,
-    };
+    let probabilities = dropout(activation::softmax(scores + bias.unsqueeze_dims(&[1, 1]), 3));
     let probabilities = if is_16_bit { probabilities.cast(precision) } else { probabilities };
     let context = factors.round(probabilities).matmul(factors.round(value)).swap_dims(1, 2);
     queries.pack(context.reshape([queries.batch() * queries.length(), width]))

@@ -11,11 +11,13 @@
 //! | `attention` | softmax(Q·Kᵀ/√d + bias)·V per head |
 //! | `add_layer_norm` | layer normalisation of a sum |
 //! | `activate` | ReLU and GELU |
+//! | `dropout` | x∘D, D random |
 //!
 //! `TokenLayout` says which positions of a padded batch are computed at all.
 
 mod activation;
 mod attention;
+mod dropout;
 mod factors;
 #[cfg(feature = "flex")]
 mod flex;
@@ -25,6 +27,7 @@ mod linear;
 
 pub use activation::activate;
 pub use attention::{AttentionOptions, attention};
+pub use dropout::dropout;
 pub use factors::Factors;
 #[cfg(feature = "flex")]
 pub(crate) use flex::is_flex_backend;

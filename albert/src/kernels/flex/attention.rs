@@ -1,18 +1,22 @@
 //! Scaled dot-product attention with several heads.
 
+use std::borrow::Cow;
+
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use rayon::prelude::*;
 
-use crate::kernels::flex::elements::{
-    exp, largest, map_chunks, rows_per_task, sum, sum_pairs, vectorized,
-};
-use crate::kernels::flex::heads::{join_heads, split_heads};
+use crate::kernels::flex::dropout::Mask;
+use crate::kernels::flex::elements::{exp, largest, sum, sum_pairs, vectorized};
+use crate::kernels::flex::heads::{block, join_heads, rows};
 use crate::kernels::flex::operation::{Operation, constant, primitive, run, width};
-use crate::kernels::flex::product::{Matrices, product};
+use crate::kernels::flex::product::{Matrix, SERIAL, product_here};
 use crate::kernels::{AttentionOptions, Factors, TokenLayout};
 
 /// [`attention`](crate::kernels::attention) of tensors that [are flex's](crate::kernels::flex::is_flex).
+///
+/// Each head of each sequence is computed by itself, at the sequence's own length.
 ///
 /// With P the probabilities, D the dropout and G the gradient of the result: that of V is (P∘D)ᵀ·G, and with
 /// H = (G·Vᵀ)∘D and S = P∘(H − Σ H∘P)/√d, the sum over a row, that of Q is S·K and that of K is Sᵀ·Q.
@@ -23,10 +27,23 @@ pub(crate) fn attention<B: Backend>(
     keys: &TokenLayout,
     options: AttentionOptions<B>,
 ) -> Tensor<B, 2> {
+    let drops = options.dropout > 0.0 && B::ad_enabled(&query.device());
+    let mask = drops.then(|| Mask::draw(options.dropout));
+    masked(query, key_value, queries, keys, options, mask)
+}
+
+fn masked<B: Backend>(
+    query: Tensor<B, 2>,
+    key_value: Tensor<B, 2>,
+    queries: &TokenLayout,
+    keys: &TokenLayout,
+    options: AttentionOptions<B>,
+    dropout: Option<Mask>,
+) -> Tensor<B, 2> {
     let attention = Attention {
         heads: options.heads,
         bias: constant(options.bias),
-        dropout: options.dropout.map(constant),
+        dropout,
         queries: queries.clone(),
         keys: keys.clone(),
         factors: options.factors,
@@ -38,19 +55,29 @@ pub(crate) fn attention<B: Backend>(
 struct Attention {
     heads: usize,
     bias: FlexTensor,
-    dropout: Option<FlexTensor>,
+    dropout: Option<Mask>,
     queries: TokenLayout,
     keys: TokenLayout,
     factors: Factors,
 }
 
-/// Q, K, V and P, each `[batch, heads, …]`.
+/// What the backward pass needs.
 #[derive(Clone, Debug)]
 struct Saved {
     query: FlexTensor,
-    key: FlexTensor,
-    value: FlexTensor,
-    probabilities: FlexTensor,
+    key_value: FlexTensor,
+    /// P of each head of each sequence.
+    probabilities: Vec<Vec<f32>>,
+}
+
+/// One head of one sequence.
+struct Head<'a> {
+    /// Counted through the sequences.
+    index: usize,
+    sequence: usize,
+    query: Matrix<'a>,
+    key: Matrix<'a>,
+    value: Matrix<'a>,
 }
 
 impl Operation<2> for Attention {
@@ -61,121 +88,147 @@ impl Operation<2> for Attention {
         [query, key_value]: [FlexTensor; 2],
         keep: bool,
     ) -> (FlexTensor, Option<Saved>) {
-        let width = width(&query);
-        let size = width / self.heads;
-        let query = split_heads(&self.queries, &query, 0, self.heads, size);
-        let key = split_heads(&self.keys, &key_value, 0, self.heads, size);
-        let value = split_heads(&self.keys, &key_value, width, self.heads, size);
-        drop(key_value);
-
-        let mut probabilities = self.product(Matrices::of(&query), Matrices::of(&key).transposed());
-        let scale = 1.0 / (size as f32).sqrt();
-        let rows_per_sequence = self.heads * self.queries.length();
-        let biases = self.bias.storage();
-        let keys = self.keys.length();
-        softmax(probabilities.storage_mut(), biases, rows_per_sequence, keys, scale);
-        let dropped = self.dropped(probabilities.clone());
-        let context = self.product(Matrices::of(&dropped), Matrices::of(&value));
-        drop(dropped);
-        let output = join_heads(&self.queries, &[context], self.heads, size);
-        (output, keep.then_some(Saved { query, key, value, probabilities }))
+        let size = width(&query) / self.heads;
+        let (contexts, probabilities) = self.for_each_head(&query, &key_value, |head| {
+            let mut probabilities = self.product(head.query, head.key.transposed());
+            softmax(&mut probabilities, &self.biases(head.sequence), scale(size));
+            let dropped = self.dropped(head.index, &probabilities);
+            let context = self.product(Matrix::new(&dropped, head.key.rows()), head.value);
+            (context, if keep { probabilities } else { Vec::new() })
+        });
+        let output = join_heads(&self.queries, &[contexts], self.heads, size);
+        (output, keep.then_some(Saved { query, key_value, probabilities }))
     }
 
     fn backward(
         self,
-        Saved { query, key, value, probabilities }: Saved,
+        Saved { query, key_value, probabilities }: Saved,
         gradient: FlexTensor,
         _wanted: [bool; 2],
     ) -> [Option<FlexTensor>; 2] {
-        let size = width(&query);
-        let gradient = split_heads(&self.queries, &gradient, 0, self.heads, size);
-        let dropped = self.dropped(probabilities.clone());
-        let of_value = self.product(Matrices::of(&dropped).transposed(), Matrices::of(&gradient));
-        drop(dropped);
-        let mut scores =
-            self.dropped(self.product(Matrices::of(&gradient), Matrices::of(&value).transposed()));
-        let scale = 1.0 / (size as f32).sqrt();
-        softmax_backward(scores.storage_mut(), probabilities.storage(), self.keys.length(), scale);
-        let of_key = self.product(Matrices::of(&scores).transposed(), Matrices::of(&query));
-        let of_query = self.product(Matrices::of(&scores), Matrices::of(&key));
+        let size = width(&query) / self.heads;
+        let (of_queries, of_keys_values) = self.for_each_head(&query, &key_value, |head| {
+            let keys = head.key.rows();
+            let probabilities = &probabilities[head.index];
+            let rows = rows(&self.queries, head.sequence);
+            let gradient = block(&gradient, rows, head.index % self.heads, size);
+            let dropped = self.dropped(head.index, probabilities);
+            let of_value = self.product(Matrix::new(&dropped, keys).transposed(), gradient);
+            let mut scores = self.product(gradient, head.value.transposed());
+            self.drop(head.index, &mut scores);
+            softmax_backward(&mut scores, probabilities, keys, scale(size));
+            let scores = Matrix::new(&scores, keys);
+            let of_key = self.product(scores.transposed(), head.query);
+            let of_query = self.product(scores, head.key);
+            (of_query, (of_key, of_value))
+        });
+        let (of_keys, of_values) = of_keys_values.into_iter().unzip();
         [
-            Some(join_heads(&self.queries, &[of_query], self.heads, size)),
-            Some(join_heads(&self.keys, &[of_key, of_value], self.heads, size)),
+            Some(join_heads(&self.queries, &[of_queries], self.heads, size)),
+            Some(join_heads(&self.keys, &[of_keys, of_values], self.heads, size)),
         ]
     }
 }
 
 impl Attention {
-    fn product(&self, left: Matrices<'_>, right: Matrices<'_>) -> FlexTensor {
-        product(left, right, self.factors)
+    /// The results of `f` in the order of sequences and then heads, computed in parallel where it is worth it.
+    fn for_each_head<T: Send, U: Send>(
+        &self,
+        query: &FlexTensor,
+        key_value: &FlexTensor,
+        f: impl Fn(Head<'_>) -> (T, U) + Sync + Send,
+    ) -> (Vec<T>, Vec<U>) {
+        let width = width(query);
+        let size = width / self.heads;
+        let compute = |index| {
+            let (sequence, head) = (index / self.heads, index % self.heads);
+            let [queries, keys] = [&self.queries, &self.keys].map(|x| rows(x, sequence));
+            f(Head {
+                index,
+                sequence,
+                query: block(query, queries, head, size),
+                key: block(key_value, keys.clone(), head, size),
+                value: block(key_value, keys, self.heads + head, size),
+            })
+        };
+        let count = self.queries.batch() * self.heads;
+        if self.queries.rows() * self.keys.length() * width < SERIAL {
+            (0..count).map(compute).unzip()
+        } else {
+            (0..count).into_par_iter().map(compute).unzip()
+        }
     }
 
-    /// The elements times dropout's factors.
-    fn dropped(&self, mut elements: FlexTensor) -> FlexTensor {
-        let Some(dropout) = &self.dropout else { return elements };
-        let factors = dropout.storage::<f32>();
-        let size = rows_per_task(1);
-        map_chunks(elements.storage_mut::<f32>(), size, |index, chunk| {
-            vectorized(
-                #[inline(always)]
-                || {
-                    for (x, factor) in chunk.iter_mut().zip(&factors[index * size..]) {
-                        *x *= factor;
-                    }
-                },
-            );
-        });
-        elements
+    fn product(&self, left: Matrix<'_>, right: Matrix<'_>) -> Vec<f32> {
+        product_here(left, right, self.factors)
+    }
+
+    /// The biases of a sequence's keys.
+    fn biases(&self, sequence: usize) -> Vec<f32> {
+        let biases = self.bias.storage::<f32>();
+        rows(&self.keys, sequence).map(|row| biases[self.keys.position(row)]).collect()
+    }
+
+    fn dropped<'a>(&self, head: usize, probabilities: &'a [f32]) -> Cow<'a, [f32]> {
+        let mut dropped = Cow::Borrowed(probabilities);
+        if self.dropout.is_some() {
+            self.drop(head, dropped.to_mut());
+        }
+        dropped
+    }
+
+    /// The elements times dropout's factors, in place.
+    fn drop(&self, head: usize, elements: &mut [f32]) {
+        if let Some(mask) = &self.dropout {
+            mask.apply(head, elements);
+        }
     }
 }
 
-/// Scores to probabilities, in place: softmax(scale · scores + bias) of each row of `width`, where `biases` has a row for
-/// each `rows_per_bias` rows of scores.
-fn softmax(scores: &mut [f32], biases: &[f32], rows_per_bias: usize, width: usize, scale: f32) {
-    let rows = rows_per_task(width);
-    map_chunks(scores, (rows * width).max(1), |task, chunk| {
-        vectorized(
-            #[inline(always)]
-            || {
-                for (index, row) in chunk.chunks_exact_mut(width).enumerate() {
-                    let sequence = (task * rows + index) / rows_per_bias;
-                    for (x, bias) in row.iter_mut().zip(&biases[sequence * width..]) {
-                        *x = *x * scale + bias;
-                    }
-                    let largest = largest(row);
-                    row.iter_mut().for_each(|x| *x = exp(*x - largest));
-                    let share = 1.0 / sum(row, |x| x);
-                    row.iter_mut().for_each(|x| *x *= share);
+/// 1/√d
+fn scale(size: usize) -> f32 {
+    1.0 / (size as f32).sqrt()
+}
+
+/// Scores to probabilities, in place: softmax(scale · scores + bias) of each row, which has a score for each bias.
+fn softmax(scores: &mut [f32], biases: &[f32], scale: f32) {
+    vectorized(
+        #[inline(always)]
+        || {
+            for row in scores.chunks_exact_mut(biases.len().max(1)) {
+                for (x, bias) in row.iter_mut().zip(biases) {
+                    *x = *x * scale + bias;
                 }
-            },
-        );
-    });
+                let largest = largest(row);
+                row.iter_mut().for_each(|x| *x = exp(*x - largest));
+                let share = 1.0 / sum(row, |x| x);
+                row.iter_mut().for_each(|x| *x *= share);
+            }
+        },
+    );
 }
 
 /// The gradient of probabilities to that of scores, in place: scale · p∘(g − Σ g∘p) of each row of `width`.
 fn softmax_backward(gradients: &mut [f32], probabilities: &[f32], width: usize, scale: f32) {
-    let size = (rows_per_task(width) * width).max(1);
-    map_chunks(gradients, size, |task, chunk| {
-        let probabilities = &probabilities[task * size..];
-        vectorized(
-            #[inline(always)]
-            || {
-                let rows = chunk.chunks_exact_mut(width).zip(probabilities.chunks_exact(width));
-                for (gradients, probabilities) in rows {
-                    let mean = sum_pairs(gradients, probabilities, |g, p| g * p);
-                    for (g, p) in gradients.iter_mut().zip(probabilities) {
-                        *g = scale * p * (*g - mean);
-                    }
+    let width = width.max(1);
+    vectorized(
+        #[inline(always)]
+        || {
+            let rows = gradients.chunks_exact_mut(width).zip(probabilities.chunks_exact(width));
+            for (gradients, probabilities) in rows {
+                let mean = sum_pairs(gradients, probabilities, |g, p| g * p);
+                for (g, p) in gradients.iter_mut().zip(probabilities) {
+                    *g = scale * p * (*g - mean);
                 }
-            },
-        );
-    });
+            }
+        },
+    );
 }
 
 #[cfg(test)]
 mod tests {
     use burn::backend::Flex;
-    use burn::tensor::Int;
+    use burn::tensor::{Int, TensorData};
 
     use super::*;
     use crate::kernels::attention::definition;
@@ -200,6 +253,32 @@ mod tests {
         (tokens, bias)
     }
 
+    /// The factors of each head, where their rows and columns are in a padded batch.
+    fn padded(
+        mask: Mask,
+        heads: usize,
+        queries: &TokenLayout,
+        keys: &TokenLayout,
+    ) -> Tensor<Train, 4> {
+        let shape = [keys.batch(), heads, queries.length(), keys.length()];
+        let mut factors = vec![0.0; shape.iter().product()];
+        for head in 0..keys.batch() * heads {
+            let positions = |layout: &TokenLayout| -> Vec<usize> {
+                let rows = rows(layout, head / heads);
+                rows.map(|row| layout.position(row) % layout.length()).collect()
+            };
+            let (queries, keys) = (positions(queries), positions(keys));
+            let mut block = vec![1.0; queries.len() * keys.len()];
+            mask.apply(head, &mut block);
+            for (row, query) in block.chunks(keys.len()).zip(queries) {
+                for (factor, key) in row.iter().zip(&keys) {
+                    factors[(head * shape[2] + query) * shape[3] + key] = *factor;
+                }
+            }
+        }
+        Tensor::from_data(TensorData::new(factors, shape), &Default::default())
+    }
+
     /// Compares with the definition, with padding or without, all queries or the first, with dropout or without.
     fn compare(
         [length, heads, size]: [usize; 3],
@@ -212,17 +291,23 @@ mod tests {
         let keys =
             if packed { TokenLayout::packed(&tokens) } else { TokenLayout::padded(batch, length) };
         let queries = if first { keys.first_tokens() } else { keys.clone() };
-        let dropout = drop.then(|| {
-            draw::<Train, 4>([batch, heads, queries.length(), length], 8).greater_elem(0.0).float()
-                * 2.0
-        });
+        let dropout = drop.then(|| Mask::new(0.5, 9));
+        let padded = dropout.map(|mask| padded(mask, heads, &queries, &keys));
         let width = heads * size;
-        let results = [attention::<Train>, definition::<Train>].map(|f| {
+        let results = [true, false].map(|is_fused| {
             let query = draw::<Train, 2>([queries.rows(), width], 1).require_grad();
             let key_value = draw::<Train, 2>([keys.rows(), 2 * width], 2).require_grad();
-            let options =
-                AttentionOptions { heads, bias: bias.clone(), dropout: dropout.clone(), factors };
-            let y = f(query.clone() * 3.0, key_value.clone() * 2.0, &queries, &keys, options);
+            let options = AttentionOptions { heads, bias: bias.clone(), dropout: 0.0, factors };
+            let (q, kv) = (query.clone() * 3.0, key_value.clone() * 2.0);
+            let y = if is_fused {
+                masked(q, kv, &queries, &keys, options, dropout)
+            } else {
+                let padded = padded.clone();
+                definition(q, kv, &queries, &keys, options, |x| match padded {
+                    Some(factors) => x * factors,
+                    None => x,
+                })
+            };
             let grads = (y.clone() * draw([queries.rows(), width], 4)).sum().backward();
             [
                 values(y),
@@ -258,7 +343,8 @@ mod tests {
     #[test]
     fn a_masked_key_has_no_weight_and_without_any_key_weights_are_equal() {
         let mut scores = [1.0, 900.0, 1.0, -900.0, 5.0, 900.0];
-        softmax(&mut scores, &[0.0, MASKED, 0.0, MASKED, MASKED, MASKED], 1, 3, 1.0);
+        softmax(&mut scores[..3], &[0.0, MASKED, 0.0], 1.0);
+        softmax(&mut scores[3..], &[MASKED; 3], 1.0);
         assert_eq!(scores[..3], [0.5, 0.0, 0.5]);
         assert_close(&scores[3..], &[1.0 / 3.0; 3], 1e-6);
     }
@@ -266,7 +352,7 @@ mod tests {
     #[test]
     fn extreme_scores_give_finite_probabilities() {
         let mut scores = [1e30, -1e30, 0.0, -1e30, -1e30, -2e30];
-        softmax(&mut scores, &[0.0; 6], 1, 3, 1.0);
+        softmax(&mut scores, &[0.0; 3], 1.0);
         assert_eq!(scores, [1.0, 0.0, 0.0, 0.5, 0.5, 0.0]);
         let mut gradients = [1e10, 1.0, 0.0, 2.0, 4.0, 0.0];
         softmax_backward(&mut gradients, &scores, 3, 1.0);
@@ -280,10 +366,10 @@ mod tests {
         let query = draw::<Train, 2>([keys.rows(), 6], 1);
         let key_value = draw::<Train, 2>([keys.rows(), 12], 2);
         let factors = Factors::AsGiven;
-        let options = AttentionOptions { heads: 2, bias: bias.clone(), dropout: None, factors };
+        let options = AttentionOptions { heads: 2, bias: bias.clone(), dropout: 0.0, factors };
         let trained =
             attention(query.clone().require_grad(), key_value.clone(), &keys, &keys, options);
-        let options = AttentionOptions { heads: 2, bias: bias.inner(), dropout: None, factors };
+        let options = AttentionOptions { heads: 2, bias: bias.inner(), dropout: 0.0, factors };
         let inferred: Tensor<Flex, 2> =
             attention(query.inner(), key_value.inner(), &keys, &keys, options);
         assert_eq!(values(trained), values(inferred));

@@ -7,7 +7,7 @@ use burn::tensor::backend::Backend;
 use crate::kernels::Factors;
 use crate::kernels::flex::elements::{add, column_sums, map_chunks, rows_per_task, vectorized};
 use crate::kernels::flex::operation::{Operation, primitive, run, tensor, width};
-use crate::kernels::flex::product::{Matrices, product};
+use crate::kernels::flex::product::{Matrix, product};
 
 /// [`linear`](crate::kernels::linear) of tensors that [are flex's](crate::kernels::flex::is_flex).
 ///
@@ -33,7 +33,7 @@ impl Operation<3> for Linear {
         [x, weight, bias]: [FlexTensor; 3],
         keep: bool,
     ) -> (FlexTensor, Option<Self::Saved>) {
-        let mut output = product(Matrices::of(&x), Matrices::of(&weight), self.0);
+        let mut output = product(Matrix::of(&x), Matrix::of(&weight), self.0);
         let bias = bias.storage::<f32>();
         let size = rows_per_task(bias.len()) * bias.len();
         map_chunks(output.storage_mut::<f32>(), size.max(1), |_, rows| {
@@ -52,7 +52,7 @@ impl Operation<3> for Linear {
         [of_x, of_weight, of_bias]: [bool; 3],
     ) -> [Option<FlexTensor>; 3] {
         let width = width(&gradient);
-        let [x, weight, of_output] = [&x, &weight, &gradient].map(Matrices::of);
+        let [x, weight, of_output] = [&x, &weight, &gradient].map(Matrix::of);
         [
             of_x.then(|| product(of_output, weight.transposed(), self.0)),
             of_weight.then(|| product(x.transposed(), of_output, self.0)),

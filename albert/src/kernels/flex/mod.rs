@@ -2,14 +2,15 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `activation`, `attention`, `layer_norm`, `linear` | one operation each, forward and backward |
+//! | `activation`, `attention`, `dropout`, `layer_norm`, `linear` | one operation each, forward and backward |
 //! | `operation` | how an operation takes part in Burn's autodiff |
 //! | `product` | matrix products, in float32 and of bf16 factors |
-//! | `heads` | matrices of tokens to heads and back |
+//! | `heads` | the heads of attention as blocks of a matrix of tokens |
 //! | `elements` | parallel, vectorised loops and sums |
 
 mod activation;
 mod attention;
+mod dropout;
 mod elements;
 mod heads;
 mod layer_norm;
@@ -21,6 +22,7 @@ pub(super) mod testing;
 
 pub(super) use activation::activate;
 pub(super) use attention::attention;
+pub(super) use dropout::dropout;
 pub(super) use layer_norm::add_layer_norm;
 pub(super) use linear::linear;
 pub(super) use operation::is_flex;

@@ -1,9 +1,10 @@
 //! Matrix products: in float32 by the crate `gemm`, with [bf16] factors by kernels of their own.
 //!
-//! Each thread computes its own part of the result. Flex's own product zeroes its result and copies it before `gemm` writes it, and leaves multi-threading to `gemm`,
-//! which packs one of the factors on a single thread: a tenth of a training step on one core. Here the result's memory is
-//! written once, by the threads that compute it. `gemm` and vector instructions take pointers, so this module and [avx512]
-//! hold the crate's only unsafe code; what it relies on is asserted.
+//! Each thread computes its own part of the result. Flex's own product zeroes its result and copies it before `gemm`
+//! writes it, and leaves multi-threading to `gemm`, which packs one of the factors on a single thread: a tenth of a
+//! training step on one core. Here the result's memory is written once, by the threads that compute it. `gemm` and vector
+//! instructions take pointers, so this module and [avx512] hold the crate's only unsafe code; what it relies on is
+//! asserted.
 #![expect(unsafe_code, reason = "gemm takes pointers, and results are not zeroed first")]
 
 #[cfg(target_arch = "x86_64")]
@@ -12,19 +13,18 @@ mod bf16;
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use burn::backend::flex::FlexTensor;
-use burn::tensor::Shape;
 use gemm::{Parallelism, gemm};
-use rayon::prelude::*;
 
 use crate::kernels::Factors;
-use crate::kernels::flex::elements::{map_chunks, vectorized};
-use crate::kernels::flex::operation::tensor;
+use crate::kernels::flex::elements::{map_chunks, rows_per_task, vectorized};
+use crate::kernels::flex::operation::{tensor, width};
 use bf16::Instructions;
 
 /// Below this many multiplications a second thread costs more than it saves.
-const SERIAL: usize = 1 << 22;
+pub(super) const SERIAL: usize = 1 << 22;
 
 /// Parts start at multiples of this, the size of `gemm`'s own blocks.
 const PIECE: usize = 64;
@@ -34,26 +34,44 @@ const PIECE: usize = 64;
 const SHORTEST_CUT: usize = 4 * PIECE;
 const SHORTEST_UNCUT: usize = PIECE / 2;
 
-/// Matrices of one size, `[…, rows, columns]`.
+/// A matrix, or a block of one.
 #[derive(Clone, Copy)]
-pub(crate) struct Matrices<'a> {
+pub(crate) struct Matrix<'a> {
     elements: &'a [f32],
-    batch: &'a [usize],
-    /// The element in row i and column j of the first is `elements[i · row_stride + j · column_stride]`.
+    /// The element in row i and column j is `elements[i · row_stride + j · column_stride]`.
     rows: usize,
     columns: usize,
     row_stride: usize,
     column_stride: usize,
 }
 
-impl<'a> Matrices<'a> {
-    /// The matrices of a contiguous tensor of rank 2 or more.
+impl<'a> Matrix<'a> {
+    /// A contiguous tensor of rank 2.
     pub(crate) fn of(tensor: &'a FlexTensor) -> Self {
-        let shape = tensor.layout().shape().as_slice();
-        let (batch, matrix) = shape.split_at(shape.len() - 2);
-        let (rows, columns) = (matrix[0], matrix[1]);
-        let elements = tensor.storage();
-        Self { elements, batch, rows, columns, row_stride: columns, column_stride: 1 }
+        let rows = tensor.layout().shape().first().copied().unwrap_or_default();
+        Self { rows, ..Self::new(tensor.storage(), width(tensor)) }
+    }
+
+    /// A matrix in row-major order.
+    pub(crate) fn new(elements: &'a [f32], columns: usize) -> Self {
+        let rows = elements.len() / columns.max(1);
+        Self { elements, rows, columns, row_stride: columns, column_stride: 1 }
+    }
+
+    /// Part of a matrix in row-major order with rows of `width`.
+    pub(crate) fn block(
+        elements: &'a [f32],
+        width: usize,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) -> Self {
+        let elements = elements.get(rows.start * width + columns.start..).unwrap_or_default();
+        let (rows, columns) = (rows.len(), columns.len());
+        Self { elements, rows, columns, row_stride: width, column_stride: 1 }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
     }
 
     pub(crate) fn transposed(self) -> Self {
@@ -66,22 +84,38 @@ impl<'a> Matrices<'a> {
         }
     }
 
-    /// The elements, each rounded to bf16.
+    /// The elements, each rounded to bf16, and without what may lie between the rows or columns of a block.
     fn rounded(self) -> Vec<f32> {
-        let mut elements = self.elements.to_vec();
-        map_chunks(&mut elements, PIECE * PIECE, |_, chunk| {
+        let matrix = if self.column_stride == 1 { self } else { self.transposed() };
+        let columns = matrix.columns;
+        let mut elements = vec![0.0; matrix.rows * columns];
+        let rows_per_task = rows_per_task(columns);
+        map_chunks(&mut elements, (rows_per_task * columns).max(1), |task, chunk| {
             vectorized(
                 #[inline(always)]
-                || chunk.iter_mut().for_each(|x| *x = bf16::round(*x)),
+                || {
+                    for (index, rounded) in chunk.chunks_exact_mut(columns).enumerate() {
+                        let row =
+                            &matrix.elements[(task * rows_per_task + index) * matrix.row_stride..];
+                        rounded.iter_mut().zip(row).for_each(|(y, &x)| *y = bf16::round(x));
+                    }
+                },
             );
         });
         elements
     }
 
-    /// The matrix with this index in the batch.
-    fn get(self, index: usize) -> Self {
-        let size = self.rows * self.columns;
-        Self { elements: &self.elements[index * size..][..size], batch: &[], ..self }
+    #[cfg(test)]
+    pub(super) fn to_vec(self) -> Vec<f32> {
+        let rows = (0..self.rows).map(|row| row * self.row_stride);
+        rows.flat_map(|from| self.elements[from..][..self.columns].to_vec()).collect()
+    }
+
+    /// A matrix of the same shape whose elements have nothing between them.
+    fn with_elements(self, elements: &'a [f32]) -> Self {
+        let (row_stride, column_stride) =
+            if self.column_stride == 1 { (self.columns, 1) } else { (1, self.rows) };
+        Self { elements, row_stride, column_stride, ..self }
     }
 
     fn split_rows(self, row: usize) -> [Self; 2] {
@@ -101,65 +135,59 @@ impl<'a> Matrices<'a> {
     }
 }
 
-/// `left` · `right` for each matrix of a batch: `[…, m, k]` and `[…, k, n]` give `[…, m, n]`.
+/// `left` · `right`: `[m, k]` and `[k, n]` give `[m, n]`.
 ///
 /// The order of the sums over k depends on the shapes and on what is transposed, on nothing else.
-pub(crate) fn product(left: Matrices<'_>, right: Matrices<'_>, factors: Factors) -> FlexTensor {
+pub(crate) fn product(left: Matrix<'_>, right: Matrix<'_>, factors: Factors) -> FlexTensor {
+    let shape = [left.rows, right.columns];
+    tensor(elements(left, right, factors, rayon::current_num_threads()), shape)
+}
+
+/// The elements of [`product`], for callers that keep the other threads busy themselves.
+pub(crate) fn product_here(left: Matrix<'_>, right: Matrix<'_>, factors: Factors) -> Vec<f32> {
+    elements(left, right, factors, 1)
+}
+
+fn elements(left: Matrix<'_>, right: Matrix<'_>, factors: Factors, threads: usize) -> Vec<f32> {
     match factors {
-        Factors::AsGiven => product_fp32(left, right),
-        Factors::BFloat16 => product_bf16(left, right, Instructions::best()),
+        Factors::AsGiven => product_fp32(left, right, threads),
+        Factors::BFloat16 => product_bf16(left, right, threads, Instructions::best()),
     }
 }
 
-fn product_fp32(left: Matrices<'_>, right: Matrices<'_>) -> FlexTensor {
-    for_each_matrix(left, right, |left, right, result, parts| {
+fn product_fp32(left: Matrix<'_>, right: Matrix<'_>, threads: usize) -> Vec<f32> {
+    written(left.rows * right.columns, |result| {
         let result = Target::new(result, left.rows, right.columns);
-        Part { left, right, result }.compute(parts);
+        Part { left, right, result }.compute(threads);
     })
 }
 
-fn product_bf16(left: Matrices<'_>, right: Matrices<'_>, instructions: Instructions) -> FlexTensor {
+fn product_bf16(
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+    threads: usize,
+    instructions: Instructions,
+) -> Vec<f32> {
     match instructions {
         Instructions::Fp32 => {
-            let [left_elements, right_elements] = [left, right].map(Matrices::rounded);
-            product_fp32(
-                Matrices { elements: &left_elements, ..left },
-                Matrices { elements: &right_elements, ..right },
-            )
+            let [left_elements, right_elements] = [left, right].map(Matrix::rounded);
+            let left = left.with_elements(&left_elements);
+            product_fp32(left, right.with_elements(&right_elements), threads)
         }
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx512 => for_each_matrix(left, right, |left, right, result, _| {
-            bf16::multiply(left, right, result);
+        Instructions::Avx512 => written(left.rows * right.columns, |result| {
+            bf16::multiply(left, right, result, threads);
         }),
     }
 }
 
-/// The matrices that `multiply` writes: it is given the factors, the memory of the result and the number of parts to cut
-/// it into, and must write every element.
-fn for_each_matrix(
-    left: Matrices<'_>,
-    right: Matrices<'_>,
-    multiply: impl Fn(Matrices<'_>, Matrices<'_>, &mut [MaybeUninit<f32>], usize) + Sync,
-) -> FlexTensor {
-    assert_eq!(left.batch, right.batch, "the factors' batch dimensions differ");
-    let [m, n] = [left.rows, right.columns];
-    let batch: usize = left.batch.iter().product();
-    let length = batch * m * n;
-    let mut output: Vec<f32> = Vec::with_capacity(length);
-    let elements = &mut output.spare_capacity_mut()[..length];
-    let threads = rayon::current_num_threads();
-    let parts = if batch < threads { threads } else { 1 };
-    let compute = |(index, result)| multiply(left.get(index), right.get(index), result, parts);
-    let size = (m * n).max(1);
-    if batch == 1 || length * left.columns < SERIAL {
-        elements.chunks_exact_mut(size).enumerate().for_each(compute);
-    } else {
-        elements.par_chunks_exact_mut(size).enumerate().for_each(compute);
-    }
-    // SAFETY: the capacity is `length` at least, and `multiply` has written every element of every matrix.
-    unsafe { output.set_len(length) };
-    let shape = Shape::from([left.batch, &[m, n]].concat());
-    tensor(output, [length]).reshape(shape)
+/// The elements that `write` writes, which must be all.
+fn written(length: usize, write: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
+    let mut elements: Vec<f32> = Vec::with_capacity(length);
+    write(&mut elements.spare_capacity_mut()[..length]);
+    // SAFETY: the capacity is `length` at least, and the callers' products have written every element.
+    unsafe { elements.set_len(length) };
+    elements
 }
 
 /// Memory of a matrix in which rows are contiguous, and which nothing else uses during 'a.
@@ -199,8 +227,8 @@ impl<'a> Target<'a> {
 
 /// A product to compute, or a part of one.
 struct Part<'a> {
-    left: Matrices<'a>,
-    right: Matrices<'a>,
+    left: Matrix<'a>,
+    right: Matrix<'a>,
     result: Target<'a>,
 }
 
@@ -285,6 +313,8 @@ mod tests {
     use burn::backend::Flex;
     use burn::tensor::ops::FloatTensorOps;
 
+    use burn::tensor::Shape;
+
     use super::*;
     use crate::kernels::flex::operation::primitive;
     use crate::kernels::flex::testing;
@@ -321,13 +351,13 @@ mod tests {
                 let (left, right) = (draw(&[m, k], 1), draw(&[k, n], 2));
                 let (high, wide) = (draw(&[k, m], 3), draw(&[n, k], 4));
                 for (ours, flex) in [
-                    ([Matrices::of(&left), Matrices::of(&right)], expected(&left, &right)),
+                    ([Matrix::of(&left), Matrix::of(&right)], expected(&left, &right)),
                     (
-                        [Matrices::of(&high).transposed(), Matrices::of(&right)],
+                        [Matrix::of(&high).transposed(), Matrix::of(&right)],
                         expected(&high.transpose(0, 1), &right),
                     ),
                     (
-                        [Matrices::of(&left), Matrices::of(&wide).transposed()],
+                        [Matrix::of(&left), Matrix::of(&wide).transposed()],
                         expected(&left, &wide.transpose(0, 1)),
                     ),
                 ] {
@@ -340,14 +370,20 @@ mod tests {
     }
 
     #[test]
-    fn each_matrix_of_a_batch_has_its_product() {
-        for [m, k, n] in [[2, 3, 4], [70, 16, 90]] {
-            let (left, right) = (draw(&[5, 4, m, k], 1), draw(&[5, 4, n, k], 2));
-            let result =
-                product(Matrices::of(&left), Matrices::of(&right).transposed(), Factors::AsGiven);
-            assert_eq!(result.layout().shape().as_slice(), [5, 4, m, n]);
-            assert_eq!(result.storage::<f32>(), expected(&left, &right.transpose(2, 3)));
+    fn blocks_of_matrices_are_factors() {
+        let (left, right) = (draw(&[9, 40], 1), draw(&[12, 50], 2));
+        let (rows, columns) = (2..7, 3..33);
+        for factors in [Factors::AsGiven, Factors::BFloat16] {
+            let blocks = [
+                Matrix::block(left.storage(), 40, rows.clone(), columns.clone()),
+                Matrix::block(right.storage(), 50, 1..12, columns.clone()),
+            ];
+            let copies = blocks.map(Matrix::to_vec);
+            let [a, b] = [Matrix::new(&copies[0], 30), Matrix::new(&copies[1], 30)];
+            let product = |a, b: Matrix<'_>| product_here(a, b.transposed(), factors);
+            assert_eq!(product(blocks[0], blocks[1]), product(a, b));
         }
+        assert!(Matrix::block(&[], 5, 0..0, 2..4).to_vec().is_empty());
     }
 
     /// Tile edges in each direction, blocks of k, odd k, several tasks, and nothing at all.
@@ -380,8 +416,8 @@ mod tests {
     }
 
     /// The product in float64 of the rounded factors, and the sums of the terms' magnitudes.
-    fn exact(left: Matrices<'_>, right: Matrices<'_>) -> Vec<(f64, f64)> {
-        let at = |m: Matrices<'_>, i: usize, j: usize| {
+    fn exact(left: Matrix<'_>, right: Matrix<'_>) -> Vec<(f64, f64)> {
+        let at = |m: Matrix<'_>, i: usize, j: usize| {
             f64::from(bf16::round(m.elements[i * m.row_stride + j * m.column_stride]))
         };
         let mut sums = vec![];
@@ -401,16 +437,14 @@ mod tests {
                 let (left, right) = (draw(&[m, k], 1), draw(&[k, n], 2));
                 let (high, wide) = (draw(&[k, m], 3), draw(&[n, k], 4));
                 for [left, right] in [
-                    [Matrices::of(&left), Matrices::of(&right)],
-                    [Matrices::of(&high).transposed(), Matrices::of(&right)],
-                    [Matrices::of(&left), Matrices::of(&wide).transposed()],
-                    [Matrices::of(&high).transposed(), Matrices::of(&wide).transposed()],
+                    [Matrix::of(&left), Matrix::of(&right)],
+                    [Matrix::of(&high).transposed(), Matrix::of(&right)],
+                    [Matrix::of(&left), Matrix::of(&wide).transposed()],
+                    [Matrix::of(&high).transposed(), Matrix::of(&wide).transposed()],
                 ] {
-                    let result = product_bf16(left, right, instructions);
-                    assert_eq!(result.layout().shape().as_slice(), [m, n]);
-                    for (&x, (expected, size)) in
-                        result.storage::<f32>().iter().zip(exact(left, right))
-                    {
+                    let result = product_bf16(left, right, 2, instructions);
+                    assert_eq!(result.len(), m * n);
+                    for (x, (expected, size)) in result.into_iter().zip(exact(left, right)) {
                         let error = (f64::from(x) - expected).abs();
                         assert!(error <= 2e-6 * size, "{instructions:?} {m} × {k} × {n}: {error}");
                     }
@@ -425,30 +459,14 @@ mod tests {
             let (left, right) = (draw(&[m, k], 1), draw(&[n, k], 2));
             let pool =
                 rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-            let [left, right] = [Matrices::of(&left), Matrices::of(&right).transposed()];
-            pool.install(|| product_bf16(left, right, instructions)).storage::<f32>().to_vec()
+            let [left, right] = [Matrix::of(&left), Matrix::of(&right).transposed()];
+            pool.install(|| product_bf16(left, right, threads, instructions))
         };
         for instructions in instructions() {
             for size in [[5, 7, 9], [600, 300, 33], [300, 1500, 700], [258, 129, 1027]] {
                 let alone = on(1, size, instructions);
                 for threads in [2, 3, 8, 17] {
                     assert_eq!(on(threads, size, instructions), alone, "{size:?} on {threads}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn each_matrix_of_a_batch_has_its_bf16_product() {
-        for instructions in instructions() {
-            for [m, k, n] in [[2, 3, 4], [70, 16, 90]] {
-                let (left, right) = (draw(&[5, 4, m, k], 1), draw(&[5, 4, n, k], 2));
-                let [left, right] = [Matrices::of(&left), Matrices::of(&right).transposed()];
-                let result = product_bf16(left, right, instructions);
-                assert_eq!(result.layout().shape().as_slice(), [5, 4, m, n]);
-                for (index, result) in result.storage::<f32>().chunks(m * n).enumerate() {
-                    let single = product_bf16(left.get(index), right.get(index), instructions);
-                    assert_eq!(result, single.storage::<f32>());
                 }
             }
         }
@@ -462,8 +480,8 @@ mod tests {
             (elements[0], elements[3]) = (f32::INFINITY, f32::NAN);
             let left = tensor(elements, [14, 3]);
             let ones = tensor(vec![1.0; 3 * 33], [3, 33]);
-            let result = product_bf16(Matrices::of(&left), Matrices::of(&ones), instructions);
-            let rows: Vec<&[f32]> = result.storage::<f32>().chunks(33).collect();
+            let result = product_bf16(Matrix::of(&left), Matrix::of(&ones), 2, instructions);
+            let rows: Vec<&[f32]> = result.chunks(33).collect();
             assert!(rows[0].iter().all(|&x| x == f32::INFINITY));
             assert!(rows[1].iter().all(|x| x.is_nan()));
             assert!(rows[2..].concat().iter().all(|x| x.is_finite()));
@@ -474,13 +492,13 @@ mod tests {
     #[should_panic(expected = "the left columns and the right rows differ in number")]
     fn bf16_factors_that_do_not_fit_are_refused() {
         let (left, right) = (draw(&[4, 3], 1), draw(&[2, 5], 2));
-        product(Matrices::of(&left), Matrices::of(&right), Factors::BFloat16);
+        product(Matrix::of(&left), Matrix::of(&right), Factors::BFloat16);
     }
 
     #[test]
     #[should_panic(expected = "the left columns and the right rows differ in number")]
     fn factors_that_do_not_fit_are_refused() {
         let (left, right) = (draw(&[4, 3], 1), draw(&[2, 5], 2));
-        product(Matrices::of(&left), Matrices::of(&right), Factors::AsGiven);
+        product(Matrix::of(&left), Matrix::of(&right), Factors::AsGiven);
     }
 }

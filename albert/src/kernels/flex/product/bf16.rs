@@ -20,7 +20,7 @@ use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
-use super::{Matrices, SERIAL};
+use super::{Matrix, SERIAL};
 use crate::kernels::flex::elements::vectorized;
 
 /// A tile of the result: the part that stays in registers during the sum over k.
@@ -96,7 +96,7 @@ struct Packed<const WIDTH: usize> {
 
 impl<const WIDTH: usize> Packed<WIDTH> {
     /// Packs a matrix `[rows, k]`.
-    fn of(matrix: Matrices<'_>) -> Self {
+    fn of(matrix: Matrix<'_>) -> Self {
         let pairs = matrix.columns.div_ceil(2);
         let mut elements = vec![[0; WIDTH]; matrix.rows.div_ceil(WIDTH) * pairs];
         let pack = |(panel, elements): (usize, &mut [[u32; WIDTH]])| {
@@ -126,12 +126,12 @@ impl<const WIDTH: usize> Packed<WIDTH> {
 /// Packs `rows` rows from `first` on.
 #[inline(always)]
 fn pack_panel<const WIDTH: usize>(
-    matrix: Matrices<'_>,
+    matrix: Matrix<'_>,
     first: usize,
     rows: usize,
     panel: &mut [[u32; WIDTH]],
 ) {
-    let Matrices { elements, columns: k, row_stride, column_stride, .. } = matrix;
+    let Matrix { elements, columns: k, row_stride, column_stride, .. } = matrix;
     if row_stride == 1 {
         let column = |k| &elements[k * column_stride + first..][..rows];
         for (index, pairs) in panel.iter_mut().enumerate() {
@@ -162,7 +162,12 @@ fn pack_panel<const WIDTH: usize>(
 
 /// Writes all elements of `left` · `right`, `[m, n]`, to `output`, with AVX-512-BF16 instructions.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn multiply(left: Matrices<'_>, right: Matrices<'_>, output: &mut [MaybeUninit<f32>]) {
+pub(super) fn multiply(
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+    output: &mut [MaybeUninit<f32>],
+    threads: usize,
+) {
     let (m, k, n) = (left.rows, left.columns, right.columns);
     assert_eq!(k, right.rows, "the left columns and the right rows differ in number");
     assert_eq!(output.len(), m * n, "the result's memory");
@@ -170,7 +175,7 @@ pub(super) fn multiply(left: Matrices<'_>, right: Matrices<'_>, output: &mut [Ma
         return;
     }
     let right = right.transposed();
-    let is_serial = m * k * n < SERIAL;
+    let is_serial = threads == 1 || m * k * n < SERIAL;
     let (left, right) = if is_serial {
         (Packed::of(left), Packed::of(right))
     } else {
@@ -180,7 +185,7 @@ pub(super) fn multiply(left: Matrices<'_>, right: Matrices<'_>, output: &mut [Ma
         return multiply_rows(&left, 0, &right, output, n);
     }
     let panels = m.div_ceil(TILE_ROWS);
-    let panels = panels.div_ceil(4 * rayon::current_num_threads()).min(PANELS_PER_TASK);
+    let panels = panels.div_ceil(4 * threads).min(PANELS_PER_TASK);
     output.par_chunks_mut(panels * TILE_ROWS * n).enumerate().for_each(|(task, rows)| {
         multiply_rows(&left, task * panels, &right, rows, n);
     });
