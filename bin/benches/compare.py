@@ -150,12 +150,13 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="as of `l2sp devices`; PyTorch takes the GPU if it is one of NVIDIA's")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"], help="ours")
     parser.add_argument("--pytorch-precision", default="fp32", choices=["fp32", "tf32", "bf16"])
-    parser.add_argument("--size", default="base", choices=["base", "large"], help="of the model that is trained")
+    parser.add_argument("--size", default="base", choices=["base", "large", "minilm"],
+                        help="of the model that is trained: ALBERT-base, ALBERT-large or MiniLM-L6-H384, which has dropout")
     parser.add_argument("--only", nargs="*", help="these works only")
     args = parser.parse_args()
 
     import torch
-    from transformers import AlbertConfig, AlbertForSequenceClassification
+    from transformers import AlbertConfig, AutoModelForSequenceClassification, BertConfig
 
     tokenizer = tokenizer_in(args.tokenizer)
     train, dev = (read(args.data / name, tokenizer) for name in ("train.tsv", "dev.tsv"))
@@ -166,18 +167,21 @@ def main() -> None:
 
     folder = pathlib.Path(tempfile.mkdtemp())
 
-    def model(name, **sizes):
+    def model(name, config):
         torch.manual_seed(10013)
-        config = AlbertConfig(
-            vocab_size=30000, embedding_size=128, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=2, **sizes)
-        AlbertForSequenceClassification(config).save_pretrained(folder / name)
+        AutoModelForSequenceClassification.from_config(config).save_pretrained(folder / name)
         shutil.copy(args.tokenizer / "tokenizer.json", folder / name)
         return folder / name
 
-    base = model("base", hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072)
-    large = model("large", hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
+    def albert(name, **sizes):
+        return model(name, AlbertConfig(
+            vocab_size=30000, embedding_size=128, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=2, **sizes))
 
-    trained = dict(base=base, large=large)[args.size]
+    base = albert("base", hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072)
+    large = albert("large", hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
+    minilm = model("minilm", BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536, num_labels=2))
+
+    trained = dict(base=base, large=large, minilm=minilm)[args.size]
     theirs_device = "cuda" if "cuda" in args.device else "cpu"
 
     def longest(examples):

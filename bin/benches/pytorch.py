@@ -9,7 +9,7 @@ import sys
 import time
 
 import torch
-from transformers import AlbertForSequenceClassification
+from transformers import AutoModelForSequenceClassification
 
 # Optimizer steps per line.
 STEPS = 10
@@ -37,7 +37,7 @@ def main() -> None:
     def tensors(rows):
         return {name: torch.tensor(values, device=args.device) for name, values in rows.items()}
 
-    model = AlbertForSequenceClassification.from_pretrained(args.model, dtype=torch.float32, attn_implementation="sdpa")
+    model = AutoModelForSequenceClassification.from_pretrained(args.model, dtype=torch.float32, attn_implementation="sdpa")
     model.to(args.device)
     kind = dict(fused=True) if args.fused else dict(foreach=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5, eps=1e-6, **kind)

@@ -10,6 +10,8 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod bf16;
+#[cfg(target_arch = "x86_64")]
+mod packed;
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -176,7 +178,7 @@ fn product_bf16(
         }
         #[cfg(target_arch = "x86_64")]
         Instructions::Avx512 => written(left.rows * right.columns, |result| {
-            bf16::multiply(left, right, result, threads);
+            packed::multiply(left, right, result, threads);
         }),
     }
 }

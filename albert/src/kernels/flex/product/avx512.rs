@@ -5,15 +5,17 @@
 #![expect(unsafe_code, reason = "vector loads and stores take pointers")]
 
 use std::arch::x86_64::{
-    __m512, __m512bh, __mmask16, _mm512_dpbf16_ps, _mm512_loadu_si512, _mm512_mask_storeu_ps,
-    _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_setzero_ps,
+    __m512, __m512bh, __m512i, __mmask16, _mm512_add_ps, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
+    _mm512_set1_epi32, _mm512_setzero_ps, _mm512_shuffle_i32x4, _mm512_unpackhi_epi32,
+    _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 use std::mem::{MaybeUninit, transmute};
 
-use super::bf16::{TILE_COLUMNS, TILE_ROWS};
+use super::packed::{TILE_COLUMNS, TILE_ROWS};
 
 /// Elements of a vector.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 const VECTORS: usize = TILE_COLUMNS / LANES;
 
 /// Part of a matrix in row-major order.
@@ -87,6 +89,62 @@ unsafe fn multiply_panels(
     }
 }
 
+/// Rounds 32 elements of 16 rows to bf16, ties to even: the result has a row for each pair of columns.
+///
+/// # Panics
+/// If the kernel is not [available](is_available).
+pub(super) fn pack(rows: &[[f32; 2 * LANES]; LANES]) -> [[u32; LANES]; LANES] {
+    assert!(is_available(), "this CPU lacks AVX-512-BF16");
+    // SAFETY: the CPU has the instructions.
+    unsafe { pack_rows(rows) }
+}
+
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn pack_rows(rows: &[[f32; 2 * LANES]; LANES]) -> [[u32; LANES]; LANES] {
+    let pairs = rows.each_ref().map(|row| {
+        // SAFETY: loads of the row's two halves; both types are 512 bits of any value.
+        unsafe {
+            let (first, second) = row.split_at(LANES);
+            let [first, second] = [first, second].map(|half| _mm512_loadu_ps(half.as_ptr()));
+            transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(second, first))
+        }
+    });
+    // SAFETY: both types are 16 times 512 bits of any value.
+    unsafe { transmute(transpose(pairs)) }
+}
+
+/// Transposes 16 × 16 elements of 32 bits: within blocks of 2 × 2 and 4 × 4, then the blocks.
+#[target_feature(enable = "avx512f")]
+fn transpose(rows: [__m512i; LANES]) -> [__m512i; LANES] {
+    let mut twos = rows;
+    for i in (0..LANES).step_by(2) {
+        twos[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+        twos[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+    }
+    let mut fours = twos;
+    for i in (0..LANES).step_by(4) {
+        for half in 0..2 {
+            let (upper, lower) = (twos[i + half], twos[i + half + 2]);
+            fours[i + 2 * half] = _mm512_unpacklo_epi64(upper, lower);
+            fours[i + 2 * half + 1] = _mm512_unpackhi_epi64(upper, lower);
+        }
+    }
+    // Every 128 bits of fours[4i + j] now hold rows 4i to 4i + 3 of a column: j, 4 + j, 8 + j and 12 + j.
+    let mut columns = fours;
+    for j in 0..4 {
+        let [first, second, third, fourth] = [fours[j], fours[4 + j], fours[8 + j], fours[12 + j]];
+        let even_upper = _mm512_shuffle_i32x4::<0x88>(first, second);
+        let even_lower = _mm512_shuffle_i32x4::<0x88>(third, fourth);
+        let odd_upper = _mm512_shuffle_i32x4::<0xdd>(first, second);
+        let odd_lower = _mm512_shuffle_i32x4::<0xdd>(third, fourth);
+        columns[j] = _mm512_shuffle_i32x4::<0x88>(even_upper, even_lower);
+        columns[4 + j] = _mm512_shuffle_i32x4::<0x88>(odd_upper, odd_lower);
+        columns[8 + j] = _mm512_shuffle_i32x4::<0xdd>(even_upper, even_lower);
+        columns[12 + j] = _mm512_shuffle_i32x4::<0xdd>(odd_upper, odd_lower);
+    }
+    columns
+}
+
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn load(pairs: &[u32; TILE_COLUMNS]) -> [__m512bh; VECTORS] {
     let (vectors, _) = pairs.as_chunks::<LANES>();
@@ -111,6 +169,6 @@ unsafe fn store(target: *mut f32, mask: __mmask16, sum: __m512, adds: bool) {
     // SAFETY: as the caller promises; elements outside of the mask are not touched.
     unsafe {
         let before = if adds { _mm512_maskz_loadu_ps(mask, target) } else { _mm512_setzero_ps() };
-        _mm512_mask_storeu_ps(target, mask, std::arch::x86_64::_mm512_add_ps(before, sum));
+        _mm512_mask_storeu_ps(target, mask, _mm512_add_ps(before, sum));
     }
 }
