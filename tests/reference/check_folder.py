@@ -9,6 +9,8 @@ The probabilities in the predictions are compared with those of
     pipeline("text-classification", batch_size=8)
     tokenizer.json without the auto classes
 
+The model card, README.md, is read as huggingface_hub reads it; its accuracy must be that of the run's summary.json.
+
 Each line of the predictions has `idx`, `label` and `probabilities` (a list in the order of the labels, or an
 object keyed by label). Rows are matched by `idx` with the data: GLUE TSV, parquet, or SuperGLUE JSONL.
 """
@@ -17,6 +19,7 @@ import json
 import pathlib
 
 import torch
+from huggingface_hub import ModelCard
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from rte import batch_of, load_tokenizer
@@ -93,9 +96,28 @@ def of_tokenizer_json(model, folder: pathlib.Path, max_length: int, pairs: list[
     return torch.cat([model(**batch).logits.softmax(-1) for batch in inputs])
 
 
+def check_card(folder: pathlib.Path) -> None:
+    """The card's metadata is complete, and says what summary.json next to the folder says."""
+    card = ModelCard.load(folder / "README.md")
+    data = card.data.to_dict()
+    assert data["library_name"] == "transformers", data
+    assert data["pipeline_tag"] == "text-classification", data
+    assert isinstance(data["tags"], list) and data["metrics"], data
+    # Loading has checked that each result has its task, data set, metric and value.
+    assert card.data.model_name and card.data.eval_results, data
+    assert all(isinstance(result.metric_value, (int, float)) for result in card.data.eval_results), data
+    summary = json.loads((folder.parent / "summary.json").read_text())
+    values = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert values["accuracy"] == summary["eval_accuracy"], (values, summary)
+    again = ModelCard(str(card))
+    assert again.data.to_dict() == data and again.text == card.text
+    print(f"{card.data.model_name}: the card has {values}")
+
+
 @torch.no_grad()
 def main() -> None:
     args = arguments()
+    check_card(args.model)
     model = load_model(args.model, args.labels)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     wanted = args.tokenizer_class or TOKENIZER_CLASSES.get(model.config.model_type)
