@@ -10,7 +10,7 @@
 //! | `runs.csv` | a row for each run |
 //! | `figures/*.svg` | the figures, for light and dark pages |
 //!
-//! The same runs always give the same bytes.
+//! The same runs always give the same bytes. [`write_runs`] writes a page about single runs instead.
 //!
 //! ```
 //! use report::{Arm, Run, Study};
@@ -53,11 +53,13 @@ mod figures;
 mod plot;
 mod run;
 mod runs_csv;
+mod runs_report;
 mod statistics;
 mod study;
 mod write;
 
 pub use error::ReportError;
 pub use run::{Evaluation, Metric, ReadError, Run, RunState, Step};
+pub use runs_report::{NamedRun, write_runs};
 pub use study::{Arm, Study};
 pub use write::write;

@@ -63,13 +63,24 @@ fn best_of_k(study: &Study, arm: &Arm) -> Curve {
     Curve { series: study.position(&arm.plan_name), line: line.collect(), band: Vec::new() }
 }
 
+/// Which runs of an arm curves show.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Shown {
+    /// Those that have ended, together.
+    Ended,
+    /// The only one, whether it has ended or not.
+    Single,
+}
+
 /// Training loss, validation metric, distance from the source and gradient norm, over steps.
-pub(super) fn over_steps(study: &Study, metric: Metric) -> Drawn<Vec<Figure>> {
-    let averaged = format!("{BAND_CAPTION} Each run is averaged over intervals of steps.");
+pub(super) fn over_steps(study: &Study, metric: Metric, shown: Shown) -> Drawn<Vec<Figure>> {
+    let band = if shown == Shown::Ended { BAND_CAPTION } else { "" };
+    let averaged = format!("{band} Each run is averaged over intervals of steps.");
+    let averaged = averaged.trim_start();
     let loss = Frame {
         name: "training-loss",
         title: "Training loss",
-        caption: &averaged,
+        caption: averaged,
         x_title: "step",
         y_title: "loss",
         log: false,
@@ -78,7 +89,7 @@ pub(super) fn over_steps(study: &Study, metric: Metric) -> Drawn<Vec<Figure>> {
     let validation = Frame {
         name: "validation-metric",
         title: &format!("Validation {}", metric.name()),
-        caption: BAND_CAPTION,
+        caption: band,
         y_title: metric.name(),
         majority: study.majority(),
         ..loss
@@ -99,7 +110,7 @@ pub(super) fn over_steps(study: &Study, metric: Metric) -> Drawn<Vec<Figure>> {
     };
     let of_steps = |frame: &Frame, value: fn(&Step) -> f64| {
         let values = |run: &Run| run.steps.iter().map(|step| (step.step, value(step))).collect();
-        figure(study, frame, |arms| curves(study, arms, values, INTERVALS))
+        figure(study, frame, |arms| curves(study, arms, shown, values, INTERVALS))
     };
     let evaluations = |run: &Run| -> Vec<(u64, f64)> {
         run.evaluations.iter().map(|at| (at.step, at.metric(metric))).collect()
@@ -107,22 +118,24 @@ pub(super) fn over_steps(study: &Study, metric: Metric) -> Drawn<Vec<Figure>> {
     let figures = [
         of_steps(&loss, |step| step.loss)?,
         // Evaluations are few: each step that has them is an interval of its own.
-        figure(study, &validation, |arms| curves(study, arms, evaluations, u64::MAX))?,
+        figure(study, &validation, |arms| curves(study, arms, shown, evaluations, u64::MAX))?,
         of_steps(&distance, |step| step.distance)?,
         of_steps(&gradient_norm, |step| step.grad_norm)?,
     ];
     Ok(figures.into_iter().flatten().collect())
 }
 
-/// For each arm the median and the band of its ended runs, over at most this number of intervals of steps.
+/// For each arm the median and the band of its runs, over at most this number of intervals of steps.
 fn curves(
     study: &Study,
     arms: &[&Arm],
+    shown: Shown,
     values: impl Fn(&Run) -> Vec<(u64, f64)>,
     intervals: u64,
 ) -> Vec<Curve> {
-    let runs: Vec<Vec<Vec<(u64, f64)>>> =
-        arms.iter().map(|arm| arm.ended().map(&values).collect()).collect();
+    let is_shown = |run: &&Run| shown == Shown::Single || run.has_ended();
+    let of_arm = |arm: &&Arm| arm.runs.iter().filter(is_shown).map(&values).collect();
+    let runs: Vec<Vec<Vec<(u64, f64)>>> = arms.iter().map(of_arm).collect();
     let last = runs.iter().flatten().flatten().map(|(step, _)| *step).max();
     let width = last.unwrap_or(0).div_ceil(intervals).max(1);
     let centre = |interval: u64| (interval * width) as f64 + (width + 1) as f64 / 2.0;

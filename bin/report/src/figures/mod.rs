@@ -7,7 +7,9 @@ mod learning_rates;
 
 use crate::document::Figure;
 use crate::plot::Drawn;
+use crate::run::Metric;
 use crate::study::Study;
+use curves::Shown;
 
 /// The name of the line of the majority class.
 const MAJORITY: &str = "majority class";
@@ -31,11 +33,16 @@ impl Figures {
             curves::expected_best_of_k(study, metric)?,
         ];
         let results = results.into_iter().flatten().collect();
-        Ok(Self { results, curves: curves::over_steps(study, metric)? })
+        Ok(Self { results, curves: curves::over_steps(study, metric, Shown::Ended)? })
     }
 
     /// All of them, in the order of the report.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Figure> {
         self.results.iter().chain(&self.curves)
     }
+}
+
+/// The curves of runs, each of which is an arm of its own.
+pub(crate) fn of_runs(study: &Study, metric: Metric) -> Drawn<Vec<Figure>> {
+    curves::over_steps(study, metric, Shown::Single)
 }
