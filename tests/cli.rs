@@ -32,6 +32,10 @@ fn the_help_matches_its_snapshot() {
         "study run",
         "fetch",
         "devices",
+        "completions",
+        "man",
+        "schema",
+        "report",
         "pretrain",
     ] {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
@@ -108,6 +112,131 @@ fn a_run_writes_all_files_of_its_folder() {
     let again = ["finetune", "--config", "out/config.toml", "--output", "again"];
     world.run(&again).succeeds();
     assert_eq!(world.metrics("again"), metrics);
+}
+
+#[test]
+fn a_model_has_a_card() {
+    let world = World::new(PROGRAM);
+    world.finetune("out", &["--keep", "best", "--eval-every", "1"]).succeeds();
+    let card = fs::read_to_string(world.path("out/model/README.md")).expect("a card");
+    let summary = world.json("out/summary.json");
+    let accuracy = summary["best_eval_accuracy"].as_f64().expect("a number");
+    for part in [
+        "---\nlibrary_name: transformers\npipeline_tag: text-classification\n".to_owned(),
+        format!("    - type: accuracy\n      value: {accuracy}\n"),
+        format!("after {} steps", summary["best_step"]),
+        "(24 examples)".into(),
+        "| `learning-rate` | 0.005 |".into(),
+        "| `model` | model |".into(),
+    ] {
+        assert!(card.contains(&part), "{part}\n{card}");
+    }
+    assert!(!card.contains(world.path("").to_str().expect("UTF-8")), "{card}");
+    // The weights that a diverged run keeps were not evaluated.
+    world.finetune("diverged", &["--learning-rate", "1e30", "--warmup-ratio", "0"]).fails(1, &[]);
+    let card = fs::read_to_string(world.path("diverged/model/README.md")).expect("a card");
+    assert!(!card.contains("model-index"), "{card}");
+}
+
+#[test]
+fn metrics_are_logged_in_other_formats() {
+    let world = World::new(PROGRAM);
+    world.finetune("plain", &[]).succeeds();
+    assert!(!world.path("plain/tensorboard").exists() && !world.path("plain/metrics.csv").exists());
+    world.finetune("out", &["--log", "tensorboard,csv"]).succeeds();
+    let metrics = world.metrics("out");
+    assert_eq!(metrics, world.metrics("plain"), "a log does not change a run");
+    let rows = |name: &str| -> Vec<Value> {
+        let text = fs::read_to_string(world.path("out").join(name)).expect("read");
+        let mut lines = text.lines();
+        let names: Vec<&str> = lines.next().expect("a header").split(',').collect();
+        let row = |line: &str| {
+            let values = line
+                .split(',')
+                .map(|value| serde_json::from_str::<Value>(value).expect("a number"));
+            names.iter().map(|name| (*name).to_owned()).zip(values).collect::<Value>()
+        };
+        lines.map(row).collect()
+    };
+    let is_evaluation = |line: &&Value| line.get("eval_loss").is_some();
+    let (evaluations, steps): (Vec<&Value>, Vec<&Value>) = metrics.iter().partition(is_evaluation);
+    assert_eq!(rows("metrics.csv").iter().collect::<Vec<_>>(), steps);
+    assert_eq!(rows("evaluations.csv").iter().collect::<Vec<_>>(), evaluations);
+    let events = fs::metadata(world.path("out/tensorboard/events.out.tfevents.l2sp"));
+    assert!(events.expect("an event file").len() > 12 * 100);
+
+    // They are those of the run, and replaced with it.
+    world.finetune("out", &["--overwrite"]).succeeds();
+    for name in ["tensorboard", "metrics.csv", "evaluations.csv"] {
+        assert!(!world.path("out").join(name).exists(), "{name}");
+    }
+    world.finetune("x", &["--log", "wandb"]).fails(2, &["wandb", "tensorboard, csv"]);
+}
+
+#[test]
+fn every_shell_and_every_command_is_provided_for() {
+    let world = World::empty(PROGRAM);
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = world.run(&["completions", shell]).succeeds().stdout;
+        for word in ["finetune", "learning-rate", "tensorboard"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    fs::write(world.path("l2sp.bash"), world.run(&["completions", "bash"]).succeeds().stdout)
+        .expect("written");
+    let complete = "source l2sp.bash; COMP_WORDS=(l2sp finetune --sched); COMP_CWORD=2; _l2sp l2sp --sched finetune; \
+                    echo \"${COMPREPLY[@]}\"";
+    let bash = Command::new("bash").args(["-c", complete]).current_dir(world.path("")).output();
+    let completed = String::from_utf8(bash.expect("bash").stdout).expect("UTF-8");
+    assert_eq!(completed.trim(), "--schedule");
+    world.run(&["completions", "tcsh"]).fails(2, &["tcsh"]);
+
+    let page = world.run(&["man"]).succeeds().stdout;
+    let commands = [
+        "finetune",
+        "evaluate",
+        "predict",
+        "study",
+        "fetch",
+        "devices",
+        "completions",
+        "man",
+        "schema",
+        "pretrain",
+        "report",
+    ];
+    for command in commands {
+        assert!(page.contains(&format!("l2sp\\-{command}(1)")), "{command}\n{page}");
+        let page = world.run(&["man", command]).succeeds().stdout;
+        assert!(page.starts_with(".") && page.contains(&format!("l2sp\\-{command} ")), "{page}");
+    }
+    let page = world.run(&["man", "study", "run"]).succeeds().stdout;
+    assert!(page.contains("l2sp\\-study\\-run"), "{page}");
+    world.run(&["man", "finetun"]).fails(2, &["finetun", "finetune, evaluate"]);
+}
+
+#[test]
+fn runs_are_reported_side_by_side() {
+    let world = World::new(PROGRAM);
+    world.finetune("one", &["--epochs", "1"]).succeeds();
+    world.finetune("other", &["--optimizer", "adamw"]).succeeds();
+    // As if the run were still going on.
+    fs::remove_file(world.path("other/summary.json")).expect("removed");
+    let run = world.run(&["report", "one", "other", "--output", "page.html"]).succeeds();
+    assert_eq!(run.stdout.trim(), "report in page.html");
+    let page = fs::read_to_string(world.path("page.html")).expect("a page");
+    let summary = world.json("one/summary.json");
+    let accuracy = summary["eval_accuracy"].as_f64().expect("a number");
+    for part in [
+        format!("<td>{}</td><td>{accuracy:.4}</td>", summary["steps"]),
+        "<td class=\"text\">other</td><td class=\"text\">not finished</td>".into(),
+        "<td class=\"text\">optimizer</td><td class=\"text\">adamw-l2sp</td><td class=\"text\">adamw</td>".into(),
+        "<h3>Training loss</h3>\n<svg".into(),
+    ] {
+        assert!(page.contains(&part), "{part}\n{page}");
+    }
+    world.run(&["report"]).fails(2, &["<RUN>"]);
+    world.run(&["report", "model"]).fails(1, &["config.toml"]);
 }
 
 #[test]

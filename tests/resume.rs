@@ -182,6 +182,28 @@ fn a_stopped_run_resumes_after_its_folder_was_moved() {
     assert_same(&world, "reference", "moved");
 }
 
+#[test]
+fn other_logs_are_resumed_with_the_metrics() {
+    let world = World::new(PROGRAM);
+    let csv = |run: &str| {
+        ["metrics.csv", "evaluations.csv"]
+            .map(|name| fs::read_to_string(world.path(run).join(name)).expect("read"))
+    };
+    let settings = [&SETTINGS[..], &["--log", "csv,tensorboard"]].concat();
+    world.run(&command_line("reference", &settings)).succeeds();
+    // Asked for only when it was resumed: the steps before are in the files as well.
+    stopped(&world, "out");
+    assert!(!world.path("out/metrics.csv").exists());
+    world.run(&["finetune", "--resume", "out", "--log", "csv,tensorboard"]).succeeds();
+    assert_same(&world, "reference", "out");
+    assert_eq!(csv("out"), csv("reference"));
+    let events = |run: &str| {
+        let path = world.path(run).join("tensorboard/events.out.tfevents.l2sp");
+        fs::metadata(path).expect("an event file").len()
+    };
+    assert_eq!(events("out"), events("reference"));
+}
+
 /// Kill a run with these settings after the checkpoint of each step, and resume it.
 fn assert_resumes_from_every_step(settings: &[&str], steps: usize) {
     let world = World::new(PROGRAM);

@@ -16,6 +16,7 @@ pub mod device;
 mod error;
 mod hub;
 pub mod memory;
+mod model_card;
 mod model_folder;
 mod panics;
 mod pretrain;

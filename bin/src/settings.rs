@@ -230,6 +230,12 @@ pub struct Settings {
     #[arg(long, value_name = "STEPS", default_value_t = 1, help_heading = RUN)]
     pub log_every: usize,
 
+    /// Write the contents of metrics.jsonl in other formats, too: tensorboard is an event file in tensorboard/, csv is
+    /// metrics.csv and evaluations.csv; both are separated by a comma [default: none]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = RUN)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<LogFormat>,
+
     /// Evaluate every STEPS optimizer steps, and at the end of the run [default: at the end of each epoch]
     #[arg(long, value_name = "STEPS", help_heading = RUN)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -329,6 +335,16 @@ pub enum Keep {
     Last,
     /// Those of the best evaluation, which every checkpoint then holds as well.
     Best,
+}
+
+/// A format that the metrics are written in, besides `metrics.jsonl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// TensorBoard's event file.
+    Tensorboard,
+    /// A table of the steps and one of the evaluations.
+    Csv,
 }
 
 /// How progress is shown.
@@ -674,7 +690,7 @@ fn usage<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> ProgramE
 
 /// The settings that do not affect the results of a run; and the device, which affects only their last digits, so a run
 /// may be resumed on another one.
-const FREE: [&str; 3] = ["device", "checkpoint-every", "dashboard"];
+const FREE: [&str; 4] = ["device", "checkpoint-every", "dashboard", "log"];
 
 /// The settings that differ and affect the results, as `epochs: 3 then, 5 now`.
 pub(crate) fn differences(then: &toml::Table, now: &toml::Table) -> Vec<String> {
@@ -815,6 +831,33 @@ mod tests {
         assert_eq!(settings.to_table()["bias-correction"], false.into());
     }
 
+    /// Also with every setting that is commented out, `#like = "this"`, taken in.
+    #[test]
+    fn the_recipes_are_valid() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../recipes");
+        let recipes: Vec<_> = std::fs::read_dir(folder).expect("recipes").flatten().collect();
+        let is_toml = |path: &PathBuf| path.extension().is_some_and(|it| it == "toml");
+        let recipes: Vec<_> = recipes.iter().map(|it| it.path()).filter(is_toml).collect();
+        assert_eq!(recipes.len(), 4, "{recipes:?}");
+        for path in recipes {
+            let settings = resolve(&[], Some(&path)).unwrap_or_else(|error| panic!("{error}"));
+            settings.task().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let text = std::fs::read_to_string(&path).expect("read");
+            let schema = text.lines().next().expect("a line");
+            assert_eq!(schema, "#:schema ../docs/config.schema.json", "{}", path.display());
+            for line in text.lines().skip(1).filter(|line| line.starts_with('#')) {
+                if line.starts_with("# ") || line == "#" {
+                    continue;
+                }
+                let more: toml::Table = line[1..].parse().unwrap_or_else(|e| panic!("{line}: {e}"));
+                let mut table: toml::Table = text.parse().expect("TOML");
+                table.extend(more);
+                Settings::from_table(table)
+                    .unwrap_or_else(|e| panic!("{}: {line}: {e}", path.display()));
+            }
+        }
+    }
+
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
         let file = file("epochs = 2\nlerning-rate = 1.0\n");
@@ -906,6 +949,7 @@ mod tests {
             output: Some("elsewhere".into()),
             checkpoint_every: Some(7),
             dashboard: DashboardName::Off,
+            log: vec![LogFormat::Csv],
             ..then.clone()
         };
         assert_eq!(differences(&then.to_table(), &free.to_table()), [] as [&str; 0]);

@@ -1,11 +1,15 @@
 //! What the program can do: a subcommand per file.
 
+mod completions;
 mod devices;
 mod evaluate;
 mod fetch;
 mod finetune;
 mod inference;
+mod man;
 mod predict;
+mod report;
+mod schema;
 mod study;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -38,6 +42,11 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Predict the label of a text, of a pair of texts, or of each row of a file.
     Predict(predict::PredictArgs),
+    /// Write a page about one or several runs: results, curves and settings, side by side.
+    ///
+    /// A run that has not ended is shown as far as it has come. The page is one HTML file that needs nothing else. For many
+    /// seeds and their statistics use study.
+    Report(report::ReportArgs),
     /// Run many seeds and settings, and see how their results are distributed.
     #[command(subcommand)]
     Study(study::StudyCommand),
@@ -47,6 +56,12 @@ enum Command {
     Fetch(fetch::FetchArgs),
     /// List the devices: those that can be used, with their names for --device, and what the others lack.
     Devices,
+    /// Print the completions of this program for a shell, to be put where the shell looks for them.
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page of this program or of one of its commands: l2sp man finetune > l2sp-finetune.1
+    Man(man::ManArgs),
+    /// Print the JSON schema of --config files, with which editors complete and check them.
+    Schema,
     /// Pretrain the small bundled ALBERT from generated text.
     ///
     /// Masked words and sentence order, as ALBERT was pretrained. The same seed gives the same weights.
@@ -74,9 +89,13 @@ pub(crate) fn run() -> Result<(), ProgramError> {
         }
         Some(Command::Evaluate(args)) => evaluate::evaluate(&args),
         Some(Command::Predict(args)) => predict::predict(&args),
+        Some(Command::Report(args)) => report::report(&args),
         Some(Command::Study(command)) => study::study(&command),
         Some(Command::Fetch(args)) => fetch::fetch(&args),
         Some(Command::Devices) => devices::devices(),
+        Some(Command::Completions(args)) => completions::completions(&args, &mut Cli::command()),
+        Some(Command::Man(args)) => man::man(&args, &mut Cli::command()),
+        Some(Command::Schema) => schema::schema(),
         Some(Command::Pretrain(args)) => pretrain::pretrain(&args),
     }
 }

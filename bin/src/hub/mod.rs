@@ -66,6 +66,12 @@ pub(crate) fn data(
     named(name, Kind::Data { folders }, freshness)
 }
 
+/// The name on the hub, without a revision, that `name` stands for; `None` under the conditions of [`model`].
+pub(crate) fn id(name: &Path) -> Option<String> {
+    let text = name.to_str().filter(|_| !name.exists())?;
+    Repo::parse(text, Kind::Model).map(|repo| repo.id().to_owned())
+}
+
 fn named(name: &Path, kind: Kind, freshness: Freshness) -> Result<Option<PathBuf>, HubError> {
     let Some(text) = name.to_str().filter(|_| !name.exists()) else { return Ok(None) };
     if let Some(suggestion) = repo::with_owner(text, kind) {

@@ -62,6 +62,11 @@ impl Repo {
         fits.then(|| Self { kind, id: id.to_owned(), revision: revision.to_owned() })
     }
 
+    /// `OWNER/NAME`.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// A branch, a tag or a commit.
     pub(crate) fn revision(&self) -> &str {
         &self.revision

@@ -428,7 +428,7 @@ struct ReportLine {
 
 impl Report {
     fn new(args: &PretrainArgs) -> Result<Self, ProgramError> {
-        let metrics = MetricsLog::open(args.output.join("metrics.jsonl"), None)?;
+        let metrics = MetricsLog::open(args.output.join("metrics.jsonl"), None, &[])?;
         let bar = progress_bar(args.steps, "steps");
         let recent = Losses::default();
         Ok(Self { bar, metrics, total: args.steps, steps: 0, recent, since: 0 })

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::ProgramError;
 use crate::settings::Settings;
+use crate::train::log_formats;
 
 /// The contents of `summary.json`.
 #[derive(Clone, Debug, Serialize)]
@@ -73,13 +74,14 @@ const MODEL: &str = "model";
 const CHECKPOINTS: &str = "checkpoints";
 
 /// The files that a run writes into `model/`.
-const MODEL_FILES: [&str; 6] = [
+const MODEL_FILES: [&str; 7] = [
     "config.json",
     "model.safetensors",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     crate::model_folder::TASK,
+    crate::model_card::MODEL_CARD,
 ];
 
 /// Locked by the run that writes into its folder. It is never removed: whoever removes a lock may remove another run's.
@@ -150,6 +152,7 @@ impl Output {
         for name in [METRICS, SUMMARY] {
             remove(&output.folder.join(name), |path| fs::remove_file(path))?;
         }
+        remove(&output.folder, log_formats::remove_all)?;
         for name in [MODEL, CHECKPOINTS] {
             remove(&output.folder.join(name), |path| fs::remove_dir_all(path))?;
         }
@@ -216,6 +219,11 @@ impl Output {
         &self.folder
     }
 
+    /// The path of `config.toml` in the folder of a run.
+    pub(crate) fn config_of(run: &Path) -> PathBuf {
+        run.join(CONFIG)
+    }
+
     /// The path of `summary.json` in the folder of a run.
     pub(crate) fn summary_of(run: &Path) -> PathBuf {
         run.join(SUMMARY)
@@ -233,7 +241,7 @@ impl Output {
 
     /// The path of `config.toml`.
     pub(crate) fn config(&self) -> PathBuf {
-        self.folder.join(CONFIG)
+        Self::config_of(&self.folder)
     }
 
     /// The path of `metrics.jsonl`.

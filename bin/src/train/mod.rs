@@ -6,6 +6,7 @@ mod dashboard;
 mod groups;
 mod lines;
 mod loader;
+pub(crate) mod log_formats;
 pub mod metrics_log;
 pub mod progress;
 mod run;
@@ -25,6 +26,7 @@ use rte::{ConfusionMatrix, EncodedExample, Metric, Task, TextBatcher};
 use crate::ProgramError;
 use crate::data;
 use crate::device::Found;
+use crate::model_card::ModelCard;
 use crate::model_folder::ModelFolder;
 use crate::resume::{
     Checkpoint, Checkpoints, Contents, Output, Summary, checkpoint, refuse_differences, state,
@@ -175,7 +177,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
         device: device.clone(),
     };
     let prefix = checkpoint.as_ref().map(|checkpoint| &checkpoint.header.metrics);
-    let metrics = MetricsLog::open(output.metrics(), prefix)?;
+    let metrics = MetricsLog::open(output.metrics(), prefix, &settings.log)?;
     let mut best = None;
     if let Some(checkpoint) = checkpoint {
         let Checkpoint { mut tensors, .. } = *checkpoint;
@@ -228,11 +230,18 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
 
     let summary = summarize(&run.progress, task, &baseline, ending, length.total_steps);
     let model = run.best.as_ref().unwrap_or(&run.trainer.model).valid().model;
+    let card = ModelCard {
+        settings,
+        task,
+        evaluation: run.evaluation_of_saved(ending),
+        examples: [length.train_examples, length.eval_examples],
+    };
     let save = || {
         if save_model {
             output.save_model(|path| {
                 model.save_pretrained(&folder.config, path)?;
-                folder.save_tokenizer_and_task(task, path)
+                folder.save_tokenizer_and_task(task, path)?;
+                card.save(path)
             })?;
         }
         output.save_summary(&summary)

@@ -180,6 +180,16 @@ impl<B: AutodiffBackend> Run<B> {
         Ok(())
     }
 
+    /// The evaluation of the weights that are saved as the model; `None` if they were not evaluated.
+    pub(super) fn evaluation_of_saved(&self, ending: Ending) -> Option<&EvaluationRecord> {
+        match ending {
+            _ if self.best.is_some() => self.progress.best(self.task_metrics[0]),
+            // The weights of an earlier step.
+            Ending::Diverged(_) => None,
+            _ => self.progress.evaluations.last().filter(|it| it.step == self.progress.step),
+        }
+    }
+
     fn save_checkpoint(&mut self) -> Result<(), ProgramError> {
         let header = CheckpointHeader {
             progress: self.progress.clone(),

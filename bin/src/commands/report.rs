@@ -1,0 +1,44 @@
+//! The report of single runs.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use report::{NamedRun, Run};
+
+use crate::ProgramError;
+use crate::resume::Output;
+use crate::settings::Settings;
+
+/// The arguments of `report`.
+#[derive(Args, Debug)]
+pub(super) struct ReportArgs {
+    /// The output folders of the runs
+    #[arg(value_name = "RUN", required = true)]
+    runs: Vec<PathBuf>,
+
+    /// Where the page goes
+    #[arg(long, value_name = "FILE", default_value = "report.html")]
+    output: PathBuf,
+}
+
+/// Write the page.
+///
+/// # Errors
+/// A run that cannot be read, a page that cannot be written.
+pub(super) fn report(args: &ReportArgs) -> Result<(), ProgramError> {
+    let mut runs = Vec::new();
+    for folder in &args.runs {
+        let settings = Settings::from_file(&Output::config_of(folder))?;
+        let nothing_yet =
+            || ProgramError::Mismatch(format!("{}: the run has no metrics yet", folder.display()));
+        let run = Run::read(folder, settings.seed)?.ok_or_else(nothing_yet)?;
+        let show =
+            |value: toml::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let settings = settings.to_table().into_iter().map(|(key, value)| (key, show(value)));
+        let name = folder.display().to_string();
+        runs.push(NamedRun { name, settings: settings.collect(), run });
+    }
+    report::write_runs(runs, &args.output)?;
+    writeln!(std::io::stdout(), "report in {}", args.output.display()).map_err(ProgramError::stdout)
+}
