@@ -230,8 +230,8 @@ pub struct Settings {
     #[arg(long, value_name = "STEPS", default_value_t = 1, help_heading = RUN)]
     pub log_every: usize,
 
-    /// Write the contents of metrics.jsonl in other formats, too: tensorboard is an event file in tensorboard/, csv is
-    /// metrics.csv and evaluations.csv; both are separated by a comma [default: none]
+    /// Also write the contents of metrics.jsonl in other formats, separated by commas: tensorboard writes an event file to
+    /// tensorboard/, csv writes metrics.csv and evaluations.csv [default: none]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = RUN)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<LogFormat>,

@@ -10,7 +10,7 @@ use crate::ProgramError;
 /// The arguments of `man`.
 #[derive(Args, Debug)]
 pub(super) struct ManArgs {
-    /// The command whose page to print, as finetune or study run; without it the page of the program
+    /// The command, such as finetune or study run [default: the program itself]
     command: Vec<String>,
 }
 

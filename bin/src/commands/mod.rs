@@ -56,11 +56,13 @@ enum Command {
     Fetch(fetch::FetchArgs),
     /// List the devices: those that can be used, with their names for --device, and what the others lack.
     Devices,
-    /// Print the completions of this program for a shell, to be put where the shell looks for them.
+    /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
-    /// Print the manual page of this program or of one of its commands: l2sp man finetune > l2sp-finetune.1
+    /// Print the manual page of the program or of one of its commands.
+    ///
+    /// In roff: l2sp man finetune | man -l -
     Man(man::ManArgs),
-    /// Print the JSON schema of --config files, with which editors complete and check them.
+    /// Print the JSON schema of --config files, for completion and checks in editors.
     Schema,
     /// Pretrain the small bundled ALBERT from generated text.
     ///

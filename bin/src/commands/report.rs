@@ -17,7 +17,7 @@ pub(super) struct ReportArgs {
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<PathBuf>,
 
-    /// Where the page goes
+    /// The file to write
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     output: PathBuf,
 }

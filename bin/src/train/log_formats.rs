@@ -230,7 +230,7 @@ mod tests {
     }
 
     /// The published test vectors of CRC-32C and of varints; the whole file is read by TensorBoard in
-    /// tests/reference/check_tensorboard.py.
+    /// tests/reference/check_logs.py.
     #[test]
     fn records_are_framed_as_tensorboard_reads_them() {
         assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(events.len(), 4);
         let contains = |event: &[u8], part: &[u8]| event.windows(part.len()).any(|it| it == part);
         assert!(contains(events[0], b"brain.Event:2"));
-        let loss = [&b"train/loss\x15"[..], &0.693_147_2_f32.to_le_bytes()].concat();
+        let loss = [&b"train/loss\x15"[..], &std::f32::consts::LN_2.to_le_bytes()].concat();
         assert!(contains(events[1], &loss), "{:?}", events[1]);
         let loss = [&b"eval/loss\x15"[..], &f32::NAN.to_le_bytes()].concat();
         assert!(contains(events[2], &loss), "{:?}", events[2]);
