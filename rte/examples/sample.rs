@@ -1,7 +1,7 @@
 //! Prints the `idx` of the training examples that a seed draws, one a line:
 //!
 //! ```sh
-//! cargo run --release -p rte --example sample -- RTE 1000 20003
+//! cargo run --release -p l2sp-tasks --example sample -- RTE 1000 20003
 //! ```
 //!
 //! `l2sp finetune --data RTE --max-examples 1000 --sample-seed 20003` trains on the same examples.
