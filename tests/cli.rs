@@ -44,6 +44,41 @@ fn the_help_matches_its_snapshot() {
     }
 }
 
+/// docs/from-trainer.md names flags of `finetune` and, in the last column of its tables, commands as well.
+#[test]
+fn the_flags_in_the_page_for_users_of_trainer_exist() {
+    let world = World::empty(PROGRAM);
+    let help = world.run(&["finetune", "--help"]).succeeds().stdout;
+    // A flag stands at the start of its line; its name ends at a space, at [=<BOOL>] or at the end of the line.
+    let flags: Vec<&str> = help
+        .lines()
+        .filter_map(|line| line.strip_prefix("      --"))
+        .map(|line| line.split([' ', '[']).next().unwrap_or(line))
+        .collect();
+    let page = include_str!("../docs/from-trainer.md");
+    let code = |text: &'static str| text.split('`').skip(1).step_by(2);
+    let mut count = 0;
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let here = row.trim_end_matches(" |").rsplit(" | ").next().expect("a column");
+        for words in code(here).map(|code| code.split_whitespace().collect::<Vec<_>>()) {
+            if let ["l2sp", command @ ..] = words.as_slice() {
+                let command = command.iter().filter(|word| !word.starts_with("--"));
+                let args: Vec<&str> = command.copied().chain(["--help"]).collect();
+                world.run(&args).succeeds();
+            }
+            for flag in words.iter().filter_map(|word| word.strip_prefix("--")) {
+                assert!(flags.contains(&flag), "--{flag} in: {row}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 40, "{count} flags");
+    // In running text as well.
+    for flag in code(page).flat_map(str::split_whitespace).filter_map(|it| it.strip_prefix("--")) {
+        assert!(flags.contains(&flag), "--{flag}");
+    }
+}
+
 #[test]
 fn wrong_usage_ends_with_2() {
     let world = World::empty(PROGRAM);

@@ -228,6 +228,33 @@ fn the_readme_goes_from_a_csv_to_predictions() {
     assert!(labels.iter().all(|label| label == "good" || label == "bad"), "{labels:?}");
 }
 
+/// Runs the two commands at the start of the recipe unchanged; a small BERT in a folder of that name replaces the download.
+#[test]
+fn the_recipe_for_own_data_goes_from_a_csv_to_predictions() {
+    let recipe = include_str!("../recipes/own-data.toml");
+    let world = World::empty(PROGRAM);
+    let model = of_type(ModelConfig::bert_base());
+    let model = ModelConfig { max_position_embeddings: 128, ..model };
+    world.write_model("google-bert/bert-base-uncased", &model);
+    fs::create_dir(world.path("recipes")).expect("created");
+    fs::write(world.path("recipes/own-data.toml"), recipe).expect("written");
+    let reviews = "good,Warm and kind.\nbad,\"Cold, dull.\"\n".repeat(20);
+    fs::write(world.path("reviews.csv"), format!("verdict,text\n{reviews}")).expect("written");
+    fs::write(world.path("new-reviews.csv"), "text\nKind.\nDull.\n").expect("written");
+    let runs: Vec<_> = recipe
+        .lines()
+        .filter_map(|line| line.strip_prefix("#     l2sp "))
+        .map(|line| world.run(&line.split_whitespace().collect::<Vec<_>>()).succeeds())
+        .collect();
+    assert_eq!(runs.len(), 2);
+    assert!(runs[0].stderr.contains("36 training and 4 validation examples"), "{}", runs[0].stderr);
+    assert!(world.path("runs/reviews/tensorboard").is_dir());
+    let summary = world.json("runs/reviews/summary.json");
+    assert_eq!(summary["finished"], true);
+    let predictions = fs::read_to_string(world.path("predictions.jsonl")).expect("read");
+    assert_eq!(predictions.lines().count(), 2);
+}
+
 /// CoLA as GLUE publishes it: no header, a score that is Matthews' correlation.
 #[test]
 fn cola_is_scored_by_its_own_metric() {
