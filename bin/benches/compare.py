@@ -2,7 +2,7 @@
 """Time the Rust program and PyTorch in interleaved rounds, on the same batches, with the same number of threads.
 
     cargo build --release -p bin --bin l2sp --example stopwatch
-    python bin/benches/compare.py --tokenizer FOLDER --data RTE --output docs/performance.json
+    python bin/benches/compare.py --tokenizer FOLDER --data RTE --output docs/performance/base.json
     python bin/benches/compare.py --tokenizer FOLDER --data RTE --device cuda --pytorch-precision tf32 --size large
 
 Every round has each of the processes do one step; they live through all rounds, the first of which warm up and are not
