@@ -17,7 +17,7 @@ pub struct AttentionOptions<B: Backend> {
     /// A key is masked by a bias far below every score, but finite, so that a sequence without any key yields equal
     /// probabilities.
     pub bias: Tensor<B, 2>,
-    /// The probability of [`dropout`] for each of the softmax's results.
+    /// The probability of dropout for each of the softmax's results.
     pub dropout: f64,
     /// How the factors of both products are rounded.
     pub factors: Factors,

@@ -151,7 +151,8 @@ fn load(pairs: &[u32; TILE_COLUMNS]) -> [__m512bh; VECTORS] {
     let mut loaded = [_mm512_setzero_ps(); VECTORS];
     for (loaded, pairs) in loaded.iter_mut().zip(vectors) {
         // SAFETY: a load of the array's 512 bits, unaligned; the result's type has as many bits, of any value.
-        *loaded = unsafe { transmute(_mm512_loadu_si512(pairs.as_ptr().cast())) };
+        *loaded =
+            unsafe { transmute::<__m512i, __m512>(_mm512_loadu_si512(pairs.as_ptr().cast())) };
     }
     // SAFETY: the vectors of both types are 512 bits of any value.
     unsafe { transmute(loaded) }
