@@ -20,6 +20,11 @@ fn an_unusable_device_is_refused_with_advice() {
     world
         .finetune("out", &["--device", "gpu"])
         .fails(2, &["gpu is not a device; known are cuda, rocm,", "tch:cuda, tch:mps, cpu, tch,"]);
+    world
+        .finetune("out", &["--device", "cpu,cuda:0"])
+        .fails(2, &["cpu and cuda:0 are of different kinds"]);
+    let nine = ["cpu"; 9].join(",");
+    world.finetune("out", &["--device", &nine]).fails(2, &["--batch-size must be at least 9"]);
     for kind in device::not_compiled_in() {
         let parts = [
             &*format!("this program was built without {}", kind.name()),
@@ -118,6 +123,35 @@ fn a_run_is_the_same_run_on_every_device() {
                 assert!(worst.fold(0.0, f64::max) < 1e-3, "{device}");
             }
         }
+    }
+}
+
+/// With two devices a batch is cut in two, which is what gradient accumulation does with batches of half the size. Also
+/// where the last batch of an epoch is smaller, and with dropout.
+#[test]
+fn several_devices_give_the_result_of_gradient_accumulation() {
+    let world = World::new(PROGRAM);
+    for device in devices() {
+        let name = device.name.to_string();
+        let finetune = |output: &str, device: &str, args: &[&str]| {
+            let all = ["--device", device, "--model", "model", "--data", "data"];
+            let sizes = ["--max-length", "40", "--learning-rate", "5e-3", "--max-examples", "22"];
+            let end = ["--epochs", "2", "--dashboard", "off", "--output", output];
+            world.run(&[&["finetune"][..], &all, &sizes, &end, args].concat()).succeeds();
+            // Evaluations differ in their last digits, because they have batches of the same size as training.
+            let mut steps = world.metrics(output);
+            steps.retain(|record| record["loss"].is_f64());
+            let model = world.path(output).join("model/model.safetensors");
+            (steps, std::fs::read(model).expect("a model"))
+        };
+        let (folder, several) = (name.replace(':', "-"), format!("{name},{name}"));
+        let on_one = ["--batch-size", "4", "--gradient-accumulation", "2"];
+        let one = finetune(&format!("{folder}-one"), &name, &on_one);
+        let two = finetune(&format!("{folder}-two"), &several, &["--batch-size", "8"]);
+        assert_eq!(one.0.len(), 6);
+        assert!(one == two, "{device}: two devices and gradient accumulation differ");
+        let config = std::fs::read_to_string(world.path(&format!("{folder}-two/config.toml")));
+        assert!(config.expect("read").contains(&format!("device = \"{several}\"")));
     }
 }
 

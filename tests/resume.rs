@@ -258,6 +258,27 @@ fn a_run_with_frozen_and_slowed_parameters_resumes_from_every_step() {
 }
 
 #[test]
+fn a_run_on_several_devices_resumes_from_every_step() {
+    assert_resumes_from_every_step(&["--epochs", "2", "--device", "cpu,cpu"], 6);
+}
+
+#[test]
+fn a_run_is_resumed_on_another_number_of_devices() {
+    let world = World::new(PROGRAM);
+    let settings = ["--epochs", "4", "--checkpoint-every", "1", "--dashboard", "off"];
+    let mut child = start(&world, &command_line("run", &settings));
+    let folder = world.path("run");
+    while checkpoints(&folder).first().is_none_or(|&last| last < 2)
+        && child.try_wait().expect("a child").is_none()
+    {}
+    child.kill().ok();
+    child.wait().expect("a child");
+    let resumed = world.run(&["finetune", "--resume", "run", "--device", "cpu,cpu,cpu"]).succeeds();
+    assert!(resumed.stderr.contains("resuming on other devices"), "{}", resumed.stderr);
+    assert_eq!(world.json("run/summary.json")["steps"], 12);
+}
+
+#[test]
 fn a_run_evaluated_within_its_epochs_resumes_from_every_step() {
     assert_resumes_from_every_step(&["--epochs", "3", "--eval-every", "2", "--keep", "best"], 9);
 }

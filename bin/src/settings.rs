@@ -15,7 +15,7 @@ use serde::de::value::{Error as NameError, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
 use crate::ProgramError;
-use crate::device::DeviceName;
+use crate::device::Devices;
 use crate::train::progress::Length;
 
 /// The settings of a run, as flags of `finetune` and as keys of a `--config` file.
@@ -256,10 +256,11 @@ pub struct Settings {
     #[arg(long, value_name = "NAME", default_value = "auto", help_heading = RUN)]
     pub dashboard: DashboardName,
 
-    /// Where to compute: cpu, cuda:1, vulkan, tch:cuda:0 …, as `devices` lists them [default: the best device there is]
-    #[arg(long, value_name = "NAME", help_heading = DEVICE)]
+    /// Where to compute: cpu, cuda:1, vulkan, tch:cuda:0 …, as `devices` lists them [default: the best device there is];
+    /// with cuda:0,cuda:1 each computes its share of every batch
+    #[arg(long, value_name = "NAMES", help_heading = DEVICE)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub device: Option<DeviceName>,
+    pub device: Option<Devices>,
 
     /// The precision of linear layers and attention; weights, optimizer, layer norms and loss are always fp32
     #[arg(long, value_name = "NAME", default_value = "fp32", value_parser = precision(), help_heading = DEVICE)]
@@ -542,6 +543,11 @@ impl Settings {
                 || self.max_examples.is_some()
                 || self.validation_share.is_some(),
             "--sample-seed has no effect without --max-examples or --validation-share".into(),
+        );
+        let devices = self.device.as_ref().map_or(1, |devices| devices.names().len());
+        check(
+            devices <= self.batch_size.max(1),
+            format!("--batch-size must be at least {devices}, an example for each device"),
         );
         check(
             self.validation_share.is_none_or(|share| 0.0 < share && share < 1.0),

@@ -9,7 +9,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 
 use crate::ProgramError;
-use crate::device::{self, Found, Work};
+use crate::device::{self, Found, WorkOnAll};
 use crate::resume::{Output, refuse_differences};
 use crate::settings::{Keep, Settings, differences};
 use crate::signals::StopRequest;
@@ -98,9 +98,7 @@ fn resume(folder: &Path, flags: &Settings, given: &BTreeSet<String>) -> Result<(
         )),
     }
     if settings.device.is_some() && settings.device != then.device {
-        notice(format_args!(
-            "resuming on another device: results will differ in their last digits"
-        ));
+        notice(format_args!("resuming on other devices: results will differ in their last digits"));
     }
     start(settings, destination)
 }
@@ -108,19 +106,14 @@ fn resume(folder: &Path, flags: &Settings, given: &BTreeSet<String>) -> Result<(
 /// Choose the device, read the inputs, train.
 fn start(mut settings: Settings, destination: Destination) -> Result<(), ProgramError> {
     settings.dashboard.on_this_terminal()?;
-    let device = device::choose(settings.device, settings.precision)?;
-    settings.device = Some(device.name);
+    let found = device::choose_all(settings.device.as_ref(), settings.precision)?;
+    let devices = settings.device.get_or_insert_with(|| found[0].name.into()).clone();
     let inputs = Inputs::read(&settings)?;
     let stop = StopRequest::listen()?;
     let examples = inputs.validation.len();
-    let work = FineTune {
-        settings: &settings,
-        device: &device,
-        inputs: &inputs,
-        destination,
-        stop: &stop,
-    };
-    let Finished { output, summary } = device::run(device.name, work)??;
+    let work =
+        FineTune { settings: &settings, found: &found, inputs: &inputs, destination, stop: &stop };
+    let Finished { output, summary } = device::run_on_all(&devices, work)??;
 
     let percent = |share: Option<f64>| format!("{:.2} %", 100.0 * share.unwrap_or(f64::NAN));
     let failed = match summary.failed {
@@ -148,19 +141,19 @@ fn start(mut settings: Settings, destination: Destination) -> Result<(), Program
 
 struct FineTune<'a> {
     settings: &'a Settings,
-    device: &'a Found,
+    found: &'a [Found],
     inputs: &'a Inputs,
     destination: Destination,
     stop: &'a StopRequest,
 }
 
-impl Work for FineTune<'_> {
+impl WorkOnAll for FineTune<'_> {
     type Output = Result<Finished, ProgramError>;
 
-    fn on<B: AutodiffBackend>(self, device: B::Device) -> Self::Output {
-        let Self { settings, inputs, destination, stop, .. } = self;
-        let weights = inputs.folder.load::<B>(settings.seed, &device)?;
+    fn on_all<B: AutodiffBackend>(self, devices: Vec<B::Device>) -> Self::Output {
+        let Self { settings, found, inputs, destination, stop } = self;
+        let weights = inputs.folder.load::<B>(settings.seed, &devices[0])?;
         let host = Host { stop, observer: None, save_model: true };
-        train::fine_tune::<B>(settings, inputs, weights, destination, (self.device, &device), host)
+        train::fine_tune::<B>(settings, inputs, weights, destination, (found, &devices), host)
     }
 }

@@ -8,7 +8,7 @@ use burn::backend::Autodiff;
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 
-use super::name::{DeviceError, DeviceKind, DeviceName, Found, KINDS};
+use super::name::{DeviceError, DeviceKind, DeviceName, Devices, Found, KINDS};
 use crate::panics::forget_panics;
 
 #[cfg(not(any(
@@ -33,50 +33,85 @@ pub trait Work {
     fn on<B: AutodiffBackend>(self, device: B::Device) -> Self::Output;
 }
 
+/// A computation on several devices of one backend.
+pub trait WorkOnAll {
+    /// The result of the computation.
+    type Output;
+
+    /// Run it on devices of backend `B`, at least one.
+    fn on_all<B: AutodiffBackend>(self, devices: Vec<B::Device>) -> Self::Output;
+}
+
 /// Run `work` on a device.
 ///
 /// # Errors
 /// A device that this program was not built for.
 pub fn run<W: Work>(name: DeviceName, work: W) -> Result<W::Output, DeviceError> {
-    Ok(match name.kind {
+    struct OnOne<W>(W);
+    impl<W: Work> WorkOnAll for OnOne<W> {
+        type Output = W::Output;
+
+        fn on_all<B: AutodiffBackend>(self, mut devices: Vec<B::Device>) -> W::Output {
+            self.0.on::<B>(devices.swap_remove(0))
+        }
+    }
+    run_on_all(&name.into(), OnOne(work))
+}
+
+/// Run `work` on devices.
+///
+/// # Errors
+/// Devices that this program was not built for.
+pub fn run_on_all<W: WorkOnAll>(devices: &Devices, work: W) -> Result<W::Output, DeviceError> {
+    let names = devices.names();
+    #[allow(unused_variables, reason = "only GPUs have an index")]
+    let indices = names.iter().map(|name| name.index);
+    Ok(match devices.first().kind {
         #[cfg(feature = "flex")]
-        DeviceKind::Cpu => work.on::<Autodiff<burn::backend::Flex>>(Default::default()),
-        #[cfg(feature = "tch")]
-        DeviceKind::Tch => work.on::<Autodiff<burn::backend::LibTorch>>(libtorch::CPU),
-        #[cfg(feature = "tch")]
-        DeviceKind::TchCuda => {
-            work.on::<Autodiff<burn::backend::LibTorch>>(libtorch::cuda(name.index))
+        DeviceKind::Cpu => {
+            work.on_all::<Autodiff<burn::backend::Flex>>(vec![Default::default(); names.len()])
         }
         #[cfg(feature = "tch")]
-        DeviceKind::TchMps => work.on::<Autodiff<burn::backend::LibTorch>>(libtorch::MPS),
+        DeviceKind::Tch => {
+            work.on_all::<Autodiff<burn::backend::LibTorch>>(vec![libtorch::CPU; names.len()])
+        }
+        #[cfg(feature = "tch")]
+        DeviceKind::TchCuda => {
+            work.on_all::<Autodiff<burn::backend::LibTorch>>(indices.map(libtorch::cuda).collect())
+        }
+        #[cfg(feature = "tch")]
+        DeviceKind::TchMps => {
+            work.on_all::<Autodiff<burn::backend::LibTorch>>(vec![libtorch::MPS; names.len()])
+        }
         #[cfg(feature = "wgpu")]
         DeviceKind::Wgpu | DeviceKind::Vulkan | DeviceKind::Metal => {
             kernels::keep_caches();
-            work.on::<Autodiff<burn::backend::Wgpu>>(webgpu::open(name)?)
+            let devices = names.iter().map(|name| webgpu::open(*name));
+            work.on_all::<Autodiff<burn::backend::Wgpu>>(devices.collect::<Result<_, _>>()?)
         }
         #[cfg(feature = "cuda")]
         DeviceKind::Cuda => {
             kernels::keep_caches();
-            work.on::<Autodiff<burn::backend::Cuda>>(burn::backend::cuda::CudaDevice::new(
-                name.index,
-            ))
+            let devices = indices.map(burn::backend::cuda::CudaDevice::new);
+            work.on_all::<Autodiff<burn::backend::Cuda>>(devices.collect())
         }
         #[cfg(feature = "rocm")]
         DeviceKind::Rocm => {
             kernels::keep_caches();
-            work.on::<Autodiff<burn::backend::Rocm>>(burn::backend::rocm::RocmDevice::new(
-                name.index,
-            ))
+            let devices = indices.map(burn::backend::rocm::RocmDevice::new);
+            work.on_all::<Autodiff<burn::backend::Rocm>>(devices.collect())
         }
         #[cfg(feature = "cpu")]
         DeviceKind::CubeclCpu => {
             kernels::keep_caches();
-            work.on::<Autodiff<burn::backend::Cpu>>(Default::default())
+            work.on_all::<Autodiff<burn::backend::Cpu>>(vec![Default::default(); names.len()])
         }
         #[cfg(feature = "ndarray")]
-        DeviceKind::NdArray => work.on::<Autodiff<burn::backend::NdArray>>(Default::default()),
+        DeviceKind::NdArray => {
+            work.on_all::<Autodiff<burn::backend::NdArray>>(vec![Default::default(); names.len()])
+        }
         #[allow(unreachable_patterns, reason = "with all features none is left")]
-        _ => return Err(DeviceError::NotCompiledIn(name)),
+        _ => return Err(DeviceError::NotCompiledIn(devices.first())),
     })
 }
 
@@ -148,6 +183,22 @@ pub fn choose(name: Option<DeviceName>, precision: Precision) -> Result<Found, D
     })?;
     test(name, precision)?;
     Ok(device)
+}
+
+/// Each of these devices, as [`choose`].
+///
+/// # Errors
+/// As [`choose`].
+pub fn choose_all(
+    devices: Option<&Devices>,
+    precision: Precision,
+) -> Result<Vec<Found>, DeviceError> {
+    match devices {
+        Some(devices) => {
+            devices.names().iter().map(|name| choose(Some(*name), precision)).collect()
+        }
+        None => Ok(vec![best(precision)?]),
+    }
 }
 
 fn best(precision: Precision) -> Result<Found, DeviceError> {

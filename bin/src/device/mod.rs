@@ -3,5 +3,7 @@
 mod backend;
 mod name;
 
-pub use backend::{Work, choose, devices, not_compiled_in, run, test};
-pub use name::{DeviceError, DeviceKind, DeviceName, Found, KINDS};
+pub use backend::{
+    Work, WorkOnAll, choose, choose_all, devices, not_compiled_in, run, run_on_all, test,
+};
+pub use name::{DeviceError, DeviceKind, DeviceName, Devices, Found, KINDS};

@@ -132,6 +132,64 @@ impl From<DeviceName> for String {
     }
 }
 
+/// The devices of a run, all of one kind; a device may be named more than once: `cuda:0,cuda:1`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Devices(Vec<DeviceName>);
+
+impl Devices {
+    /// The device that holds the model and the optimizer.
+    pub fn first(&self) -> DeviceName {
+        self.0[0]
+    }
+
+    /// All devices, at least one.
+    pub fn names(&self) -> &[DeviceName] {
+        &self.0
+    }
+}
+
+impl From<DeviceName> for Devices {
+    fn from(name: DeviceName) -> Self {
+        Self(vec![name])
+    }
+}
+
+impl Display for Devices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&names.join(","))
+    }
+}
+
+impl FromStr for Devices {
+    type Err = DeviceError;
+
+    fn from_str(text: &str) -> Result<Self, DeviceError> {
+        let names = text.split(',').map(|name| name.trim().parse());
+        let names: Vec<DeviceName> = names.collect::<Result<_, _>>()?;
+        let first = names[0];
+        match names.iter().find(|name| name.kind != first.kind) {
+            Some(&other) => Err(DeviceError::Mixed(first, other)),
+            None => Ok(Self(names)),
+        }
+    }
+}
+
+impl TryFrom<String> for Devices {
+    type Error = DeviceError;
+
+    fn try_from(text: String) -> Result<Self, DeviceError> {
+        text.parse()
+    }
+}
+
+impl From<Devices> for String {
+    fn from(devices: Devices) -> Self {
+        devices.to_string()
+    }
+}
+
 /// A device that was found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
@@ -162,6 +220,9 @@ pub enum DeviceError {
     /// An unknown name.
     #[error("{0} is not a device; known are {names}; GPUs are numbered, as in cuda:1", names = names())]
     Unknown(String),
+    /// Devices of different kinds for one run.
+    #[error("{0} and {1} are of different kinds; the devices of a run must be of one kind")]
+    Mixed(DeviceName, DeviceName),
     /// A device that this program was built without.
     #[error(
         "this program was built without {0}; build it with `cargo build --release -p bin --features {feature}`, or use \
@@ -203,7 +264,10 @@ pub enum DeviceError {
 impl DeviceError {
     /// Whether the command line is at fault.
     pub(crate) fn is_usage(&self) -> bool {
-        matches!(self, Self::Unknown(_) | Self::NotCompiledIn(_) | Self::Precision { .. })
+        matches!(
+            self,
+            Self::Unknown(_) | Self::Mixed(..) | Self::NotCompiledIn(_) | Self::Precision { .. }
+        )
     }
 }
 
@@ -230,6 +294,20 @@ mod tests {
         ] {
             assert_eq!(text.parse::<DeviceName>().expect(text).to_string(), written);
         }
+    }
+
+    #[test]
+    fn a_run_has_devices_of_one_kind() {
+        for (text, written) in
+            [("cpu", "cpu"), ("cpu, cpu", "cpu,cpu"), ("cuda,cuda:1", "cuda:0,cuda:1")]
+        {
+            assert_eq!(text.parse::<Devices>().expect(text).to_string(), written);
+        }
+        for text in ["", "cpu,", ",cpu", "cpu,gpu"] {
+            assert!(matches!(text.parse::<Devices>(), Err(DeviceError::Unknown(_))), "{text}");
+        }
+        let error = "cuda:0,vulkan:1".parse::<Devices>().expect_err("two kinds").to_string();
+        assert!(error.starts_with("cuda:0 and vulkan:1 are of different kinds"), "{error}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use burn::nn::Linear;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::optim::{GradientsAccumulator, GradientsParams, Optimizer};
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{ElementConversion, Tensor, TensorData};
+use burn::tensor::{ElementConversion, Int, Tensor, TensorData};
 use clap::Args;
 use embedded::{Document, first_text, text};
 use indicatif::ProgressBar;
@@ -331,11 +331,12 @@ fn forward<B: Backend>(
     let (scores, sop_logits) = model.forward_at(&input, positions);
     let mlm_loss = cross_entropy(scores.clone(), targets.clone()) * word_share;
     let sop_loss = cross_entropy(sop_logits.clone(), switched.clone()) * document_share;
+    let count = |correct: Tensor<B, 1, Int>| correct.into_scalar().elem::<i64>() as f64;
     let losses = Losses {
         mlm_loss: mlm_loss.clone().into_scalar().elem(),
         sop_loss: sop_loss.clone().into_scalar().elem(),
-        words_found: count_correct(scores, targets) as f64 / words as f64,
-        orders_correct: count_correct(sop_logits, switched) as f64 / documents as f64,
+        words_found: count(count_correct(scores, targets)) / words as f64,
+        orders_correct: count(count_correct(sop_logits, switched)) / documents as f64,
     };
     (mlm_loss + sop_loss, losses)
 }

@@ -210,6 +210,11 @@ fn expand(file: &PlanFile) -> Result<Vec<Arm>, String> {
             table.extend(own.clone());
             let settings =
                 Settings::from_table(table).map_err(|error| format!("arm {name}: {error}"))?;
+            if settings.device.as_ref().is_some_and(|devices| devices.names().len() > 1) {
+                return Err(format!(
+                    "arm {name}: a run of a study has one device; name several with --devices"
+                ));
+            }
             let own = own.iter().map(|(key, value)| (key.clone(), show(value))).collect();
             arms.push(Arm { name, plan_name: plan_name.clone(), grid, own, settings });
         }
@@ -322,6 +327,10 @@ mod tests {
             ),
             ("seeds = 2\n[arms.a]\nweight-decay = 1.0\n", "arm a: --weight-decay has no effect"),
             ("seeds = 2\n[arms.a]\nseed = 1\n", "arms.a: the study itself decides seed"),
+            (
+                "seeds = 2\n[arms.a]\ndevice = \"cpu,cpu\"\n",
+                "arm a: a run of a study has one device",
+            ),
             ("seeds = 2\n[arms.\"a/b\"]\n", "cannot be the name of an arm"),
             ("seeds = 2\n[arms.\"..\"]\n", "cannot be the name of an arm"),
             ("seeds = 2\n[grid]\nepochs = 3\n[arms.a]\n", "grid: epochs must be a list"),

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::rc::Rc;
+use std::slice;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{KeepModels, Study};
 use crate::ProgramError;
-use crate::device::{self, DeviceName, Found, Work};
+use crate::device::{self, DeviceName, Devices, Found, Work};
 use crate::resume::{Output, refuse_differences};
 use crate::settings::{Settings, differences};
 use crate::signals::StopRequest;
@@ -96,7 +97,8 @@ impl Study {
     fn device(&self, name: Option<DeviceName>) -> Result<Found, ProgramError> {
         let mut found: Option<Found> = None;
         for arm in &self.plan.arms {
-            let name = found.as_ref().map(|found| found.name).or(name).or(arm.settings.device);
+            let name = found.as_ref().map(|found| found.name).or(name);
+            let name = name.or(arm.settings.device.as_ref().map(Devices::first));
             found = Some(device::choose(name, arm.settings.precision)?);
         }
         found.ok_or_else(|| ProgramError::Internal("a study without arms".into()))
@@ -192,7 +194,8 @@ impl Worker<'_> {
             plan.arms.iter().find(|arm| arm.name == task.arm).ok_or_else(|| {
                 ProgramError::Internal(format!("the plan has no arm {}", task.arm))
             })?;
-        let settings = Settings { device: Some(self.device.name), ..plan.settings(arm, task.seed) };
+        let settings =
+            Settings { device: Some(self.device.name.into()), ..plan.settings(arm, task.seed) };
         let folder = plan.run_folder(arm, task.seed);
         let (inputs, weights) = loaded.of(&settings, device)?;
         let destination = match Output::resume(&folder) {
@@ -211,7 +214,8 @@ impl Worker<'_> {
             observer: Some(&mut reporter),
             save_model: self.keep != KeepModels::None,
         };
-        fine_tune::<B>(&settings, &inputs, weights, destination, (self.device, device), host)?;
+        let devices = (slice::from_ref(self.device), slice::from_ref(device));
+        fine_tune::<B>(&settings, &inputs, weights, destination, devices, host)?;
         Ok(())
     }
 }

@@ -31,8 +31,8 @@ pub(super) struct StepLoader<B: Backend> {
     pub steps_taken: usize,
     /// The number of steps in the run.
     pub total_steps: usize,
-    /// The device of the batches.
-    pub device: B::Device,
+    /// The devices. Each batch is cut into as many shares, one for each device.
+    pub devices: Vec<B::Device>,
 }
 
 impl<B: Backend> StepLoader<B> {
@@ -86,11 +86,14 @@ impl<B: Backend> Iterator for Steps<'_, B> {
         }
         self.step += 1;
         let examples = self.order.chunks(loader.examples_per_step()).nth(step)?;
-        let batch = |examples: &[usize]| {
+        let share = |(examples, device): (&[usize], &B::Device)| {
             let examples = examples.iter().map(|&index| loader.examples[index].clone());
-            loader.batcher.batch(examples.collect(), &loader.device)
+            loader.batcher.batch(examples.collect(), device)
         };
-        Some(examples.chunks(loader.batch_size).map(batch).collect())
+        let share_size = loader.batch_size.div_ceil(loader.devices.len());
+        let batches = examples.chunks(loader.batch_size);
+        let shares = batches.flat_map(|batch| batch.chunks(share_size).zip(&loader.devices));
+        Some(shares.map(share).collect())
     }
 }
 
@@ -112,7 +115,7 @@ impl<B: Backend> DataLoader<B, Vec<TextBatch<B>>> for StepLoader<B> {
     }
 
     fn to_device(&self, device: &B::Device) -> Arc<dyn DataLoader<B, Vec<TextBatch<B>>>> {
-        Arc::new(Self { device: device.clone(), ..self.clone() })
+        Arc::new(Self { devices: vec![device.clone()], ..self.clone() })
     }
 
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<B, Vec<TextBatch<B>>>> {
@@ -142,7 +145,7 @@ mod tests {
             seed: 7,
             steps_taken: 0,
             total_steps: 1000,
-            device: Default::default(),
+            devices: vec![Default::default()],
         }
     }
 

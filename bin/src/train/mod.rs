@@ -123,7 +123,7 @@ pub(crate) struct Finished {
     pub summary: Summary,
 }
 
-/// Fine-tune on a device, from the loaded weights to the saved model.
+/// Fine-tune on devices, from the weights loaded to the first of them to the saved model.
 ///
 /// # Errors
 /// The weights cannot be read, the output folder cannot be written, the checkpoint is of another run, the loss is not
@@ -133,7 +133,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     inputs: &Inputs,
     (classifier, report): Weights<B>,
     destination: Destination,
-    (found, device): (&Found, &B::Device),
+    (found, devices): (&[Found], &[B::Device]),
     host: Host<'_>,
 ) -> Result<Finished, ProgramError> {
     let Inputs { folder, task, train, validation } = inputs;
@@ -164,7 +164,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     let batcher = TextBatcher { padding: settings.padding, ..folder.batcher() };
     let validation = DataLoaderBuilder::new(batcher.clone())
         .batch_size(settings.batch_size)
-        .set_device(device.clone())
+        .set_device(devices[0].clone())
         .build(InMemDataset::new(validation.clone()));
     let train = StepLoader {
         examples: train.clone(),
@@ -174,7 +174,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
         seed: settings.data_seed,
         steps_taken: progress.step,
         total_steps: length.total_steps,
-        device: device.clone(),
+        devices: devices.to_vec(),
     };
     let prefix = checkpoint.as_ref().map(|checkpoint| &checkpoint.header.metrics);
     let metrics = MetricsLog::open(output.metrics(), prefix, &settings.log)?;
@@ -360,14 +360,16 @@ fn metric_key(metric: Metric) -> &'static str {
 /// Print the model, the data and the length of the run.
 fn introduce(
     settings: &Settings,
-    device: &Found,
+    devices: &[Found],
     output: &Output,
     folder: &ModelFolder,
     report: &LoadReport,
     length: &Length,
 ) {
+    let names: Vec<String> = devices.iter().map(ToString::to_string).collect();
     notice(format_args!(
-        "device {device}, {}; output {}",
+        "device {}, {}; output {}",
+        names.join(", "),
         settings.precision.name(),
         output.folder().display()
     ));

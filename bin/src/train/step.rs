@@ -129,33 +129,70 @@ impl<B: AutodiffBackend> FineTuning<B> {
 
     /// Forward, loss, backward: the gradient of the mean loss over all examples of a step, however the step is split into
     /// batches. The loss is multiplied by `loss_scale` for the backward pass, and the gradients are divided by it.
+    ///
+    /// Each batch is computed on its own device, by a copy of the model. The batches of different devices are computed
+    /// at the same time, because nothing waits for a result before all of them have been started; their gradients are added
+    /// on the model's device, in the order of the batches.
     fn gradients_at_scale(
         &self,
         batches: Vec<TextBatch<B>>,
         loss_scale: f64,
     ) -> (GradientsParams, Score) {
-        if let Some(batch) = batches.first() {
-            B::seed(&batch.input_ids.device(), self.dropout_seed);
+        let main = self.model.classifier.weight.device();
+        let replicas = self.replicas(&main, &batches);
+        for replica in &replicas {
+            B::seed(&replica.device, self.dropout_seed);
         }
-        let model = self.model.in_precision(self.precision);
         let examples: usize = batches.iter().map(|batch| batch.idx.len()).sum();
         let mut score = Score { examples, ..Score::default() };
         let mut accumulator = GradientsAccumulator::new();
+        let mut started: Vec<Backward<B>> = Vec::new();
+        let mut finish = |started: &mut Vec<Backward<B>>| {
+            for batch in started.drain(..) {
+                score.correct += batch.correct.into_scalar().elem::<i64>() as usize;
+                score.loss_sum += batch.loss.into_scalar().elem::<f64>() * examples as f64;
+                accumulator.accumulate(self, batch.grads.to_device(&main, self));
+            }
+        };
         for batch in batches {
             let share = batch.idx.len() as f64 / examples as f64;
-            let Some((input, labels)) = labelled(batch) else { continue };
-            let logits = model.forward(&input);
-            score.correct += count_correct(logits.clone().inner(), labels.clone().inner());
+            let device = batch.input_ids.device();
+            let replica = replicas.iter().find(|replica| replica.device == device);
+            let (Some((input, labels)), Some(replica)) = (labelled(batch), replica) else {
+                continue;
+            };
+            if started.iter().any(|batch| batch.loss.device() == device) {
+                finish(&mut started);
+            }
+            let logits = replica.in_precision.forward(&input);
+            let correct = count_correct(logits.clone().inner(), labels.clone().inner());
             let loss = self.loss(logits, labels) * share;
-            score.loss_sum += loss.clone().into_scalar().elem::<f64>() * examples as f64;
-            let loss = if loss_scale == 1.0 { loss } else { loss * loss_scale };
-            accumulator.accumulate(self, GradientsParams::from_grads(loss.backward(), self));
+            let scaled = if loss_scale == 1.0 { loss.clone() } else { loss.clone() * loss_scale };
+            let grads = GradientsParams::from_grads(scaled.backward(), &replica.model);
+            started.push(Backward { loss: loss.inner(), correct, grads });
         }
+        finish(&mut started);
         let mut grads = accumulator.grads();
         if loss_scale != 1.0 {
             scale_grads(&mut grads, self, 1.0 / loss_scale);
         }
         (grads, score)
+    }
+
+    /// The model on each device of the batches.
+    fn replicas(&self, main: &B::Device, batches: &[TextBatch<B>]) -> Vec<Replica<B>> {
+        let mut replicas: Vec<Replica<B>> = Vec::new();
+        for device in batches.iter().map(|batch| batch.input_ids.device()) {
+            if replicas.iter().all(|replica| replica.device != device) {
+                let model = match device == *main {
+                    true => self.model.clone(),
+                    false => self.model.clone().fork(&device),
+                };
+                let in_precision = model.in_precision(self.precision);
+                replicas.push(Replica { device, model, in_precision });
+            }
+        }
+        replicas
     }
 
     fn loss(&self, logits: Tensor<B, 2>, labels: Tensor<B, 1, Int>) -> Tensor<B, 1> {
@@ -177,6 +214,21 @@ impl<B: AutodiffBackend> FineTuning<B> {
             loss_scale /= 2.0;
         }
     }
+}
+
+/// The model on one of the devices of a step.
+struct Replica<B: AutodiffBackend> {
+    device: B::Device,
+    /// Gradients are those of its parameters.
+    model: SequenceClassifier<B>,
+    in_precision: SequenceClassifier<B>,
+}
+
+/// A batch whose forward and backward passes have been started on its device.
+struct Backward<B: AutodiffBackend> {
+    loss: Tensor<B::InnerBackend, 1>,
+    correct: Tensor<B::InnerBackend, 1, Int>,
+    grads: GradientsParams,
 }
 
 /// Clip the gradients to `max_norm`, unless it is 0, and return their norm before clipping.
@@ -234,8 +286,10 @@ pub(crate) fn input<B: Backend>(batch: TextBatch<B>) -> EncoderInput<B> {
     }
 }
 
-/// The number of rows of `logits` `[batch, labels]` whose maximum is at the true label; `labels` is `[batch]`.
-pub(crate) fn count_correct<B: Backend>(logits: Tensor<B, 2>, labels: Tensor<B, 1, Int>) -> usize {
-    let correct = logits.argmax(1).squeeze_dim::<1>(1).equal(labels);
-    correct.int().sum().into_scalar().elem::<i64>() as usize
+/// The number of rows of `logits` `[batch, labels]` whose maximum is at the true label, `[1]`; `labels` is `[batch]`.
+pub(crate) fn count_correct<B: Backend>(
+    logits: Tensor<B, 2>,
+    labels: Tensor<B, 1, Int>,
+) -> Tensor<B, 1, Int> {
+    logits.argmax(1).squeeze_dim::<1>(1).equal(labels).int().sum()
 }
