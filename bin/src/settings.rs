@@ -505,6 +505,13 @@ impl Settings {
         }
     }
 
+    /// The settings that decide what a run reads, as text: runs with the same text read the same.
+    pub(crate) fn inputs(&self) -> String {
+        let mut table = self.to_table();
+        table.retain(|key, _| INPUTS.contains(&key));
+        table.to_string()
+    }
+
     /// Check every value that can be judged without a file.
     ///
     /// # Errors
@@ -693,6 +700,23 @@ fn read_table(path: &Path) -> Result<toml::Table, ProgramError> {
 fn usage<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> ProgramError {
     move |error| ProgramError::Usage(format!("{what}: {error}"))
 }
+
+/// The settings that decide what a run reads.
+const INPUTS: [&str; 13] = [
+    "model",
+    "data",
+    "task",
+    "text-column",
+    "text-pair-column",
+    "label-column",
+    "labels",
+    "validation-data",
+    "validation-share",
+    "max-examples",
+    "new-classifier",
+    "max-length",
+    "sample-seed",
+];
 
 /// The settings that do not affect the results of a run; and the device, which affects only their last digits, so a run
 /// may be resumed on another one.

@@ -139,11 +139,16 @@ impl Plan {
         toml::to_string(&file).map_err(|error| ProgramError::Internal(error.to_string()))
     }
 
+    /// The arm of this name.
+    pub(super) fn arm(&self, name: &str) -> Option<&Arm> {
+        self.arms.iter().find(|arm| arm.name == name)
+    }
+
     /// What this plan changes about `then`, by name. New seeds and new arms are no changes.
     pub(super) fn changes(&self, then: &Self) -> Vec<String> {
         let mut changes = Vec::new();
         for old in &then.arms {
-            match self.arms.iter().find(|arm| arm.name == old.name) {
+            match self.arm(&old.name) {
                 None => changes.push(format!("arm {} is no longer there", old.name)),
                 Some(arm) => {
                     let [then, now] = [old, arm].map(|arm| arm.settings.to_table());

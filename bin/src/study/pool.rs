@@ -184,7 +184,7 @@ impl Pool<'_> {
 
     /// A run has ended as the message says.
     fn ended(&mut self, index: usize, task: &Task, message: Message) -> Result<(), ProgramError> {
-        let arm = self.study.plan.arms.iter().find(|arm| arm.name == task.arm);
+        let arm = self.study.plan.arm(&task.arm);
         let state = arm.map(|arm| (arm, self.study.state(arm, task.seed)));
         match (message, state) {
             (Message::Done, Some((arm, RunState::Done(result)))) => {

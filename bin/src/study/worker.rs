@@ -142,23 +142,6 @@ impl<B: AutodiffBackend> Default for Loaded<B> {
     }
 }
 
-/// The settings that decide what a run reads.
-const READ: [&str; 13] = [
-    "model",
-    "data",
-    "task",
-    "text-column",
-    "text-pair-column",
-    "label-column",
-    "labels",
-    "validation-data",
-    "validation-share",
-    "max-examples",
-    "new-classifier",
-    "max-length",
-    "sample-seed",
-];
-
 impl<B: AutodiffBackend> Loaded<B> {
     /// The inputs and weights of a run; new parameters are initialized with its seed.
     fn of(
@@ -166,9 +149,7 @@ impl<B: AutodiffBackend> Loaded<B> {
         settings: &Settings,
         device: &B::Device,
     ) -> Result<(Rc<Inputs>, Weights<B>), ProgramError> {
-        let mut table = settings.to_table();
-        table.retain(|key, _| READ.contains(&key));
-        let key = table.to_string();
+        let key = settings.inputs();
         if !self.0.contains_key(&key) {
             let inputs = Inputs::read(settings)?;
             let weights = inputs.folder.load::<B>(settings.seed, device)?;
@@ -190,10 +171,9 @@ impl Worker<'_> {
         device: &B::Device,
     ) -> Result<(), ProgramError> {
         let plan = &self.study.plan;
-        let arm =
-            plan.arms.iter().find(|arm| arm.name == task.arm).ok_or_else(|| {
-                ProgramError::Internal(format!("the plan has no arm {}", task.arm))
-            })?;
+        let arm = plan
+            .arm(&task.arm)
+            .ok_or_else(|| ProgramError::Internal(format!("the plan has no arm {}", task.arm)))?;
         let settings =
             Settings { device: Some(self.device.name.into()), ..plan.settings(arm, task.seed) };
         let folder = plan.run_folder(arm, task.seed);
