@@ -47,6 +47,10 @@ impl Precision {
     }
 
     /// How products of float32 tensors round their factors.
+    #[cfg_attr(
+        not(feature = "flex"),
+        expect(clippy::extra_unused_type_parameters, reason = "only flex rounds factors itself")
+    )]
     pub(crate) fn factors<B: Backend>(self) -> Factors {
         #[cfg(feature = "flex")]
         if self == Self::BFloat16 && kernels::is_flex_backend::<B>() {
