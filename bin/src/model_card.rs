@@ -7,7 +7,7 @@ use rte::{Metric, Task};
 
 use crate::ProgramError;
 use crate::hub;
-use crate::settings::{Settings, is_embedded};
+use crate::settings::{Settings, is_embedded, show_value};
 use crate::train::progress::EvaluationRecord;
 
 /// The name of the file.
@@ -134,7 +134,7 @@ impl ModelCard<'_> {
                 "validation-data" => {
                     value.as_str().map(Path::new).map(data_name).unwrap_or_default()
                 }
-                _ => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+                _ => show_value(&value),
             };
             writeln!(text, "| `{key}` | {} |", plain(&value)).ok();
         }

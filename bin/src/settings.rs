@@ -701,6 +701,11 @@ fn usage<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> ProgramE
     move |error| ProgramError::Usage(format!("{what}: {error}"))
 }
 
+/// The value of a setting for readers: strings without quotation marks.
+pub(crate) fn show_value(value: &toml::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 /// The settings that decide what a run reads.
 const INPUTS: [&str; 13] = [
     "model",

@@ -8,7 +8,7 @@ use report::{NamedRun, Run};
 
 use crate::ProgramError;
 use crate::resume::Output;
-use crate::settings::Settings;
+use crate::settings::{Settings, show_value};
 
 /// The arguments of `report`.
 #[derive(Args, Debug)]
@@ -33,9 +33,8 @@ pub(super) fn report(args: &ReportArgs) -> Result<(), ProgramError> {
         let nothing_yet =
             || ProgramError::Mismatch(format!("{}: the run has no metrics yet", folder.display()));
         let run = Run::read(folder, settings.seed)?.ok_or_else(nothing_yet)?;
-        let show =
-            |value: toml::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let settings = settings.to_table().into_iter().map(|(key, value)| (key, show(value)));
+        let settings =
+            settings.to_table().into_iter().map(|(key, value)| (key, show_value(&value)));
         let name = folder.display().to_string();
         runs.push(NamedRun { name, settings: settings.collect(), run });
     }

@@ -49,7 +49,7 @@ pub(super) fn multiply(
     assert!((1..=TILE_ROWS).contains(&rows) && (1..=TILE_COLUMNS).contains(&columns));
     assert!((rows - 1) * stride + columns <= elements.len(), "the tile's memory");
     let start = elements.as_mut_ptr().cast();
-    // SAFETY: the CPU has the instructions, and the tile lies inside of `elements`, as just asserted.
+    // SAFETY: the CPU has the instructions, and the tile is inside of `elements`, as just asserted.
     unsafe { multiply_panels(left, right, start, stride, [rows, columns], adds) }
 }
 

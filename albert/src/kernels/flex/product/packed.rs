@@ -112,14 +112,16 @@ fn pack_panel<const WIDTH: usize>(
 /// Two successive columns, with a loop of constant length where they are as long as the panel is wide.
 #[inline(always)]
 fn pack_columns<const WIDTH: usize>(even: &[f32], odd: &[f32], pairs: &mut [u32; WIDTH]) {
-    if let (Some(even), Some(odd)) = (even.first_chunk::<WIDTH>(), odd.first_chunk::<WIDTH>()) {
-        for ((x, &first), &second) in pairs.iter_mut().zip(even).zip(odd) {
-            *x = pair(first, second);
-        }
-    } else {
-        for ((x, &first), &second) in pairs.iter_mut().zip(even).zip(odd) {
-            *x = pair(first, second);
-        }
+    match (even.first_chunk::<WIDTH>(), odd.first_chunk::<WIDTH>()) {
+        (Some(even), Some(odd)) => pack_elements(even, odd, pairs),
+        _ => pack_elements(even, odd, pairs),
+    }
+}
+
+#[inline(always)]
+fn pack_elements(even: &[f32], odd: &[f32], pairs: &mut [u32]) {
+    for ((x, &first), &second) in pairs.iter_mut().zip(even).zip(odd) {
+        *x = pair(first, second);
     }
 }
 
