@@ -1,4 +1,4 @@
-//! Hugging Face's names of the parameters.
+//! Hugging Face's names of the files with the weights, and of the parameters in them.
 //!
 //! | Burn | ALBERT | BERT and RoBERTa |
 //! |---|---|---|
@@ -24,6 +24,12 @@
 //! weight is `[inputs, outputs]` in Burn and `[outputs, inputs]` in a file.
 
 use crate::model_type::ModelType;
+
+/// The file of a model folder that holds its weights.
+pub(crate) const WEIGHTS_FILE: &str = "model.safetensors";
+
+/// The file that says which shard holds which tensor, where the weights are split.
+pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
 
 /// Begins the paths of the encoder's parameters in a model with a head.
 pub(crate) const ENCODER: &str = "encoder.";

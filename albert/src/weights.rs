@@ -1,4 +1,4 @@
-//! Weights as Hugging Face stores them: `model.safetensors`, whole or in shards, beside `config.json`.
+//! Weights as Hugging Face stores them: `model.safetensors`, whole or in shards, next to `config.json`.
 //!
 //! The module `names` has the table of the parameters' names.
 
@@ -22,10 +22,10 @@ use crate::config::{CONFIG_FILE, ConfigError, ModelConfig};
 use crate::encoder::Encoder;
 use crate::init;
 use crate::model_type::ModelType;
-use crate::names::{ENCODER, TIED, hugging_face_name, names_in_file};
+use crate::names::{ENCODER, TIED, WEIGHTS_FILE, hugging_face_name, names_in_file};
 use crate::pretraining::AlbertForPreTraining;
 use crate::weights_error::{ShapeMismatch, WeightsError};
-use crate::weights_file::{WEIGHTS_FILE, WeightsFile, read_tensors};
+use crate::weights_file::{WeightsFile, read_tensors};
 
 /// What loading found besides the tensors it needed, by Hugging Face name and in alphabetical order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -444,9 +444,9 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::names::INDEX_FILE;
     use crate::testing::{batch, tiny, tiny_bert, tiny_roberta, values};
     use crate::weights_error::LISTED;
-    use crate::weights_file::INDEX_FILE;
 
     type Classifier = SequenceClassifier<Flex>;
     type PreTraining = AlbertForPreTraining<Flex>;
@@ -1084,10 +1084,13 @@ mod tests {
         for (text, expected) in [
             (
                 r#"{"weight_map": {"a": "../model.safetensors"}}"#,
-                "not the name of a file beside it",
+                "not the name of a file in the same folder",
             ),
-            (r#"{"weight_map": {"a": "/etc/passwd"}}"#, "not the name of a file beside it"),
-            (r#"{"weight_map": {"a": ".."}}"#, "not the name of a file beside it"),
+            (
+                r#"{"weight_map": {"a": "/etc/passwd"}}"#,
+                "not the name of a file in the same folder",
+            ),
+            (r#"{"weight_map": {"a": ".."}}"#, "not the name of a file in the same folder"),
             (r#"{"weight_map": {"a": 5}}"#, "not a usable index of shards: invalid type"),
             (r#"{"metadata": {}}"#, "missing field `weight_map`"),
         ] {

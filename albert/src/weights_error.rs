@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::weights_file::WEIGHTS_FILE;
+use crate::names::WEIGHTS_FILE;
 
 /// Why weights cannot be loaded or saved.
 #[derive(Debug, Error)]

@@ -7,13 +7,8 @@ use burn_store::{ModuleStore, SafetensorsStore, TensorSnapshot};
 use files::FileKind;
 use serde::Deserialize;
 
+use crate::names::{INDEX_FILE, WEIGHTS_FILE};
 use crate::weights_error::WeightsError;
-
-/// The file of a model folder that holds its weights.
-pub(crate) const WEIGHTS_FILE: &str = "model.safetensors";
-
-/// The file that says which shard holds which tensor, where the weights are split.
-pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
 
 /// The tensors of a folder's weights, which are read when they are needed.
 pub(crate) struct WeightsFile {
@@ -60,7 +55,9 @@ impl WeightsFile {
         let shards: BTreeSet<&String> = weight_map.values().collect();
         for shard in shards {
             if Path::new(shard).file_name() != Some(shard.as_ref()) {
-                return Err(not_an_index(format!("`{shard}` is not the name of a file beside it")));
+                return Err(not_an_index(format!(
+                    "`{shard}` is not the name of a file in the same folder"
+                )));
             }
             let path = folder.join(shard);
             if !path.is_file() {

@@ -26,7 +26,7 @@ use crate::terminal::notice;
 use crate::train::metrics_log::Prefix;
 use crate::train::progress::Progress;
 
-use super::output::Output;
+use super::output::{Output, checkpoint_path, step_of};
 use super::state::{self, Tensors};
 
 /// The time between two checkpoints without `--checkpoint-every`, unless a step takes longer.
@@ -218,13 +218,13 @@ impl Checkpoints {
             _ => {}
         }
         let step = checkpoint.header.progress.step;
-        let path = path_of(&self.folder, step);
+        let path = checkpoint_path(&self.folder, step);
         files::write(&path, &bytes).map_err(ProgramError::io("write", &path))?;
         self.saved = Instant::now();
         let steps = steps(&self.folder)?;
         let before = steps.iter().copied().find(|&other| other < step);
         for other in steps.into_iter().filter(|&other| other != step && Some(other) != before) {
-            let path = path_of(&self.folder, other);
+            let path = checkpoint_path(&self.folder, other);
             fs::remove_file(&path).map_err(ProgramError::io("remove", &path))?;
         }
         Ok(())
@@ -240,7 +240,7 @@ pub(crate) fn newest(output: &Output) -> Result<Option<Checkpoint>, ProgramError
     let folder = output.checkpoints();
     let steps = steps(&folder)?;
     for &step in &steps {
-        let path = path_of(&folder, step);
+        let path = checkpoint_path(&folder, step);
         match read(&path, &output.metrics()) {
             Ok(checkpoint) => return Ok(Some(checkpoint)),
             Err(reason) => {
@@ -280,15 +280,6 @@ fn steps(folder: &Path) -> Result<Vec<usize>, ProgramError> {
     let mut steps: Vec<usize> = entries.flatten().filter_map(step).collect();
     steps.sort_unstable_by(|one, other| other.cmp(one));
     Ok(steps)
-}
-
-/// The step in the name of a checkpoint.
-pub(super) fn step_of(name: &str) -> Option<usize> {
-    name.strip_prefix("step-")?.strip_suffix(".checkpoint")?.parse().ok()
-}
-
-fn path_of(folder: &Path, step: usize) -> PathBuf {
-    folder.join(format!("step-{step}.checkpoint"))
 }
 
 /// The SHA-256 of `bytes` in hexadecimal.
@@ -384,9 +375,9 @@ mod tests {
         }
         let step = || newest(&output).map(|newest| newest.expect("one").header.progress.step);
         assert_eq!(step().expect("intact"), 5);
-        fs::write(path_of(&output.checkpoints(), 5), "half").expect("written");
+        fs::write(checkpoint_path(&output.checkpoints(), 5), "half").expect("written");
         assert_eq!(step().expect("the one before"), 4);
-        fs::write(path_of(&output.checkpoints(), 4), "half").expect("written");
+        fs::write(checkpoint_path(&output.checkpoints(), 4), "half").expect("written");
         let error = step().expect_err("none left").to_string();
         assert!(error.contains("checkpoints"), "{error}");
     }

@@ -335,7 +335,17 @@ fn is_model_file(name: &str) -> bool {
 }
 
 fn is_checkpoint(name: &str) -> bool {
-    super::checkpoint::step_of(name).is_some() || is_unfinished(name)
+    step_of(name).is_some() || is_unfinished(name)
+}
+
+/// The checkpoint of a step in the folder of checkpoints.
+pub(super) fn checkpoint_path(folder: &Path, step: usize) -> PathBuf {
+    folder.join(format!("step-{step}.checkpoint"))
+}
+
+/// The step in the name of a checkpoint, if it is one.
+pub(super) fn step_of(name: &str) -> Option<usize> {
+    name.strip_prefix("step-")?.strip_suffix(".checkpoint")?.parse().ok()
 }
 
 /// A file or folder in `folder` that no run wrote.

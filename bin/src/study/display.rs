@@ -8,7 +8,7 @@ use indicatif::{HumanDuration, MultiProgress, ProgressBar};
 
 use super::Study;
 use super::folder::RunResult;
-use super::pool::Shard;
+use super::shard::Shard;
 use super::worker::Task;
 use crate::terminal::{bar, notice};
 

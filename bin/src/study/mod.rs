@@ -8,8 +8,10 @@ mod display;
 mod folder;
 mod plan;
 mod pool;
+mod shard;
 pub(crate) mod worker;
 
 pub(crate) use folder::{KeepModels, RunState, Study};
 pub(crate) use plan::Plan;
-pub(crate) use pool::{Options, Shard, run};
+pub(crate) use pool::{Options, run};
+pub(crate) use shard::Shard;

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::str::FromStr;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
 use super::display::Display;
+use super::shard::Shard;
 use super::worker::{Message, Task};
 use super::{KeepModels, RunState, Study};
 use crate::ProgramError;
@@ -27,37 +27,6 @@ pub(crate) struct Options {
     pub shard: Shard,
     /// Which models are kept.
     pub keep: KeepModels,
-}
-
-/// Every `of`th run, beginning with the `index`th.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shard {
-    /// Counted from 1.
-    pub index: usize,
-    /// The number of shards.
-    pub of: usize,
-}
-
-impl Shard {
-    /// The only shard.
-    pub(crate) const WHOLE: Self = Self { index: 1, of: 1 };
-
-    fn contains(self, run: usize) -> bool {
-        run % self.of == self.index - 1
-    }
-}
-
-impl FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let numbers = text.split_once('/').and_then(|(index, of)| {
-            Some(Self { index: index.parse().ok()?, of: of.parse().ok()? })
-        });
-        numbers
-            .filter(|shard| (1..=shard.of).contains(&shard.index))
-            .ok_or_else(|| format!("{text:?} is not I/N with I from 1 to N, such as 2/8"))
-    }
 }
 
 /// Runs in a row that may end with an error before the study gives up: then the error is not that of a run.
@@ -299,19 +268,3 @@ impl Pool<'_> {
 
 /// The number of threads of a process's thread pool.
 const THREADS: &str = "RAYON_NUM_THREADS";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shards_are_parsed_and_divide_the_runs() {
-        let shards: Vec<Shard> = ["1/3", "2/3", "3/3"].map(|text| text.parse().expect(text)).into();
-        for run in 0..10 {
-            assert_eq!(shards.iter().filter(|shard| shard.contains(run)).count(), 1);
-        }
-        for text in ["0/3", "4/3", "1", "1/0", "a/b", "-1/2"] {
-            assert!(text.parse::<Shard>().is_err(), "{text}");
-        }
-    }
-}

@@ -12,7 +12,9 @@ use std::arch::x86_64::{
 };
 use std::mem::{MaybeUninit, transmute};
 
-use super::packed::{TILE_COLUMNS, TILE_ROWS};
+/// A tile of the result: the part that stays in registers during the sum over k.
+pub(super) const TILE_ROWS: usize = 12;
+pub(super) const TILE_COLUMNS: usize = 32;
 
 /// Elements of a vector.
 pub(super) const LANES: usize = 16;

@@ -11,14 +11,10 @@ use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
-use super::avx512::{self, LANES};
+use super::avx512::{self, LANES, TILE_COLUMNS, TILE_ROWS};
 use super::bf16::rounded_bits;
 use super::{Matrix, SERIAL};
 use crate::kernels::flex::elements::vectorized;
-
-/// A tile of the result: the part that stays in registers during the sum over k.
-pub(super) const TILE_ROWS: usize = 12;
-pub(super) const TILE_COLUMNS: usize = 32;
 
 /// Pairs of elements of k that are summed before the next tile's turn: a right panel's share then stays in the nearest
 /// cache, next to a left one's.
