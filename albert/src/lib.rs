@@ -21,7 +21,7 @@
 //! ```
 //!
 //! Python's `AutoModelForSequenceClassification` loads what [`save_pretrained`](SequenceClassifier::save_pretrained)
-//! writes; [`tokenizer_config`] makes the file with which `AutoTokenizer` loads the tokenizer beside it.
+//! writes; [`tokenizer_config`] makes the file with which `AutoTokenizer` loads the tokenizer next to it.
 //!
 //! # Computing logits and a loss
 //!

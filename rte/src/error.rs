@@ -48,7 +48,7 @@ pub enum RteError {
     /// A label that is not one of the task's.
     #[error("{place}: unknown label {label}; the labels are {accepted}")]
     UnknownLabel {
-        /// The row it stands in.
+        /// The row that contains it.
         place: Place,
         /// The label as the file has it.
         label: String,
@@ -275,7 +275,7 @@ pub enum RteError {
 
     /// A tokenizer that has no padding token.
     #[error(
-        "{path}: no padding token: neither a token <pad> or [PAD], nor padding settings, nor a pad_token_id in config.json beside it"
+        "{path}: no padding token: neither a token <pad> or [PAD], nor padding settings, nor a pad_token_id in the config.json next to it"
     )]
     NoPadToken {
         /// The tokenizer's file.

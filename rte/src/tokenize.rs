@@ -148,7 +148,7 @@ impl TextTokenizer {
     }
 
     /// The id for padding: of a token `<pad>` or `[PAD]`, else of the file's padding settings, else `pad_token_id` of
-    /// the `config.json` beside it.
+    /// the `config.json` next to it.
     pub fn pad_token_id(&self) -> u32 {
         self.pad_token_id
     }
@@ -299,7 +299,7 @@ fn pad_token_id(tokenizer: &Tokenizer) -> Option<u32> {
         .or_else(|| tokenizer.get_padding().map(|padding| padding.pad_id))
 }
 
-/// `pad_token_id` of the `config.json` beside a tokenizer.
+/// `pad_token_id` of the `config.json` next to a tokenizer.
 fn written_pad_token_id(folder: &Path) -> Option<u32> {
     let config = files::read(&folder.join("config.json"), FileKind::Config).ok()?;
     let config: Value = serde_json::from_slice(&config).ok()?;
@@ -524,7 +524,7 @@ mod tests {
         let folder = folder(&json);
         assert_eq!(
             error(&folder, 9),
-            "FOLDER/tokenizer.json: no padding token: neither a token <pad> or [PAD], nor padding settings, nor a pad_token_id in config.json beside it"
+            "FOLDER/tokenizer.json: no padding token: neither a token <pad> or [PAD], nor padding settings, nor a pad_token_id in the config.json next to it"
         );
         fs::write(folder.path().join("config.json"), r#"{"pad_token_id": 6}"#).unwrap();
         assert_eq!(TextTokenizer::from_folder(folder.path(), 9).unwrap().pad_token_id(), 6);

@@ -385,7 +385,7 @@ impl Pen<'_, '_> {
         self.canvas.text(name, (to.0 - 8, to.1 - LINE as i32 / 2), HPos::Right, false)
     }
 
-    /// Text beside a point, on the side that has room for it.
+    /// Text next to a point, on the side that has room for it.
     pub(crate) fn label(&self, text: &str, point: (f64, f64)) -> Drawn {
         let (x, y) = self.place(point);
         let end = x + 8 + (text.chars().count() as f64 * CHARACTER) as i32;
