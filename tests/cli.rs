@@ -29,6 +29,7 @@ fn the_help_matches_its_snapshot() {
         "evaluate",
         "predict",
         "study",
+        "study init",
         "study run",
         "fetch",
         "devices",

@@ -291,3 +291,22 @@ fn the_status_of_an_unfinished_study_says_what_is_left() {
     assert_eq!(columns(pulled)[..2], ["pulled", "0"]);
     assert!(total.starts_with("study: 2 of 4 runs done; 2 runs left: "), "{total}");
 }
+
+#[test]
+fn a_run_becomes_a_plan() {
+    let world = world_with(&plan(1, 1));
+    world.finetune("once", &["--epochs", "1", "--learning-rate", "1e-3"]).succeeds();
+    let written = world.run(&["study", "init", "once", "--output", "own.toml"]).succeeds();
+    assert!(written.stdout.contains("54 runs planned in own.toml"), "{}", written.stdout);
+    world.run(&["study", "init", "once", "--output", "own.toml"]).fails(2, &["own.toml exists"]);
+    world.run(&["study", "init", "nowhere"]).fails(1, &["cannot read nowhere"]);
+
+    let text = fs::read_to_string(world.path("own.toml")).expect("the plan");
+    assert!(text.contains("learning-rate = [1e-3, 3e-3, 1e-2]"), "{text}");
+    fs::write(world.path("own.toml"), text.replace("seeds = 6", "seeds = 1")).expect("written");
+    world.run(&["study", "run", "own.toml"]).succeeds();
+    world.run(&["study", "status", "own.toml"]).succeeds();
+    let runs = runs(&world.path("studies/own"));
+    assert_eq!(runs.len(), 9);
+    assert!(runs.values().all(|metrics| metrics.contains("\"eval_accuracy\"")));
+}

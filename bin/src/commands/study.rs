@@ -9,11 +9,18 @@ use indicatif::HumanDuration;
 
 use crate::ProgramError;
 use crate::device::DeviceName;
-use crate::settings::at_least_one;
-use crate::study::{KeepModels, Options, Plan, RunState, Shard, Study, run, worker};
+use crate::resume::Output;
+use crate::settings::{Settings, at_least_one};
+use crate::study::{
+    KeepModels, Options, Plan, RUNS, RunState, Shard, Study, run, starter_plan, worker,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum StudyCommand {
+    /// Write a plan for the task of a run: AdamW and AdamWL2SP with two strengths of the pull, at three learning rates.
+    ///
+    /// Fine-tune once, write the plan from that run, edit it as you like, and run it.
+    Init(InitArgs),
     /// Run a plan, or continue it: runs that are done are not repeated.
     ///
     /// A plan is a TOML file: `seeds`, the settings that all runs share in `[base]`, the settings of each arm in
@@ -30,6 +37,17 @@ pub(super) enum StudyCommand {
     Report(FolderArgs),
     #[command(hide = true)]
     Work(WorkArgs),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct InitArgs {
+    /// The output folder of the run, or a --config file
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+
+    /// The file to write
+    #[arg(long, value_name = "FILE", default_value = "plan.toml")]
+    output: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -77,6 +95,7 @@ pub(super) struct WorkArgs {
 /// A plan that cannot be used, runs that could not be computed, results that cannot be written.
 pub(super) fn study(command: &StudyCommand) -> Result<(), ProgramError> {
     match command {
+        StudyCommand::Init(args) => init(args),
         StudyCommand::Run(args) => start(args),
         StudyCommand::Status(args) => status(args.study.as_deref()),
         StudyCommand::Report(args) => {
@@ -84,6 +103,23 @@ pub(super) fn study(command: &StudyCommand) -> Result<(), ProgramError> {
         }
         StudyCommand::Work(args) => worker::work(&args.folder, args.device, args.keep_models),
     }
+}
+
+fn init(args: &InitArgs) -> Result<(), ProgramError> {
+    let InitArgs { run, output } = args;
+    let config = if run.is_dir() { Output::config_of(run) } else { run.clone() };
+    let plan = starter_plan(&Settings::from_file(&config)?)?;
+    if output.exists() {
+        let problem = format!("{} exists; choose another --output", output.display());
+        return Err(ProgramError::Usage(problem));
+    }
+    files::write(output, plan.as_bytes()).map_err(ProgramError::io("write", output))?;
+    let path = output.display();
+    writeln!(
+        std::io::stdout(),
+        "{RUNS} runs planned in {path}; start them with: l2sp study run {path}"
+    )
+    .map_err(ProgramError::stdout)
 }
 
 fn start(args: &RunArgs) -> Result<(), ProgramError> {

@@ -6,12 +6,14 @@
 
 mod display;
 mod folder;
+mod init;
 mod plan;
 mod pool;
 mod shard;
 pub(crate) mod worker;
 
 pub(crate) use folder::{KeepModels, RunState, Study};
+pub(crate) use init::{RUNS, starter_plan};
 pub(crate) use plan::Plan;
 pub(crate) use pool::{Options, run};
 pub(crate) use shard::Shard;

@@ -73,7 +73,7 @@ pub(crate) struct Arm {
 }
 
 /// The settings that a study decides for each run.
-const DECIDED: [&str; 5] = ["seed", "data-seed", "output", "overwrite", "dashboard"];
+pub(super) const DECIDED: [&str; 5] = ["seed", "data-seed", "output", "overwrite", "dashboard"];
 
 /// The plan of the bundled study.
 const BUNDLED: &str = include_str!("bundled.toml");
@@ -112,7 +112,7 @@ impl Plan {
         Self::parse(&text, file, output)
     }
 
-    fn parse(text: &str, path: &Path, output: PathBuf) -> Result<Self, ProgramError> {
+    pub(super) fn parse(text: &str, path: &Path, output: PathBuf) -> Result<Self, ProgramError> {
         let usage = |problem: String| ProgramError::Usage(format!("{}: {problem}", path.display()));
         let file: PlanFile = toml::from_str(text).map_err(|error| usage(error.to_string()))?;
         let arms = expand(&file).map_err(usage)?;

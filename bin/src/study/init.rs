@@ -1,0 +1,124 @@
+//! A plan to begin with: how stable is the fine-tuning of a run, and what does the pull change?
+
+use toml::{Table, Value};
+
+use super::plan::DECIDED;
+use crate::ProgramError;
+use crate::settings::Settings;
+
+/// Multiples of the run's learning rate. AdamW begins to fail above the rate that works.
+const RATES: [f64; 3] = [1.0, 3.0, 10.0];
+
+/// The total pulls Σηλ₁ of the arms: weights left alone would return 95 % and all of the way to their start.
+const PULLS: [u32; 2] = [3, 10];
+
+const SEEDS: usize = 6;
+
+/// The settings that the arms or the grid decide.
+const COMPARED: [&str; 6] =
+    ["optimizer", "source-decay", "total-pull", "novel-decay", "weight-decay", "learning-rate"];
+
+/// The settings of a run that a study has no use for.
+const OF_ONE_RUN: [&str; 2] = ["device", "log"];
+
+/// The number of runs of a [`starter_plan`].
+pub(crate) const RUNS: usize = SEEDS * RATES.len() * (1 + PULLS.len());
+
+/// The text of a plan that compares AdamW with AdamWL2SP on what a run was fine-tuned on.
+///
+/// # Errors
+/// Settings that cannot be written as TOML, which would be a bug.
+pub(crate) fn starter_plan(settings: &Settings) -> Result<String, ProgramError> {
+    let base = toml::to_string(&base(settings)?)
+        .map_err(|error| ProgramError::Internal(error.to_string()))?;
+    let rates = RATES.map(|factor| short(factor * settings.learning_rate)).join(", ");
+    let weight_decay = if settings.weight_decay > 0.0 { settings.weight_decay } else { 0.01 };
+    let novel_decay = match settings.novel_decay {
+        0.0 => String::new(),
+        decay => format!("novel-decay = {decay:?}\n"),
+    };
+    let pulled =
+        PULLS.map(|pull| format!("\n[arms.pulled-{pull}]\ntotal-pull = {pull}.0\n{novel_decay}"));
+    Ok(format!(
+        "# How stable is this fine-tuning, and what does the pull to the pretrained weights change? Every arm runs at every\n\
+         # learning rate with every seed: {RUNS} runs. More seeds and arms may be added later.\n\
+         seeds = {SEEDS}\n\n\
+         # What all runs share.\n\
+         [base]\n{base}\n\
+         # The run's own learning rate and higher ones, where AdamW begins to fail.\n\
+         [grid]\nlearning-rate = [{rates}]\n\n\
+         [arms.adamw]\noptimizer = \"adamw\"\nweight-decay = {weight_decay:?}\n\n\
+         # AdamWL2SP, with the pull over the whole run, Σηλ₁, held fixed.{}",
+        pulled.concat()
+    ))
+}
+
+/// The settings that differ from the defaults of their model.
+fn base(settings: &Settings) -> Result<Table, ProgramError> {
+    let mut base = settings.to_table();
+    let model = base.get("model").cloned().unwrap_or(Value::String(String::new()));
+    let defaults = Settings::from_table(Table::from_iter([("model".to_owned(), model)]))?;
+    let defaults = defaults.to_table();
+    base.retain(|key, value| {
+        let named = ["model", "data"].contains(&key);
+        let decided = [&DECIDED[..], &COMPARED, &OF_ONE_RUN].concat().contains(&key);
+        named || !decided && defaults.get(key) != Some(value)
+    });
+    Ok(base)
+}
+
+/// A learning rate with at most three significant digits.
+fn short(rate: f64) -> String {
+    let rounded: f64 = format!("{rate:.2e}").parse().unwrap_or(rate);
+    format!("{rounded:e}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::study::Plan;
+
+    fn plan_of(table: &str) -> (String, Plan) {
+        let settings =
+            Settings::from_table(toml::from_str(table).expect("TOML")).expect("settings");
+        let text = starter_plan(&settings).expect("a plan");
+        let plan = Plan::parse(&text, Path::new("plan.toml"), "studies/plan".into());
+        (text, plan.expect("a valid plan"))
+    }
+
+    #[test]
+    fn a_run_becomes_the_base_of_a_valid_plan() {
+        let (text, plan) = plan_of(
+            "model = \"m\"\ndata = \"d.csv\"\ntext-column = \"text\"\nlabels = [\"no\", \"yes\"]\nepochs = 4\n\
+             learning-rate = 2e-5\nseed = 7\noutput = \"runs/0001\"\ndevice = \"cpu\"\nlog = [\"csv\"]\n\
+             source-decay = 1.0\nnovel-decay = 0.5\n",
+        );
+        assert!(text.contains("learning-rate = [2e-5, 6e-5, 2e-4]\n"), "{text}");
+        let base = text.split("# What all runs share.\n").nth(1).expect("the base");
+        assert_eq!(
+            base.split("\n# ").next().expect("its end"),
+            "[base]\nmodel = \"m\"\ndata = \"d.csv\"\ntext-column = \"text\"\nlabels = [\"no\", \"yes\"]\nepochs = 4\n"
+        );
+        assert_eq!(plan.arms.len() * plan.seeds.len(), RUNS);
+        let (adamw, pulled) = (&plan.arms[0].settings, &plan.arms[5].settings);
+        assert_eq!((adamw.learning_rate, adamw.weight_decay, adamw.epochs), (2e-5, 0.01, 4));
+        assert_eq!((pulled.learning_rate, pulled.total_pull), (2e-4, Some(3.0)));
+        assert_eq!(pulled.novel_decay, 0.5);
+    }
+
+    #[test]
+    fn the_defaults_of_the_bundled_model_are_kept() {
+        let (text, plan) = plan_of("optimizer = \"adamw\"\nweight-decay = 0.1\nepochs = 3\n");
+        assert!(
+            text.contains("[base]\nmodel = \"embedded\"\ndata = \"embedded\"\nepochs = 3\n"),
+            "{text}"
+        );
+        assert_eq!(plan.arms[2].settings.learning_rate, 3e-3);
+        assert_eq!(plan.arms[0].settings.weight_decay, 0.1);
+        let (text, plan) = plan_of("");
+        assert!(!text.contains("epochs"), "{text}");
+        assert_eq!(plan.arms[0].settings.epochs, 5);
+    }
+}
