@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use adamw_l2sp::{AdamWL2SPOptimizer, Schedule};
 use burn::data::dataloader::{DataLoader, Progress as Items};
@@ -24,6 +25,7 @@ use burn::train::{
     TrainingItem, TrainingStrategy, ValidLoader,
 };
 use crossterm::terminal;
+use indicatif::HumanDuration;
 use rte::{Metric as TaskMetric, TextBatch};
 
 use super::loader::StepLoader;
@@ -51,19 +53,21 @@ pub(super) fn run<B: AutodiffBackend>(
     let task_metrics = run.task_metrics;
     let fit = Arc::new(Fit { run: RefCell::new(run), ending: RefCell::new(None), stop });
     let mut training = SupervisedTraining::<Components<B>>::new("", Arc::new(train), validation)
-        .metric_train_numeric(Reading::new("Loss", |step: &Step| step.score.loss()))
+        .metric_train(Now::new())
+        .metric_train_numeric(Reading::new("Loss", |it: &Item| it.step.score.loss()))
         .metric_valid_numeric(Reading::new("Loss", |it: &Evaluation| it.loss()).total())
         .metric_train_numeric(
-            Reading::new("Accuracy", |step: &Step| 100.0 * step.score.accuracy()).percent(),
+            Reading::new("Accuracy", |it: &Item| 100.0 * it.step.score.accuracy()).percent(),
         )
         .metric_valid_numeric(
             Reading::new("Accuracy", |it: &Evaluation| 100.0 * it.metric(TaskMetric::Accuracy))
                 .percent()
                 .total(),
         )
-        .metric_train_numeric(Reading::new("Learning rate", |step: &Step| step.learning_rate))
-        .metric_train_numeric(Reading::new("Gradient norm", |step: &Step| step.grad_norm))
-        .metric_train_numeric(Reading::new("Distance from source", |step: &Step| step.distance))
+        // Short names: at 80 × 24 there is room for 46 characters.
+        .metric_train_numeric(Reading::new("LR", |it: &Item| it.step.learning_rate))
+        .metric_train_numeric(Reading::new("Norm", |it: &Item| it.step.grad_norm))
+        .metric_train_numeric(Reading::new("Distance", |it: &Item| it.step.distance))
         // metrics.jsonl is the log.
         .with_metric_logger(InMemoryMetricLogger::new())
         .with_application_logger(None)
@@ -142,7 +146,8 @@ impl<B: AutodiffBackend> Observer for Dashboard<B> {
     fn step(&mut self, progress: &Progress, _: &StepRecord, step: Step) {
         let done = progress.examples % self.length.train_examples;
         let done = if done == 0 { self.length.train_examples } else { done };
-        let event = self.item(step, progress.step, done, self.length.train_examples);
+        let item = Item { step, remaining: progress.remaining(&self.length) };
+        let event = self.item(item, progress.step, done, self.length.train_examples);
         self.events.process_train(event);
     }
 
@@ -191,12 +196,13 @@ fn let_ctrl_c_interrupt() {}
 // The Learner demands these traits of its model. The loop that it runs here calls the methods behind them.
 impl<B: AutodiffBackend> TrainStep for FineTuning<B> {
     type Input = Vec<TextBatch<B>>;
-    type Output = Step;
+    type Output = Item;
 
     /// The learning rate, the gradient norm and the distance of the [`Step`] are known only after the update.
-    fn step(&self, batches: Self::Input) -> TrainOutput<Step> {
+    fn step(&self, batches: Self::Input) -> TrainOutput<Item> {
         let (grads, score) = self.gradients(batches);
-        TrainOutput { grads, item: Step { score, ..Step::default() } }
+        let step = Step { score, ..Step::default() };
+        TrainOutput { grads, item: Item { step, remaining: Duration::ZERO } }
     }
 }
 
@@ -209,7 +215,14 @@ impl<B: Backend> InferenceStep for FineTuning<B> {
     }
 }
 
-impl ItemLazy for Step {
+/// A step, and how long the rest of the run will take.
+#[derive(Clone, Copy)]
+pub(crate) struct Item {
+    step: Step,
+    remaining: Duration,
+}
+
+impl ItemLazy for Item {
     type ItemSync = Self;
 
     fn sync(self) -> Self {
@@ -225,8 +238,8 @@ impl ItemLazy for Evaluation {
     }
 }
 
-impl Adaptor<Step> for Step {
-    fn adapt(&self) -> Step {
+impl Adaptor<Item> for Item {
+    fn adapt(&self) -> Item {
         *self
     }
 }
@@ -237,7 +250,44 @@ impl Adaptor<Evaluation> for Evaluation {
     }
 }
 
-/// A value of a [`Step`] or of an [`Evaluation`], as a metric of burn-train.
+/// The time left, the learning rate, the gradient norm and the distance from the source, in few words.
+///
+/// The dashboard lists metrics from the top, those without a plot first. At 80 × 24 it has room for eight lines of 26
+/// characters, of which this takes three. Its own estimate of the time left begins after ten seconds.
+#[derive(Clone)]
+struct Now {
+    name: MetricName,
+}
+
+impl Now {
+    fn new() -> Self {
+        Self { name: Arc::new("Now".to_owned()) }
+    }
+}
+
+impl Metric for Now {
+    type Input = Item;
+
+    fn name(&self) -> MetricName {
+        self.name.clone()
+    }
+
+    fn update(&mut self, item: &Item, _metadata: &MetricMetadata) -> SerializedEntry {
+        let Item { step, remaining } = item;
+        let text = format!(
+            "ETA {:#}, LR {:.1e}, norm {:.2}, distance {:.3}",
+            HumanDuration(*remaining),
+            step.learning_rate,
+            step.grad_norm,
+            step.distance,
+        );
+        SerializedEntry::new(text.clone(), text)
+    }
+
+    fn clear(&mut self) {}
+}
+
+/// A value of an [`Item`] or of an [`Evaluation`], as a metric of burn-train.
 #[derive(Clone)]
 struct Reading<T> {
     name: MetricName,
