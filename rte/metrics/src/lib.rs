@@ -39,7 +39,7 @@ impl Metric {
 /// How often each label was predicted for each label.
 ///
 /// ```
-/// use rte::{ConfusionMatrix, Metric};
+/// use metrics::{ConfusionMatrix, Metric};
 ///
 /// let mut matrix = ConfusionMatrix::new(2);
 /// for (label, prediction) in [(0, 0), (0, 1), (1, 1), (1, 1)] {
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn metrics_are_those_of_scikit_learn() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cases/metrics/cases.json");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/cases/metrics/cases.json");
         let cases: Vec<Case> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         assert!(cases.len() > 10);
         for (number, case) in cases.into_iter().enumerate() {
