@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use metrics::Metric;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use crate::run::{Metric, RunState};
+use crate::run::RunState;
 use crate::statistics::{
     bootstrap_interval, fisher_test, holm, interquartile_mean, mcnemar_test, mean,
     minimum_detectable_difference, quantile, sign_flip_test, smallest_p, standard_deviation,

@@ -1,9 +1,10 @@
 //! What a report says: the tables, and in words what the data show and what they do not.
 
+use metrics::Metric;
+
 use crate::analysis::{Analysis, ArmSummary, Comparison, Family};
 use crate::document::{Block, Document, Table};
 use crate::figures::Figures;
-use crate::run::Metric;
 use crate::statistics::{EXACT_LIMIT, RESAMPLES, SIGN_PATTERNS};
 use crate::study::describe;
 
@@ -17,12 +18,12 @@ pub(crate) fn document(analysis: &Analysis, figures: Figures) -> Document {
         blocks.extend(settings(analysis));
         return Document { title: analysis.title.clone(), blocks };
     };
-    blocks.push(Block::Heading(format!("Final {} of each arm", metric.name())));
+    blocks.push(Block::Heading(format!("Final {} of each arm", metric.title())));
     blocks.push(arms_table(analysis));
     blocks.push(Block::Paragraph(format!(
         "The {} is that of the last evaluation of each ended run, on the validation split. {} Brackets hold 95% \
          intervals.",
-        metric.name(),
+        metric.title(),
         failed_definition(analysis, metric)
     )));
     blocks.extend(figures.results.into_iter().map(Block::Figure));
@@ -98,18 +99,18 @@ fn percentages(arm: &ArmSummary) -> String {
 }
 
 fn failed_definition(analysis: &Analysis, metric: Metric) -> String {
-    match (metric, analysis.majority) {
-        (Metric::MatthewsCorrelation, _) => {
-            "A run failed if it diverged or ended with a correlation of 0 or less.".to_owned()
+    match (metric.chance_level(), analysis.majority) {
+        (Some(chance), _) => {
+            format!("A run failed if it diverged or ended with a correlation of {chance} or less.")
         }
         (_, Some(majority)) => format!(
             "A run failed if it diverged or did not end above the {} of always predicting the majority class, {}.",
-            metric.name(),
+            metric.title(),
             number(majority)
         ),
         (_, None) => format!(
             "A run failed if it diverged or did not end above the {} of always predicting the majority class.",
-            metric.name()
+            metric.title()
         ),
     }
 }
@@ -225,7 +226,7 @@ fn verdict(comparison: &Comparison, names: Names, metric: Metric, family: usize)
         return format!(
             "{arm} ends with a {direction} {} than {baseline}{place}, by {} on average over {pairs} pairs \
              ({interval}, {adjusted} {p}).{caution}{failed}",
-            metric.name(),
+            metric.title(),
             number(difference.abs())
         );
     }

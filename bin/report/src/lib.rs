@@ -59,7 +59,7 @@ mod study;
 mod write;
 
 pub use error::ReportError;
-pub use run::{Evaluation, Metric, ReadError, Run, RunState, Step};
+pub use run::{Evaluation, ReadError, Run, RunState, Step};
 pub use runs_report::{NamedRun, write_runs};
 pub use study::{Arm, Study};
 pub use write::write;

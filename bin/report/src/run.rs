@@ -4,43 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use files::FileKind;
-use serde::{Deserialize, Serialize};
+use metrics::Metric;
+use serde::Deserialize;
 use serde_json::Value;
-
-/// The main metric of a run's task.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Metric {
-    /// The share of examples classified correctly.
-    #[default]
-    #[serde(rename = "eval_accuracy")]
-    Accuracy,
-    /// F1 of label 1.
-    #[serde(rename = "eval_f1")]
-    F1,
-    /// Matthews' correlation coefficient.
-    #[serde(rename = "eval_matthews_correlation")]
-    MatthewsCorrelation,
-}
-
-impl Metric {
-    /// The key in `summary.json` and `metrics.jsonl`.
-    fn key(self) -> &'static str {
-        match self {
-            Self::Accuracy => "eval_accuracy",
-            Self::F1 => "eval_f1",
-            Self::MatthewsCorrelation => "eval_matthews_correlation",
-        }
-    }
-
-    /// The name for readers.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Accuracy => "accuracy",
-            Self::F1 => "F1",
-            Self::MatthewsCorrelation => "Matthews correlation",
-        }
-    }
-}
 
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,11 +189,7 @@ impl Run {
         })?;
         let last = run.evaluations.last().map(|last| last.metric(summary.metric));
         let last = summary.metric().or(last).filter(|value| value.is_finite());
-        // The correlation of any constant prediction is 0.
-        let majority = match summary.metric {
-            Metric::MatthewsCorrelation => Some(0.0),
-            _ => summary.majority,
-        };
+        let majority = summary.metric.chance_level().or(summary.majority);
         run.state = summary.state();
         run.metric = Some(summary.metric);
         run.majority = majority;
@@ -286,13 +248,13 @@ fn parse_metrics(text: &str, path: &Path) -> Result<(Vec<Step>, Vec<Evaluation>)
         let number = |key| record.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN);
         let step = record.get("step").and_then(Value::as_u64);
         let step = step.ok_or_else(|| malformed("`step` is missing or not a count".into()))?;
-        if record.get("eval_accuracy").is_some() {
+        if record.get(Metric::Accuracy.key()).is_some() {
             evaluations.push(Evaluation {
                 step,
                 loss: number("eval_loss"),
-                accuracy: number("eval_accuracy"),
-                f1: number("eval_f1"),
-                matthews_correlation: number("eval_matthews_correlation"),
+                accuracy: number(Metric::Accuracy.key()),
+                f1: number(Metric::F1.key()),
+                matthews_correlation: number(Metric::MatthewsCorrelation.key()),
             });
         } else {
             steps.push(Step {

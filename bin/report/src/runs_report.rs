@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use metrics::Metric;
+
 use crate::document::{Block, Document, Table};
 use crate::error::ReportError;
 use crate::figures;
-use crate::run::{Evaluation, Metric, Run, RunState};
+use crate::run::{Evaluation, Run, RunState};
 use crate::study::{Arm, Study, distinct};
 
 /// A run to be reported.
@@ -72,8 +74,8 @@ fn results(runs: &[NamedRun], metric: Metric) -> Block {
         "run".to_owned(),
         "state".to_owned(),
         "steps".to_owned(),
-        format!("last {}", metric.name()),
-        format!("best {}", metric.name()),
+        format!("last {}", metric.title()),
+        format!("best {}", metric.title()),
         "at step".to_owned(),
         "last loss".to_owned(),
         "training seconds".to_owned(),

@@ -1,6 +1,8 @@
 //! What a study consists of: arms, and the runs of each.
 
-use crate::run::{Metric, Run};
+use metrics::Metric;
+
+use crate::run::Run;
 
 /// A study: arms of runs that differ in settings, paired by seed.
 ///

@@ -72,7 +72,7 @@ fn as_json(task: &Task, evaluation: &Evaluation) -> Value {
         "confusion_matrix": evaluation.confusion.rows().collect::<Vec<_>>(),
     });
     for metric in task.metrics() {
-        object[format!("eval_{}", metric.name())] = evaluation.metric(*metric).into();
+        object[metric.key()] = evaluation.metric(*metric).into();
     }
     object
 }

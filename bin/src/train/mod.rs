@@ -21,7 +21,7 @@ use burn::data::dataset::InMemDataset;
 use burn::module::AutodiffModule;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::backend::AutodiffBackend;
-use rte::{ConfusionMatrix, EncodedExample, Metric, Task, TextBatcher};
+use rte::{ConfusionMatrix, EncodedExample, Task, TextBatcher};
 
 use crate::ProgramError;
 use crate::data;
@@ -323,7 +323,7 @@ fn summarize(
         evaluations.iter().filter_map(values).max_by(f64::total_cmp)
     };
     Summary {
-        metric: metric_key(metric),
+        metric: metric.key(),
         majority: metric.value(baseline),
         eval_accuracy: last.map(|evaluation| evaluation.eval_accuracy),
         best_eval_accuracy: highest(|evaluation| Some(evaluation.eval_accuracy)),
@@ -345,15 +345,6 @@ fn summarize(
             _ if diverged => Some(true),
             last => last.map(|evaluation| evaluation.metric(metric) <= metric.value(baseline)),
         },
-    }
-}
-
-/// The key of a metric in `metrics.jsonl` and `summary.json`.
-fn metric_key(metric: Metric) -> &'static str {
-    match metric {
-        Metric::Accuracy => "eval_accuracy",
-        Metric::F1 => "eval_f1",
-        Metric::MatthewsCorrelation => "eval_matthews_correlation",
     }
 }
 
