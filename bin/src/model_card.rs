@@ -270,6 +270,7 @@ mod tests {
             "[google-bert/bert-base-uncased](https://huggingface.co/google-bert/bert-base-uncased)",
             "\"text_pair\"",
             "| `model` | google-bert/bert-base-uncased@main |",
+            "| `learning-rate` | 2e-5 |",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
