@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use files::FileKind;
 use metrics::Metric;
-use serde::Deserialize;
 use serde_json::Value;
+
+use crate::summary::Summary;
 
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,41 +118,6 @@ pub enum ReadError {
 }
 
 const METRICS: &str = "metrics.jsonl";
-const SUMMARY: &str = "summary.json";
-
-/// What is read of `summary.json`.
-#[derive(Deserialize)]
-struct Summary {
-    #[serde(default)]
-    metric: Metric,
-    eval_accuracy: Option<f64>,
-    eval_f1: Option<f64>,
-    eval_matthews_correlation: Option<f64>,
-    majority: Option<f64>,
-    diverged_at: Option<u64>,
-    steps: u64,
-    train_seconds: Option<f64>,
-    finished: bool,
-    failed: Option<bool>,
-}
-
-impl Summary {
-    fn metric(&self) -> Option<f64> {
-        match self.metric {
-            Metric::Accuracy => self.eval_accuracy,
-            Metric::F1 => self.eval_f1,
-            Metric::MatthewsCorrelation => self.eval_matthews_correlation,
-        }
-    }
-
-    fn state(&self) -> RunState {
-        match self {
-            Self { diverged_at: Some(_), .. } => RunState::Diverged,
-            Self { finished: true, .. } => RunState::Finished,
-            _ => RunState::Unfinished,
-        }
-    }
-}
 
 impl Run {
     /// Reads a run from its output folder: `metrics.jsonl` and, if the run has written one, `summary.json`. `None` if
@@ -163,9 +129,9 @@ impl Run {
     ///
     /// A file that cannot be read or is malformed, and an ended run without its main metric.
     pub fn read(folder: &Path, seed: u64) -> Result<Option<Self>, ReadError> {
-        let (metrics_path, summary_path) = (folder.join(METRICS), folder.join(SUMMARY));
+        let metrics_path = folder.join(METRICS);
         let metrics = read(&metrics_path)?;
-        let summary = read(&summary_path)?;
+        let summary = Summary::read(folder)?;
         if metrics.is_none() && summary.is_none() {
             return Ok(None);
         }
@@ -183,12 +149,8 @@ impl Run {
             evaluations,
         };
         let Some(summary) = summary else { return Ok(Some(run)) };
-        let summary: Summary = serde_json::from_str(&summary).map_err(|error| {
-            let path = summary_path.clone();
-            ReadError::Malformed { path, line: error.line(), message: error.to_string() }
-        })?;
         let last = run.evaluations.last().map(|last| last.metric(summary.metric));
-        let last = summary.metric().or(last).filter(|value| value.is_finite());
+        let last = summary.main_metric().or(last).filter(|value| value.is_finite());
         let majority = summary.metric.chance_level().or(summary.majority);
         run.state = summary.state();
         run.metric = Some(summary.metric);
@@ -199,13 +161,14 @@ impl Run {
             RunState::Diverged => (last.or(majority), Some(true)),
             RunState::Finished => {
                 let key = summary.metric.key();
-                let last = last.ok_or(ReadError::NoMetric { path: summary_path, key })?;
+                let missing = || ReadError::NoMetric { path: Summary::path(folder), key };
+                let last = last.ok_or_else(missing)?;
                 let above_majority = || majority.is_none_or(|majority| last > majority);
                 (Some(last), Some(summary.failed.unwrap_or_else(|| !above_majority())))
             }
         };
         if run.state != RunState::Unfinished {
-            run.steps_taken = summary.steps;
+            run.steps_taken = summary.steps as u64;
         }
         Ok(Some(run))
     }
@@ -224,7 +187,7 @@ impl Run {
 }
 
 /// The content of a file; `None` if it does not exist.
-fn read(path: &Path) -> Result<Option<String>, ReadError> {
+pub(crate) fn read(path: &Path) -> Result<Option<String>, ReadError> {
     match files::read_to_string(path, FileKind::Data) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ReadError::Io { path: path.to_owned(), source }),
@@ -286,7 +249,7 @@ mod tests {
             write(METRICS, metrics.to_owned());
         }
         if let Some(summary) = summary {
-            write(SUMMARY, summary.to_string());
+            write("summary.json", summary.to_string());
         }
         Run::read(folder.path(), 7)
     }

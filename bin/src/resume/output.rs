@@ -5,59 +5,11 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use files::FileKind;
-use serde::Serialize;
+use report::Summary;
 
 use crate::ProgramError;
 use crate::settings::Settings;
 use crate::train::log_formats;
-
-/// The contents of `summary.json`.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Summary {
-    /// The main metric of the task: `eval_accuracy`, `eval_f1` or `eval_matthews_correlation`.
-    pub metric: &'static str,
-    /// The value of that metric for always predicting the majority class.
-    pub majority: f64,
-    /// The accuracy of the last evaluation; `None` if the run stopped before one.
-    pub eval_accuracy: Option<f64>,
-    /// The best accuracy of all evaluations.
-    pub best_eval_accuracy: Option<f64>,
-    /// F1 of the last evaluation, for the tasks that GLUE scores by it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub eval_f1: Option<f64>,
-    /// Matthews' correlation coefficient of the last evaluation, for the tasks that GLUE scores by it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub eval_matthews_correlation: Option<f64>,
-    /// The best F1 of all evaluations.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub best_eval_f1: Option<f64>,
-    /// The best Matthews' correlation coefficient of all evaluations.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub best_eval_matthews_correlation: Option<f64>,
-    /// The epoch of the evaluation with the best main metric of the task.
-    pub best_epoch: Option<usize>,
-    /// The optimizer steps taken before that evaluation.
-    pub best_step: Option<usize>,
-    /// The mean loss of the last evaluation.
-    pub eval_loss: Option<f64>,
-    /// Optimizer steps taken.
-    pub steps: usize,
-    /// Seconds spent on training steps, evaluations not included.
-    pub train_seconds: f64,
-    /// Seconds spent on evaluations.
-    pub eval_seconds: f64,
-    /// Training examples per second, in that time.
-    pub examples_per_second: f64,
-    /// Whether the run took all its steps and evaluations, or stopped early.
-    pub finished: bool,
-    /// Whether the run ended before its last step, because its metric did not improve for `--patience` evaluations.
-    pub stopped_early: bool,
-    /// The step whose loss or gradient norm was not finite, where the run ended with it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub diverged_at: Option<usize>,
-    /// Whether the run diverged, or its final metric is not above that of always predicting the majority class.
-    pub failed: Option<bool>,
-}
 
 /// The output folder of a run: `config.toml`, `metrics.jsonl`, `summary.json`, `model/` and `checkpoints/`. It is locked
 /// for the lifetime of this value.
@@ -69,7 +21,6 @@ pub(crate) struct Output {
 
 const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
-const SUMMARY: &str = "summary.json";
 const MODEL: &str = "model";
 const CHECKPOINTS: &str = "checkpoints";
 
@@ -149,8 +100,8 @@ impl Output {
             None => create_next_run()?,
         };
         let output = Self { _lock: lock(&folder)?, folder };
-        for name in [METRICS, SUMMARY] {
-            remove(&output.folder.join(name), |path| fs::remove_file(path))?;
+        for path in [output.metrics(), Summary::path(&output.folder)] {
+            remove(&path, |path| fs::remove_file(path))?;
         }
         remove(&output.folder, log_formats::remove_all)?;
         for name in [MODEL, CHECKPOINTS] {
@@ -209,9 +160,8 @@ impl Output {
 
     /// Whether the run in the folder is finished: its summary says so, and the model is there.
     pub(crate) fn is_finished(&self) -> bool {
-        let summary = fs::read_to_string(Self::summary_of(&self.folder)).unwrap_or_default();
-        let summary: serde_json::Value = serde_json::from_str(&summary).unwrap_or_default();
-        summary["finished"] == true && self.model().is_dir()
+        let summary = Summary::read(&self.folder).ok().flatten();
+        summary.is_some_and(|summary| summary.finished) && self.model().is_dir()
     }
 
     /// The output folder.
@@ -222,11 +172,6 @@ impl Output {
     /// The path of `config.toml` in the folder of a run.
     pub(crate) fn config_of(run: &Path) -> PathBuf {
         run.join(CONFIG)
-    }
-
-    /// The path of `summary.json` in the folder of a run.
-    pub(crate) fn summary_of(run: &Path) -> PathBuf {
-        run.join(SUMMARY)
     }
 
     /// The path of the model in the folder of a run.
@@ -266,7 +211,7 @@ impl Output {
     pub(crate) fn save_summary(&self, summary: &Summary) -> Result<(), ProgramError> {
         let text = serde_json::to_string_pretty(summary)
             .map_err(|error| ProgramError::Internal(error.to_string()))?;
-        let path = Self::summary_of(&self.folder);
+        let path = Summary::path(&self.folder);
         files::write(&path, format!("{text}\n").as_bytes())
             .map_err(ProgramError::io("write", &path))
     }

@@ -21,6 +21,7 @@ use burn::data::dataset::InMemDataset;
 use burn::module::AutodiffModule;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::backend::AutodiffBackend;
+use report::Summary;
 use rte::{ConfusionMatrix, EncodedExample, Task, TextBatcher};
 
 use crate::ProgramError;
@@ -29,7 +30,7 @@ use crate::device::Found;
 use crate::model_card::ModelCard;
 use crate::model_folder::ModelFolder;
 use crate::resume::{
-    Checkpoint, Checkpoints, Contents, Output, Summary, checkpoint, refuse_differences, state,
+    Checkpoint, Checkpoints, Contents, Output, checkpoint, refuse_differences, state,
 };
 use crate::settings::{DashboardName, OptimizerName, Settings, differences};
 use crate::signals::StopRequest;
@@ -323,8 +324,8 @@ fn summarize(
         evaluations.iter().filter_map(values).max_by(f64::total_cmp)
     };
     Summary {
-        metric: metric.key(),
-        majority: metric.value(baseline),
+        metric,
+        majority: Some(metric.value(baseline)),
         eval_accuracy: last.map(|evaluation| evaluation.eval_accuracy),
         best_eval_accuracy: highest(|evaluation| Some(evaluation.eval_accuracy)),
         eval_f1: last.and_then(|evaluation| evaluation.eval_f1),
@@ -335,9 +336,9 @@ fn summarize(
         best_step: best.map(|evaluation| evaluation.step),
         eval_loss: last.map(|evaluation| evaluation.eval_loss),
         steps: progress.step,
-        train_seconds: progress.train_seconds,
-        eval_seconds: progress.eval_seconds,
-        examples_per_second: progress.examples_per_second(),
+        train_seconds: Some(progress.train_seconds),
+        eval_seconds: Some(progress.eval_seconds),
+        examples_per_second: Some(progress.examples_per_second()),
         finished,
         stopped_early: finished && progress.step < total_steps,
         diverged_at: diverged.then_some(progress.step + 1),
