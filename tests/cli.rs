@@ -139,8 +139,8 @@ fn a_run_writes_all_files_of_its_folder() {
     let names: Vec<_> = fs::read_dir(world.path("out")).expect("read").flatten().collect();
     assert_eq!(
         names.len(),
-        6,
-        "nothing but config, metrics, summary, model, checkpoints and the lock: {names:?}"
+        7,
+        "nothing but config, metrics, summary, predictions, model, checkpoints and the lock: {names:?}"
     );
 
     // config.toml makes the same run again.
@@ -406,7 +406,28 @@ fn the_best_weights_can_be_kept() {
         assert_eq!(result["eval_accuracy"], expected["eval_accuracy"]);
         let loss = |value: &Value| value["eval_loss"].as_f64().expect("a number");
         assert!((loss(&result) - loss(expected)).abs() < 1e-6);
+        // predictions.jsonl is that of the same weights: what predict writes, and the examples.
+        let predict = ["predict", "--model", output, "--input", "data/dev.tsv"];
+        let predicted = world.run(&predict).succeeds().stdout;
+        let predicted: Vec<Value> =
+            predicted.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let lines = world.predictions(output);
+        assert_eq!(lines.len(), predicted.len());
+        let pairs = ENTAILED.map(|pair| (pair, "entailment")).into_iter();
+        let pairs = pairs.chain(NOT_ENTAILED.map(|pair| (pair, "not_entailment")));
+        for ((line, predicted), ((text, text_pair), label)) in
+            lines.iter().zip(&predicted).zip(pairs)
+        {
+            assert_eq!((&line["idx"], &line["label"]), (&predicted["idx"], &predicted["label"]));
+            let of = |line: &Value| line["probabilities"]["entailment"].as_f64().expect("a number");
+            assert!((of(line) - of(predicted)).abs() < 1e-6, "{line} {predicted}");
+            assert_eq!((&line["text"], &line["text_pair"]), (&text.into(), &text_pair.into()));
+            assert_eq!(line["true_label"], label);
+        }
+        let right = lines.iter().filter(|line| line["label"] == line["true_label"]).count();
+        assert_eq!(Some(right as f64 / 8.0), expected["eval_accuracy"].as_f64());
     }
+    assert_ne!(world.predictions("best"), world.predictions("last"));
 }
 
 #[test]
@@ -706,6 +727,7 @@ fn a_nan_stops_the_run_and_keeps_the_last_good_weights() {
         assert!(arrays.get(name).values.iter().all(|value| value.is_finite()), "{name}");
     }
     world.run(&["evaluate", "--model", "out", "--data", "data"]).succeeds();
+    assert!(!world.path("out/predictions.jsonl").exists(), "these weights were not evaluated");
 }
 
 #[test]
@@ -767,6 +789,11 @@ fn overwriting_never_deletes_an_input_or_a_foreign_file() {
     again("model", "data").fails(1, &["out/model/notes is not a file of the run"]);
     assert!(world.path("out/model/model.safetensors").exists(), "nothing was removed");
     fs::remove_file(world.path("out/model/notes")).expect("removed");
+    again("model", "data").succeeds();
+    let predict = ["predict", "--model", "out", "--input", "data/test.tsv"];
+    world.run(&[&predict[..], &["--output", "out/predictions.jsonl"]].concat()).succeeds();
+    again("model", "data").fails(1, &["out/predictions.jsonl is not a file of the run"]);
+    fs::remove_file(world.path("out/predictions.jsonl")).expect("removed");
     again("model", "data").succeeds();
 
     // A folder that is not the output of a run.

@@ -47,11 +47,13 @@
 //! ```
 
 mod analysis;
+mod by_name;
 mod content;
 mod document;
 mod error;
 mod figures;
 mod plot;
+mod predictions;
 mod run;
 mod runs_csv;
 mod runs_report;
@@ -61,6 +63,7 @@ mod summary;
 mod write;
 
 pub use error::ReportError;
+pub use predictions::{LabelledPrediction, Prediction, Predictions};
 pub use run::{Evaluation, ReadError, Run, RunState, Step};
 pub use runs_report::{NamedRun, write_runs};
 pub use study::{Arm, Study};

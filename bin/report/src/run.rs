@@ -107,6 +107,18 @@ pub enum ReadError {
         /// What is wrong.
         message: String,
     },
+    /// A line of `predictions.jsonl` is not a prediction.
+    #[error(
+        "{}, line {line}: {message}; move the file away to report the run without its predictions", path.display()
+    )]
+    Predictions {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
     /// The summary of an ended run lacks its main metric.
     #[error("{}: `{key}`, the main metric of a run that ended, is missing", path.display())]
     NoMetric {

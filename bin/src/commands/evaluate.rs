@@ -136,7 +136,7 @@ fn run<B: Backend>(
         .build(InMemDataset::new(examples));
     let mut total = Evaluation::new(task.labels.len());
     for batch in loader.iter() {
-        total += &step::evaluate(&model, batch);
+        total += &step::evaluate(&model, batch).0;
         progress.set_position(total.examples() as u64);
     }
     progress.finish_and_clear();

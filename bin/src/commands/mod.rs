@@ -33,9 +33,9 @@ enum Command {
     ///
     /// Reads a Hugging Face folder with an ALBERT, BERT, RoBERTa or XLM-RoBERTa checkpoint (config.json, model.safetensors,
     /// tokenizer.json) and the training and validation splits of a task: one of GLUE's (--task), or your own table of single
-    /// texts or pairs (--text-column). Writes config.toml, metrics.jsonl, summary.json and model/, again a Hugging Face
-    /// folder. Without --model and --data it uses the small ALBERT and the entailment task that are bundled with the program.
-    /// The other defaults are the recipe for albert-large-v2 on RTE.
+    /// texts or pairs (--text-column). Writes config.toml, metrics.jsonl, summary.json, predictions.jsonl and model/, again a
+    /// Hugging Face folder. Without --model and --data it uses the small ALBERT and the entailment task that are bundled with
+    /// the program. The other defaults are the recipe for albert-large-v2 on RTE.
     #[command(allow_negative_numbers = true, after_long_help = finetune::EXAMPLES)]
     Finetune(Box<finetune::FinetuneArgs>),
     /// Evaluate a fine-tuned model on a labelled split: loss, the metrics of the task, confusion matrix.

@@ -1,7 +1,6 @@
 //! The folder of a study: `plan.toml`, and the output folder of each run as `runs/ARM/SEED`.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -139,7 +138,7 @@ impl Study {
     /// # Errors
     /// A folder that cannot be removed.
     pub(crate) fn tidy(&self, arm: &Arm, seed: u64, keep: KeepModels) -> Result<(), ProgramError> {
-        remove(&Output::checkpoints_of(&self.plan.run_folder(arm, seed)))?;
+        Output::remove_checkpoints_of(&self.plan.run_folder(arm, seed))?;
         let models = match keep {
             KeepModels::All => return Ok(()),
             KeepModels::None => vec![seed],
@@ -159,15 +158,6 @@ impl Study {
         };
         models
             .into_iter()
-            .try_for_each(|seed| remove(&Output::model_of(&self.plan.run_folder(arm, seed))))
-    }
-}
-
-fn remove(folder: &PathBuf) -> Result<(), ProgramError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(ProgramError::io("remove", folder)(error))
-        }
-        _ => Ok(()),
+            .try_for_each(|seed| Output::remove_model_of(&self.plan.run_folder(arm, seed)))
     }
 }
