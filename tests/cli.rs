@@ -272,6 +272,60 @@ fn runs_are_reported_side_by_side() {
     }
     world.run(&["report"]).fails(2, &["<RUN>"]);
     world.run(&["report", "model"]).fails(1, &["config.toml"]);
+
+    // Each run has its predictions, a page of a run without the file says so, and a damaged file is named.
+    for part in ["<h2>Predictions of one</h2>", "<h2>Predictions of other</h2>"] {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+    fs::remove_file(world.path("one/predictions.jsonl")).expect("removed");
+    world.run(&["report", "one"]).succeeds();
+    let page = fs::read_to_string(world.path("report.html")).expect("a page");
+    assert!(page.contains("<p>This run has no predictions.jsonl."), "{page}");
+    let file = world.path("other/predictions.jsonl");
+    let text = fs::read_to_string(&file).expect("read");
+    fs::write(&file, text.replacen("\"idx\":1,", "\"idx\":", 1)).expect("written");
+    world.run(&["report", "other"]).fails(1, &["other/predictions.jsonl, line 2: "]);
+}
+
+#[test]
+fn a_report_shows_the_confusion_matrix_and_the_worst_predictions() {
+    let world = World::empty(PROGRAM);
+    world.run(&["finetune", "--max-steps", "2"]).succeeds();
+    world.run(&["report", "runs/0001"]).succeeds();
+    let page = fs::read_to_string(world.path("report.html")).expect("a page");
+
+    let evaluate = ["evaluate", "--model", "runs/0001", "--data", "embedded", "--json"];
+    let result: Value =
+        serde_json::from_str(&world.run(&evaluate).succeeds().stdout).expect("JSON");
+    for (label, counts) in ["entailment", "not_entailment"].iter().zip(rows(&result)) {
+        let row = format!(
+            "<td class=\"text\">{label}</td><td>{}</td><td>{}</td></tr>",
+            counts[0], counts[1]
+        );
+        assert!(page.contains(&row), "{row}\n{page}");
+    }
+    let mut lines = world.predictions("runs/0001");
+    assert_eq!(lines.len(), 277);
+    let of_truth = |line: &Value| {
+        let label = line["true_label"].as_str().expect("a name");
+        line["probabilities"][label].as_f64().expect("a number")
+    };
+    lines.sort_by(|one, other| of_truth(one).total_cmp(&of_truth(other)));
+    let mut rest = page.as_str();
+    for line in &lines[..10] {
+        let cells = ["text", "text_pair", "true_label", "label"]
+            .map(|key| format!("<td class=\"text\">{}</td>", line[key].as_str().expect("text")));
+        let row = format!("<tr>{}<td>{:.4}</td></tr>", cells.concat(), of_truth(line));
+        let (_, after) = rest.split_once(&row).unwrap_or_else(|| panic!("{row}\n{rest}"));
+        rest = after;
+    }
+    assert!(!rest.contains(lines[10]["text"].as_str().expect("text")), "{rest}");
+}
+
+/// The confusion matrix that `evaluate --json` prints.
+fn rows(result: &Value) -> impl Iterator<Item = &Vec<Value>> {
+    let rows = result["confusion_matrix"].as_array().expect("rows");
+    rows.iter().map(|row| row.as_array().expect("counts"))
 }
 
 #[test]

@@ -84,6 +84,7 @@ fn arms_table(analysis: &Analysis) -> Block {
         header: header.map(str::to_owned).to_vec(),
         rows: analysis.arms.iter().map(row).collect(),
         text_columns: 1,
+        wrapped: false,
     })
 }
 
@@ -163,6 +164,7 @@ fn comparisons(analysis: &Analysis, metric: Metric, family: Family) -> Vec<Block
         header: header.into_iter().map(str::to_owned).collect(),
         rows: members.iter().map(row).collect(),
         text_columns: 1,
+        wrapped: false,
     };
     let verdict =
         |member: &&Comparison| verdict(member, names(analysis, member), metric, members.len());
@@ -333,6 +335,7 @@ fn settings(analysis: &Analysis) -> Vec<Block> {
         header: ["arm", "settings", "ended runs"].map(str::to_owned).to_vec(),
         rows: analysis.arms.iter().map(row).collect(),
         text_columns: 2,
+        wrapped: false,
     };
     vec![Block::Heading("Arms".into()), Block::Table(table)]
 }

@@ -42,10 +42,10 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Predict the label of a text, of a pair of texts, or of each row of a file.
     Predict(predict::PredictArgs),
-    /// Write a page about one or several runs: results, curves and settings, side by side.
+    /// Write a page about one or several runs: results, curves, confusion matrix, worst predictions and settings.
     ///
-    /// A run that has not ended is shown as far as it has come. The page is one HTML file that needs nothing else. For many
-    /// seeds and their statistics use study.
+    /// A run that has not ended is shown as far as it has come. The page is one HTML file that needs nothing else; it shows the
+    /// beginning of some validation texts. For many seeds and their statistics use study.
     Report(report::ReportArgs),
     /// Run many seeds and settings, and see how their results are distributed.
     #[command(subcommand)]
