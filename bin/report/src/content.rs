@@ -180,7 +180,7 @@ fn comparisons(analysis: &Analysis, metric: Metric, family: Family) -> Vec<Block
 struct Names<'a> {
     arm: &'a str,
     baseline: &'a str,
-    /// The point of the grid that they share, such as ` at learning-rate=0.0003`; empty if there is none.
+    /// The point of the grid that they share, such as ` at learning-rate=3e-4`; empty if there is none.
     place: String,
 }
 

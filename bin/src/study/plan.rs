@@ -60,7 +60,7 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug)]
 pub(crate) struct Arm {
     /// Its name and that of its folder: the name in the plan, and the values of the grid, as
-    /// `adamw,learning-rate=0.0001`.
+    /// `adamw,learning-rate=1e-4`.
     pub name: String,
     /// Its name in the plan.
     pub plan_name: String,
