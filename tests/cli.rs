@@ -140,8 +140,8 @@ fn a_run_writes_all_files_of_its_folder() {
     let names: Vec<_> = fs::read_dir(world.path("out")).expect("read").flatten().collect();
     assert_eq!(
         names.len(),
-        6,
-        "nothing but config, metrics, summary, model, checkpoints and the lock: {names:?}"
+        7,
+        "nothing but config, metrics, summary, predictions, model, checkpoints and the lock: {names:?}"
     );
 
     // config.toml makes the same run again.
@@ -273,6 +273,60 @@ fn runs_are_reported_side_by_side() {
     }
     world.run(&["report"]).fails(2, &["<RUN>"]);
     world.run(&["report", "model"]).fails(1, &["config.toml"]);
+
+    // Each run has its predictions, a page of a run without the file says so, and a damaged file is named.
+    for part in ["<h2>Predictions of one</h2>", "<h2>Predictions of other</h2>"] {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+    fs::remove_file(world.path("one/predictions.jsonl")).expect("removed");
+    world.run(&["report", "one"]).succeeds();
+    let page = fs::read_to_string(world.path("report.html")).expect("a page");
+    assert!(page.contains("<p>This run has no predictions.jsonl."), "{page}");
+    let file = world.path("other/predictions.jsonl");
+    let text = fs::read_to_string(&file).expect("read");
+    fs::write(&file, text.replacen("\"idx\":1,", "\"idx\":", 1)).expect("written");
+    world.run(&["report", "other"]).fails(1, &["other/predictions.jsonl, line 2: "]);
+}
+
+#[test]
+fn a_report_shows_the_confusion_matrix_and_the_worst_predictions() {
+    let world = World::empty(PROGRAM);
+    world.run(&["finetune", "--max-steps", "2"]).succeeds();
+    world.run(&["report", "runs/0001"]).succeeds();
+    let page = fs::read_to_string(world.path("report.html")).expect("a page");
+
+    let evaluate = ["evaluate", "--model", "runs/0001", "--data", "embedded", "--json"];
+    let result: Value =
+        serde_json::from_str(&world.run(&evaluate).succeeds().stdout).expect("JSON");
+    for (label, counts) in ["entailment", "not_entailment"].iter().zip(rows(&result)) {
+        let row = format!(
+            "<td class=\"text\">{label}</td><td>{}</td><td>{}</td></tr>",
+            counts[0], counts[1]
+        );
+        assert!(page.contains(&row), "{row}\n{page}");
+    }
+    let mut lines = world.predictions("runs/0001");
+    assert_eq!(lines.len(), 277);
+    let of_truth = |line: &Value| {
+        let label = line["true_label"].as_str().expect("a name");
+        line["probabilities"][label].as_f64().expect("a number")
+    };
+    lines.sort_by(|one, other| of_truth(one).total_cmp(&of_truth(other)));
+    let mut rest = page.as_str();
+    for line in &lines[..10] {
+        let cells = ["text", "text_pair", "true_label", "label"]
+            .map(|key| format!("<td class=\"text\">{}</td>", line[key].as_str().expect("text")));
+        let row = format!("<tr>{}<td>{:.4}</td></tr>", cells.concat(), of_truth(line));
+        let (_, after) = rest.split_once(&row).unwrap_or_else(|| panic!("{row}\n{rest}"));
+        rest = after;
+    }
+    assert!(!rest.contains(lines[10]["text"].as_str().expect("text")), "{rest}");
+}
+
+/// The confusion matrix that `evaluate --json` prints.
+fn rows(result: &Value) -> impl Iterator<Item = &Vec<Value>> {
+    let rows = result["confusion_matrix"].as_array().expect("rows");
+    rows.iter().map(|row| row.as_array().expect("counts"))
 }
 
 #[test]
@@ -407,7 +461,28 @@ fn the_best_weights_can_be_kept() {
         assert_eq!(result["eval_accuracy"], expected["eval_accuracy"]);
         let loss = |value: &Value| value["eval_loss"].as_f64().expect("a number");
         assert!((loss(&result) - loss(expected)).abs() < 1e-6);
+        // predictions.jsonl is that of the same weights: what predict writes, and the examples.
+        let predict = ["predict", "--model", output, "--input", "data/dev.tsv"];
+        let predicted = world.run(&predict).succeeds().stdout;
+        let predicted: Vec<Value> =
+            predicted.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let lines = world.predictions(output);
+        assert_eq!(lines.len(), predicted.len());
+        let pairs = ENTAILED.map(|pair| (pair, "entailment")).into_iter();
+        let pairs = pairs.chain(NOT_ENTAILED.map(|pair| (pair, "not_entailment")));
+        for ((line, predicted), ((text, text_pair), label)) in
+            lines.iter().zip(&predicted).zip(pairs)
+        {
+            assert_eq!((&line["idx"], &line["label"]), (&predicted["idx"], &predicted["label"]));
+            let of = |line: &Value| line["probabilities"]["entailment"].as_f64().expect("a number");
+            assert!((of(line) - of(predicted)).abs() < 1e-6, "{line} {predicted}");
+            assert_eq!((&line["text"], &line["text_pair"]), (&text.into(), &text_pair.into()));
+            assert_eq!(line["true_label"], label);
+        }
+        let right = lines.iter().filter(|line| line["label"] == line["true_label"]).count();
+        assert_eq!(Some(right as f64 / 8.0), expected["eval_accuracy"].as_f64());
     }
+    assert_ne!(world.predictions("best"), world.predictions("last"));
 }
 
 #[test]
@@ -707,6 +782,7 @@ fn a_nan_stops_the_run_and_keeps_the_last_good_weights() {
         assert!(arrays.get(name).values.iter().all(|value| value.is_finite()), "{name}");
     }
     world.run(&["evaluate", "--model", "out", "--data", "data"]).succeeds();
+    assert!(!world.path("out/predictions.jsonl").exists(), "these weights were not evaluated");
 }
 
 #[test]
@@ -768,6 +844,11 @@ fn overwriting_never_deletes_an_input_or_a_foreign_file() {
     again("model", "data").fails(1, &["out/model/notes is not a file of the run"]);
     assert!(world.path("out/model/model.safetensors").exists(), "nothing was removed");
     fs::remove_file(world.path("out/model/notes")).expect("removed");
+    again("model", "data").succeeds();
+    let predict = ["predict", "--model", "out", "--input", "data/test.tsv"];
+    world.run(&[&predict[..], &["--output", "out/predictions.jsonl"]].concat()).succeeds();
+    again("model", "data").fails(1, &["out/predictions.jsonl is not a file of the run"]);
+    fs::remove_file(world.path("out/predictions.jsonl")).expect("removed");
     again("model", "data").succeeds();
 
     // A folder that is not the output of a run.

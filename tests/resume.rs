@@ -45,10 +45,10 @@ fn signal(child: &Child, name: &str) {
     assert!(kill.expect("kill").success());
 }
 
-/// Assert that two runs have the same metrics and weights, bit for bit.
+/// Assert that two runs have the same metrics, predictions and weights, bit for bit.
 #[track_caller]
 fn assert_same(world: &World, one: &str, other: &str) {
-    for file in ["metrics.jsonl", "model/model.safetensors"] {
+    for file in ["metrics.jsonl", "predictions.jsonl", "model/model.safetensors"] {
         let read = |output: &str| fs::read(world.path(output).join(file)).expect("read");
         assert!(read(one) == read(other), "{file} of {one} and {other} differ");
     }

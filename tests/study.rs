@@ -264,6 +264,10 @@ fn only_the_wanted_models_are_kept_and_no_checkpoints() {
         let models: Vec<_> = runs.iter().filter(|run| has(run, "model")).collect();
         assert_eq!(models.len(), count, "{keep}");
         assert!(!runs.iter().any(|run| has(run, "checkpoints")), "{keep}");
+        assert!(
+            runs.iter().all(|run| has(run, "predictions.jsonl") == has(run, "model")),
+            "{keep}"
+        );
         if keep == "best" {
             let accuracy = |run: &str| {
                 let summary = world.json(&format!("study/runs/{run}/summary.json"));

@@ -58,8 +58,8 @@ pub enum ProgramError {
     /// `--overwrite` of a folder that is not the output of a run.
     #[error("{} contains files that no run wrote, so --overwrite will not touch it; choose another --output", .0.display())]
     NotARun(PathBuf),
-    /// `--overwrite` of a run whose folders contain a file that the run did not write.
-    #[error("{} is not a file of the run; move it away before --overwrite", .0.display())]
+    /// A file that the run did not write, in the place of one that it would replace or remove.
+    #[error("{} is not a file of the run; move it away first", .0.display())]
     ForeignFile(PathBuf),
     /// An input that `--overwrite` would delete.
     #[error("{} is an input, but --overwrite would delete it together with the run in {}; choose another --output", .input.display(), .folder.display())]

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | what can I run? | `commands`: a subcommand per file; [`settings`]: defaults, `--config FILE`, flags |
 //! | how is a model trained? | [`train`]: a run, its loop, one optimizer step |
+//! | what does a model predict? | `predictions`: labels and probabilities, as lines of JSON |
 //! | how are many runs compared? | `study`: a plan, worker processes, the report |
 //! | what survives a crash? | [`resume`]: the output folder, checkpoints |
 //! | on what does it compute? | [`device`]: devices by name, Burn backends by feature |
@@ -19,6 +20,7 @@ pub mod memory;
 mod model_card;
 mod model_folder;
 mod panics;
+mod predictions;
 mod pretrain;
 pub mod resume;
 pub mod settings;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use rte::{Metric, Task};
+use rte::Task;
 
 use crate::ProgramError;
 use crate::hub;
@@ -51,7 +51,7 @@ impl ModelCard<'_> {
         if let Some(id) = &data.hub_id {
             yaml += &format!("datasets:\n- {}\n", quoted(id));
         }
-        let metrics = self.task.metrics().iter().map(|metric| format!("- {}\n", key(*metric)));
+        let metrics = self.task.metrics().iter().map(|metric| format!("- {}\n", metric.name()));
         yaml += &format!("metrics:\n{}", metrics.collect::<String>());
         let Some(evaluation) = self.evaluation else { return yaml };
         yaml += &format!(
@@ -68,9 +68,9 @@ impl ModelCard<'_> {
         for metric in self.task.metrics() {
             yaml += &format!(
                 "    - type: {}\n      value: {}\n      name: {}\n",
-                key(*metric),
+                metric.name(),
                 evaluation.metric(*metric),
-                name(*metric)
+                capitalized(metric.title())
             );
         }
         yaml
@@ -105,7 +105,8 @@ impl ModelCard<'_> {
             )
             .ok();
             for metric in self.task.metrics() {
-                writeln!(text, "| {} | {:.4} |", name(*metric), evaluation.metric(*metric)).ok();
+                let value = evaluation.metric(*metric);
+                writeln!(text, "| {} | {value:.4} |", capitalized(metric.title())).ok();
             }
             writeln!(text, "| Loss | {:.4} |", evaluation.eval_loss).ok();
         }
@@ -203,22 +204,10 @@ fn public_name(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// A metric as Hugging Face's `evaluate` names it.
-fn key(metric: Metric) -> &'static str {
-    match metric {
-        Metric::Accuracy => "accuracy",
-        Metric::F1 => "f1",
-        Metric::MatthewsCorrelation => "matthews_correlation",
-    }
-}
-
-/// A metric as people name it.
-fn name(metric: Metric) -> &'static str {
-    match metric {
-        Metric::Accuracy => "Accuracy",
-        Metric::F1 => "F1",
-        Metric::MatthewsCorrelation => "Matthews correlation",
-    }
+/// The text with its first letter as a capital.
+fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(char::to_uppercase).into_iter().flatten().chain(chars).collect()
 }
 
 /// A YAML string: JSON's strings are YAML's, except that YAML refuses some control characters.
@@ -281,6 +270,7 @@ mod tests {
             "[google-bert/bert-base-uncased](https://huggingface.co/google-bert/bert-base-uncased)",
             "\"text_pair\"",
             "| `model` | google-bert/bert-base-uncased@main |",
+            "| `learning-rate` | 2e-5 |",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }

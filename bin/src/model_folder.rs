@@ -181,7 +181,7 @@ impl ModelFolder {
     /// A model for other labels.
     pub(crate) fn require_labels_of(&self, task: &Task) -> Result<Vec<usize>, ProgramError> {
         self.label_indices(task).ok_or_else(|| {
-            let names: Vec<&str> = self.config.id2label.values().map(String::as_str).collect();
+            let names = self.labels();
             ProgramError::Mismatch(format!(
                 "{}: the model has {} labels ({}), but the task has {} ({}); another --task may fit",
                 self.source.name(),
@@ -191,6 +191,11 @@ impl ModelFolder {
                 task.labels.join(", ")
             ))
         })
+    }
+
+    /// The names of the model's labels, by index.
+    pub(crate) fn labels(&self) -> Vec<&str> {
+        self.config.id2label.values().map(String::as_str).collect()
     }
 
     /// Whether the labels have names, other than transformers' default `LABEL_0`, `LABEL_1`, …

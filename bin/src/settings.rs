@@ -701,9 +701,15 @@ fn usage<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> ProgramE
     move |error| ProgramError::Usage(format!("{what}: {error}"))
 }
 
-/// The value of a setting for readers: strings without quotation marks.
+/// The value of a setting as people write it: strings without quotation marks, small numbers with an exponent.
 pub(crate) fn show_value(value: &toml::Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Float(number) if *number != 0.0 && number.abs() < 1e-3 => {
+            format!("{number:e}")
+        }
+        value => value.to_string(),
+    }
 }
 
 /// The settings that decide what a run reads.
@@ -1011,6 +1017,22 @@ mod tests {
         let both = [("total-pull", 0.1.into()), ("source-decay", 0.1.into())];
         let error = resolve(&with(&both), None).expect_err("refused");
         assert!(error.to_string().contains("exclude each other"), "{error}");
+    }
+
+    #[test]
+    fn values_are_shown_as_people_write_them() {
+        for (value, shown) in [
+            ("adamw".into(), "adamw"),
+            (2e-5.into(), "2e-5"),
+            (0.0003.into(), "3e-4"),
+            (0.001.into(), "0.001"),
+            (0.0.into(), "0.0"),
+            (50.0.into(), "50.0"),
+            (3.into(), "3"),
+            (true.into(), "true"),
+        ] {
+            assert_eq!(show_value(&value), shown);
+        }
     }
 
     #[test]

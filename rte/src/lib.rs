@@ -82,7 +82,6 @@ mod error;
 mod example;
 mod format;
 mod jsonl;
-mod metrics;
 mod parquet;
 mod sample;
 mod split;
@@ -98,8 +97,8 @@ pub use self::{
     error::{Place, RteError},
     example::Example,
     format::{Format, read_examples},
-    metrics::{ConfusionMatrix, Metric},
     split::Split,
     task::{PRESETS, Preset, Submission, Task},
     tokenize::{EncodedExample, EncodedText, TextTokenizer},
 };
+pub use metrics::{ConfusionMatrix, Metric};

@@ -115,7 +115,17 @@ impl World {
 
     /// The lines of a run's `metrics.jsonl`.
     pub fn metrics(&self, output: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.path(output).join("metrics.jsonl")).expect("metrics");
+        self.json_lines(&format!("{output}/metrics.jsonl"))
+    }
+
+    /// The lines of a run's `predictions.jsonl`.
+    pub fn predictions(&self, output: &str) -> Vec<Value> {
+        self.json_lines(&format!("{output}/predictions.jsonl"))
+    }
+
+    /// Read a file of JSON lines.
+    pub fn json_lines(&self, file: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.path(file)).expect("read");
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 

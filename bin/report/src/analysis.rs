@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use metrics::Metric;
+use serde::Serialize;
 
-use crate::run::{Metric, RunState};
+use crate::by_name;
+use crate::run::RunState;
 use crate::statistics::{
     bootstrap_interval, fisher_test, holm, interquartile_mean, mcnemar_test, mean,
     minimum_detectable_difference, quantile, sign_flip_test, smallest_p, standard_deviation,
@@ -24,7 +26,7 @@ pub(crate) struct Analysis {
     pub(crate) planned: usize,
     /// Planned runs that have not ended.
     pub(crate) left: usize,
-    #[serde(serialize_with = "by_name")]
+    #[serde(serialize_with = "by_name::serialize")]
     pub(crate) arms: Vec<(String, ArmSummary)>,
     pub(crate) comparisons: Vec<Comparison>,
 }
@@ -33,9 +35,9 @@ pub(crate) struct Analysis {
 #[derive(Debug, Serialize)]
 pub(crate) struct ArmSummary {
     pub(crate) plan_name: String,
-    #[serde(serialize_with = "by_name")]
+    #[serde(serialize_with = "by_name::serialize")]
     pub(crate) grid: Vec<(String, String)>,
-    #[serde(serialize_with = "by_name")]
+    #[serde(serialize_with = "by_name::serialize")]
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) learning_rate: f64,
     /// Ended runs.
@@ -295,16 +297,4 @@ fn compare(family: Family, baseline: &str, arm: &str, strata: Vec<Vec<f64>>) -> 
         failed_p_holm: f64::NAN,
         failed_p_fisher: f64::NAN,
     }
-}
-
-/// Name and value pairs as an object in their order.
-fn by_name<S: Serializer, T: Serialize>(
-    entries: &[(String, T)],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(entries.len()))?;
-    for (name, value) in entries {
-        map.serialize_entry(name, value)?;
-    }
-    map.end()
 }

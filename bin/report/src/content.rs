@@ -1,9 +1,10 @@
 //! What a report says: the tables, and in words what the data show and what they do not.
 
+use metrics::Metric;
+
 use crate::analysis::{Analysis, ArmSummary, Comparison, Family};
 use crate::document::{Block, Document, Table};
 use crate::figures::Figures;
-use crate::run::Metric;
 use crate::statistics::{EXACT_LIMIT, RESAMPLES, SIGN_PATTERNS};
 use crate::study::describe;
 
@@ -17,12 +18,12 @@ pub(crate) fn document(analysis: &Analysis, figures: Figures) -> Document {
         blocks.extend(settings(analysis));
         return Document { title: analysis.title.clone(), blocks };
     };
-    blocks.push(Block::Heading(format!("Final {} of each arm", metric.name())));
+    blocks.push(Block::Heading(format!("Final {} of each arm", metric.title())));
     blocks.push(arms_table(analysis));
     blocks.push(Block::Paragraph(format!(
         "The {} is that of the last evaluation of each ended run, on the validation split. {} Brackets hold 95% \
          intervals.",
-        metric.name(),
+        metric.title(),
         failed_definition(analysis, metric)
     )));
     blocks.extend(figures.results.into_iter().map(Block::Figure));
@@ -83,6 +84,7 @@ fn arms_table(analysis: &Analysis) -> Block {
         header: header.map(str::to_owned).to_vec(),
         rows: analysis.arms.iter().map(row).collect(),
         text_columns: 1,
+        wrapped: false,
     })
 }
 
@@ -98,18 +100,18 @@ fn percentages(arm: &ArmSummary) -> String {
 }
 
 fn failed_definition(analysis: &Analysis, metric: Metric) -> String {
-    match (metric, analysis.majority) {
-        (Metric::MatthewsCorrelation, _) => {
-            "A run failed if it diverged or ended with a correlation of 0 or less.".to_owned()
+    match (metric.chance_level(), analysis.majority) {
+        (Some(chance), _) => {
+            format!("A run failed if it diverged or ended with a correlation of {chance} or less.")
         }
         (_, Some(majority)) => format!(
             "A run failed if it diverged or did not end above the {} of always predicting the majority class, {}.",
-            metric.name(),
+            metric.title(),
             number(majority)
         ),
         (_, None) => format!(
             "A run failed if it diverged or did not end above the {} of always predicting the majority class.",
-            metric.name()
+            metric.title()
         ),
     }
 }
@@ -162,6 +164,7 @@ fn comparisons(analysis: &Analysis, metric: Metric, family: Family) -> Vec<Block
         header: header.into_iter().map(str::to_owned).collect(),
         rows: members.iter().map(row).collect(),
         text_columns: 1,
+        wrapped: false,
     };
     let verdict =
         |member: &&Comparison| verdict(member, names(analysis, member), metric, members.len());
@@ -177,7 +180,7 @@ fn comparisons(analysis: &Analysis, metric: Metric, family: Family) -> Vec<Block
 struct Names<'a> {
     arm: &'a str,
     baseline: &'a str,
-    /// The point of the grid that they share, such as ` at learning-rate=0.0003`; empty if there is none.
+    /// The point of the grid that they share, such as ` at learning-rate=3e-4`; empty if there is none.
     place: String,
 }
 
@@ -225,7 +228,7 @@ fn verdict(comparison: &Comparison, names: Names, metric: Metric, family: usize)
         return format!(
             "{arm} ends with a {direction} {} than {baseline}{place}, by {} on average over {pairs} pairs \
              ({interval}, {adjusted} {p}).{caution}{failed}",
-            metric.name(),
+            metric.title(),
             number(difference.abs())
         );
     }
@@ -332,6 +335,7 @@ fn settings(analysis: &Analysis) -> Vec<Block> {
         header: ["arm", "settings", "ended runs"].map(str::to_owned).to_vec(),
         rows: analysis.arms.iter().map(row).collect(),
         text_columns: 2,
+        wrapped: false,
     };
     vec![Block::Heading("Arms".into()), Block::Table(table)]
 }

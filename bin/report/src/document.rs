@@ -25,6 +25,8 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<Vec<String>>,
     /// The number of leading columns that hold text; the others hold numbers, which are aligned on the right.
     pub(crate) text_columns: usize,
+    /// Whether text is broken into lines, because it is long.
+    pub(crate) wrapped: bool,
 }
 
 /// A part of a document. All texts are plain: whatever has a meaning in Markdown or HTML is escaped.
@@ -118,9 +120,10 @@ fn html_table(table: &Table) -> String {
         format!("<tr>{}</tr>\n", cells.iter().enumerate().map(cell).collect::<String>())
     };
     let rows: String = table.rows.iter().map(|cells| row("td", cells)).collect();
+    let class = if table.wrapped { " class=\"wrapped\"" } else { "" };
     // A table wider than the screen scrolls, and the page does not.
     format!(
-        "<div class=\"table\" tabindex=\"0\">\n<table>\n<thead>\n{}</thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n",
+        "<div class=\"table\" tabindex=\"0\">\n<table{class}>\n<thead>\n{}</thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n",
         row("th", &table.header)
     )
 }
@@ -152,6 +155,7 @@ mod tests {
             header: vec!["arm".into(), "mean".into()],
             rows: vec![vec!["a|b<c>_d".into(), "0.5".into()]],
             text_columns: 1,
+            wrapped: false,
         };
         let figure = Figure {
             name: "one",

@@ -1,6 +1,7 @@
 //! The report of a study: many runs of fine-tuning, in arms that differ in settings, paired by seed.
 //!
-//! [`Run::read`] reads the folder of a run, a [`Study`] arranges the runs in arms, and [`write()`] computes and writes:
+//! [`Run::read`] reads the folder of a run, [`Summary::read`] only its outcome. A [`Study`] arranges the runs in arms, and
+//! [`write()`] computes and writes:
 //!
 //! | file | content |
 //! |---|---|
@@ -46,20 +47,25 @@
 //! ```
 
 mod analysis;
+mod by_name;
 mod content;
 mod document;
 mod error;
 mod figures;
 mod plot;
+mod predictions;
 mod run;
 mod runs_csv;
 mod runs_report;
 mod statistics;
 mod study;
+mod summary;
 mod write;
 
 pub use error::ReportError;
-pub use run::{Evaluation, Metric, ReadError, Run, RunState, Step};
+pub use predictions::{LabelledPrediction, Prediction, Predictions};
+pub use run::{Evaluation, ReadError, Run, RunState, Step};
 pub use runs_report::{NamedRun, write_runs};
 pub use study::{Arm, Study};
+pub use summary::Summary;
 pub use write::write;

@@ -4,43 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use files::FileKind;
-use serde::{Deserialize, Serialize};
+use metrics::Metric;
 use serde_json::Value;
 
-/// The main metric of a run's task.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Metric {
-    /// The share of examples classified correctly.
-    #[default]
-    #[serde(rename = "eval_accuracy")]
-    Accuracy,
-    /// F1 of label 1.
-    #[serde(rename = "eval_f1")]
-    F1,
-    /// Matthews' correlation coefficient.
-    #[serde(rename = "eval_matthews_correlation")]
-    MatthewsCorrelation,
-}
-
-impl Metric {
-    /// The key in `summary.json` and `metrics.jsonl`.
-    fn key(self) -> &'static str {
-        match self {
-            Self::Accuracy => "eval_accuracy",
-            Self::F1 => "eval_f1",
-            Self::MatthewsCorrelation => "eval_matthews_correlation",
-        }
-    }
-
-    /// The name for readers.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Accuracy => "accuracy",
-            Self::F1 => "F1",
-            Self::MatthewsCorrelation => "Matthews correlation",
-        }
-    }
-}
+use crate::summary::Summary;
 
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +107,18 @@ pub enum ReadError {
         /// What is wrong.
         message: String,
     },
+    /// A line of `predictions.jsonl` is not a prediction.
+    #[error(
+        "{}, line {line}: {message}; move the file away to report the run without its predictions", path.display()
+    )]
+    Predictions {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
     /// The summary of an ended run lacks its main metric.
     #[error("{}: `{key}`, the main metric of a run that ended, is missing", path.display())]
     NoMetric {
@@ -151,41 +130,6 @@ pub enum ReadError {
 }
 
 const METRICS: &str = "metrics.jsonl";
-const SUMMARY: &str = "summary.json";
-
-/// What is read of `summary.json`.
-#[derive(Deserialize)]
-struct Summary {
-    #[serde(default)]
-    metric: Metric,
-    eval_accuracy: Option<f64>,
-    eval_f1: Option<f64>,
-    eval_matthews_correlation: Option<f64>,
-    majority: Option<f64>,
-    diverged_at: Option<u64>,
-    steps: u64,
-    train_seconds: Option<f64>,
-    finished: bool,
-    failed: Option<bool>,
-}
-
-impl Summary {
-    fn metric(&self) -> Option<f64> {
-        match self.metric {
-            Metric::Accuracy => self.eval_accuracy,
-            Metric::F1 => self.eval_f1,
-            Metric::MatthewsCorrelation => self.eval_matthews_correlation,
-        }
-    }
-
-    fn state(&self) -> RunState {
-        match self {
-            Self { diverged_at: Some(_), .. } => RunState::Diverged,
-            Self { finished: true, .. } => RunState::Finished,
-            _ => RunState::Unfinished,
-        }
-    }
-}
 
 impl Run {
     /// Reads a run from its output folder: `metrics.jsonl` and, if the run has written one, `summary.json`. `None` if
@@ -197,9 +141,9 @@ impl Run {
     ///
     /// A file that cannot be read or is malformed, and an ended run without its main metric.
     pub fn read(folder: &Path, seed: u64) -> Result<Option<Self>, ReadError> {
-        let (metrics_path, summary_path) = (folder.join(METRICS), folder.join(SUMMARY));
+        let metrics_path = folder.join(METRICS);
         let metrics = read(&metrics_path)?;
-        let summary = read(&summary_path)?;
+        let summary = Summary::read(folder)?;
         if metrics.is_none() && summary.is_none() {
             return Ok(None);
         }
@@ -217,17 +161,9 @@ impl Run {
             evaluations,
         };
         let Some(summary) = summary else { return Ok(Some(run)) };
-        let summary: Summary = serde_json::from_str(&summary).map_err(|error| {
-            let path = summary_path.clone();
-            ReadError::Malformed { path, line: error.line(), message: error.to_string() }
-        })?;
         let last = run.evaluations.last().map(|last| last.metric(summary.metric));
-        let last = summary.metric().or(last).filter(|value| value.is_finite());
-        // The correlation of any constant prediction is 0.
-        let majority = match summary.metric {
-            Metric::MatthewsCorrelation => Some(0.0),
-            _ => summary.majority,
-        };
+        let last = summary.main_metric().or(last).filter(|value| value.is_finite());
+        let majority = summary.metric.chance_level().or(summary.majority);
         run.state = summary.state();
         run.metric = Some(summary.metric);
         run.majority = majority;
@@ -237,13 +173,14 @@ impl Run {
             RunState::Diverged => (last.or(majority), Some(true)),
             RunState::Finished => {
                 let key = summary.metric.key();
-                let last = last.ok_or(ReadError::NoMetric { path: summary_path, key })?;
+                let missing = || ReadError::NoMetric { path: Summary::path(folder), key };
+                let last = last.ok_or_else(missing)?;
                 let above_majority = || majority.is_none_or(|majority| last > majority);
                 (Some(last), Some(summary.failed.unwrap_or_else(|| !above_majority())))
             }
         };
         if run.state != RunState::Unfinished {
-            run.steps_taken = summary.steps;
+            run.steps_taken = summary.steps as u64;
         }
         Ok(Some(run))
     }
@@ -262,7 +199,7 @@ impl Run {
 }
 
 /// The content of a file; `None` if it does not exist.
-fn read(path: &Path) -> Result<Option<String>, ReadError> {
+pub(crate) fn read(path: &Path) -> Result<Option<String>, ReadError> {
     match files::read_to_string(path, FileKind::Data) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ReadError::Io { path: path.to_owned(), source }),
@@ -286,13 +223,13 @@ fn parse_metrics(text: &str, path: &Path) -> Result<(Vec<Step>, Vec<Evaluation>)
         let number = |key| record.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN);
         let step = record.get("step").and_then(Value::as_u64);
         let step = step.ok_or_else(|| malformed("`step` is missing or not a count".into()))?;
-        if record.get("eval_accuracy").is_some() {
+        if record.get(Metric::Accuracy.key()).is_some() {
             evaluations.push(Evaluation {
                 step,
                 loss: number("eval_loss"),
-                accuracy: number("eval_accuracy"),
-                f1: number("eval_f1"),
-                matthews_correlation: number("eval_matthews_correlation"),
+                accuracy: number(Metric::Accuracy.key()),
+                f1: number(Metric::F1.key()),
+                matthews_correlation: number(Metric::MatthewsCorrelation.key()),
             });
         } else {
             steps.push(Step {
@@ -324,7 +261,7 @@ mod tests {
             write(METRICS, metrics.to_owned());
         }
         if let Some(summary) = summary {
-            write(SUMMARY, summary.to_string());
+            write("summary.json", summary.to_string());
         }
         Run::read(folder.path(), 7)
     }

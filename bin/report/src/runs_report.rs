@@ -1,11 +1,14 @@
-//! The report of single runs, side by side: results, curves and settings.
+//! The report of single runs, side by side: results, curves, predictions and settings.
 
 use std::path::Path;
+
+use metrics::Metric;
 
 use crate::document::{Block, Document, Table};
 use crate::error::ReportError;
 use crate::figures;
-use crate::run::{Evaluation, Metric, Run, RunState};
+use crate::predictions::{LabelledPrediction, Predictions};
+use crate::run::{Evaluation, Run, RunState};
 use crate::study::{Arm, Study, distinct};
 
 /// A run to be reported.
@@ -17,10 +20,21 @@ pub struct NamedRun {
     pub settings: Vec<(String, String)>,
     /// What it recorded.
     pub run: Run,
+    /// What its model predicts for the validation examples, if it has saved that.
+    pub predictions: Option<Predictions>,
 }
 
-/// Writes one page that needs nothing else to `path`, whose folder exists: results, curves and settings of the runs. Runs
-/// that have not ended are shown as far as they have come.
+/// The number of predictions that are shown.
+const WORST: usize = 10;
+
+/// The number of labels up to which a confusion matrix is shown.
+const MOST_LABELS: usize = 200;
+
+/// The number of characters that are shown of a text.
+const LONGEST: usize = 300;
+
+/// Writes one page that needs nothing else to `path`, whose folder exists: results, curves, predictions and settings of the
+/// runs. Runs that have not ended are shown as far as they have come.
 ///
 /// # Errors
 ///
@@ -42,7 +56,7 @@ fn document(runs: Vec<NamedRun>) -> Result<Document, ReportError> {
         _ => Metric::Accuracy,
     };
     let mut blocks = vec![Block::Heading("Results".into()), results(&runs, metric)];
-    let settings = settings(&runs);
+    let (predictions, settings) = (predictions(&runs), settings(&runs));
     let study = Study { title: title.clone(), arms: runs.into_iter().map(arm).collect() };
     let curves =
         figures::of_runs(&study, metric).map_err(|error| ReportError::Format(error.to_string()))?;
@@ -50,12 +64,13 @@ fn document(runs: Vec<NamedRun>) -> Result<Document, ReportError> {
         blocks.push(Block::Heading("Curves".into()));
         blocks.extend(curves.into_iter().map(Block::Figure));
     }
+    blocks.extend(predictions);
     blocks.extend([Block::Heading("Settings".into()), settings]);
     Ok(Document { title, blocks })
 }
 
 /// A run as an arm of its own, so that it has a colour and a line of its own.
-fn arm(NamedRun { name, settings, run }: NamedRun) -> Arm {
+fn arm(NamedRun { name, settings, run, .. }: NamedRun) -> Arm {
     Arm {
         plan_name: name.clone(),
         name,
@@ -72,8 +87,8 @@ fn results(runs: &[NamedRun], metric: Metric) -> Block {
         "run".to_owned(),
         "state".to_owned(),
         "steps".to_owned(),
-        format!("last {}", metric.name()),
-        format!("best {}", metric.name()),
+        format!("last {}", metric.title()),
+        format!("best {}", metric.title()),
         "at step".to_owned(),
         "last loss".to_owned(),
         "training seconds".to_owned(),
@@ -105,13 +120,99 @@ fn results(runs: &[NamedRun], metric: Metric) -> Block {
         ]
     };
     let rows = runs.iter().map(row).collect();
-    Block::Table(Table { header: header.to_vec(), rows, text_columns: 2 })
+    Block::Table(Table { header: header.to_vec(), rows, text_columns: 2, wrapped: false })
 }
 
 fn number(value: Option<f64>, decimals: usize) -> String {
     match value {
         Some(value) if value.is_finite() => format!("{value:.decimals$}"),
         _ => "–".to_owned(),
+    }
+}
+
+/// The confusion matrix and the worst predictions of each run.
+fn predictions(runs: &[NamedRun]) -> Vec<Block> {
+    let of_run = |NamedRun { name, predictions, .. }: &NamedRun| {
+        let heading = match runs {
+            [_] => "Predictions".to_owned(),
+            _ => format!("Predictions of {name}"),
+        };
+        let mut blocks = vec![Block::Heading(heading)];
+        let Some(predictions) = predictions else {
+            blocks.push(Block::Paragraph(
+                "This run has no predictions.jsonl. It is written with the model, if its weights were evaluated; runs of a \
+                 study keep neither by default, and earlier versions of l2sp did not write it."
+                    .into(),
+            ));
+            return blocks;
+        };
+        let worst = predictions.worst(WORST);
+        let examples = predictions.lines.len();
+        if predictions.labels.len() <= MOST_LABELS {
+            blocks.push(Block::Paragraph(format!(
+                "What the saved model predicts for the {examples} validation examples: a row for each true label, in it a \
+                 count for each predicted one."
+            )));
+            blocks.push(confusion_matrix(predictions));
+        }
+        blocks.extend([
+            Block::Paragraph(format!(
+                "The {} with the highest loss, −log of the probability of the true label:",
+                match worst.len() {
+                    1 => "prediction".to_owned(),
+                    count => format!("{count} predictions"),
+                }
+            )),
+            worst_table(&worst),
+        ]);
+        blocks
+    };
+    runs.iter().flat_map(of_run).collect()
+}
+
+fn confusion_matrix(predictions: &Predictions) -> Block {
+    let (labels, matrix) = (&predictions.labels, predictions.confusion());
+    let predicted = labels.iter().map(|label| format!("predicted {label}"));
+    let row = |(label, counts): (&String, &[u64])| {
+        std::iter::once(label.clone()).chain(counts.iter().map(u64::to_string)).collect()
+    };
+    Block::Table(Table {
+        header: std::iter::once("true label".to_owned()).chain(predicted).collect(),
+        rows: labels.iter().zip(matrix.rows()).map(row).collect(),
+        text_columns: 1,
+        wrapped: false,
+    })
+}
+
+fn worst_table(worst: &[&LabelledPrediction]) -> Block {
+    let is_pair = worst.iter().any(|line| line.text_pair.is_some());
+    let texts: &[&str] = if is_pair { &["first text", "second text"] } else { &["text"] };
+    let others = ["true label", "predicted label", "probability of the true label"];
+    let row = |line: &&LabelledPrediction| {
+        let mut row = vec![shortened(&line.text)];
+        if is_pair {
+            row.push(shortened(line.text_pair.as_deref().unwrap_or_default()));
+        }
+        row.extend([line.true_label.clone(), line.prediction.label.clone()]);
+        row.push(match line.probability_of_truth() {
+            tiny if tiny > 0.0 && tiny < 1e-4 => format!("{tiny:.1e}"),
+            probability => number(Some(probability), 4),
+        });
+        row
+    };
+    Block::Table(Table {
+        header: texts.iter().chain(&others).map(|it| (*it).to_owned()).collect(),
+        rows: worst.iter().map(row).collect(),
+        text_columns: texts.len() + 2,
+        wrapped: true,
+    })
+}
+
+/// The beginning of a text that is too long to be shown.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -128,12 +229,14 @@ fn settings(runs: &[NamedRun]) -> Block {
         std::iter::once(key.clone()).chain(runs.iter().map(|run| value(run, key))).collect()
     };
     let text_columns = header.len();
-    Block::Table(Table { rows: keys.into_iter().map(row).collect(), header, text_columns })
+    let rows = keys.into_iter().map(row).collect();
+    Block::Table(Table { header, rows, text_columns, wrapped: false })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::predictions::Prediction;
     use crate::run::Step;
 
     fn run(name: &str, state: RunState, epochs: &str) -> NamedRun {
@@ -157,7 +260,26 @@ mod tests {
             steps: (1..=20).map(step).collect(),
             evaluations: vec![evaluation(10, 0.875), evaluation(20, 0.75)],
         };
-        NamedRun { name: name.into(), settings: vec![("epochs".into(), epochs.into())], run }
+        let settings = vec![("epochs".into(), epochs.into())];
+        NamedRun { name: name.into(), settings, run, predictions: None }
+    }
+
+    fn prediction(text: &str, text_pair: Option<&str>, no: f64) -> LabelledPrediction {
+        let label = if no > 0.5 { "no" } else { "yes" };
+        LabelledPrediction {
+            prediction: Prediction {
+                idx: 0,
+                label: label.into(),
+                probabilities: vec![("yes".into(), 1.0 - no), ("no".into(), no)],
+            },
+            text: text.into(),
+            text_pair: text_pair.map(Into::into),
+            true_label: "yes".into(),
+        }
+    }
+
+    fn predictions(lines: Vec<LabelledPrediction>) -> Predictions {
+        Predictions { labels: vec!["yes".into(), "no".into()], lines }
     }
 
     #[test]
@@ -185,6 +307,68 @@ mod tests {
         for colour in ["stroke=\"#0072B2\"", "stroke=\"#D55E00\""] {
             assert!(figure.matches(colour).count() >= 2, "{colour} in {figure}");
         }
+    }
+
+    #[test]
+    fn a_run_has_its_confusion_matrix_and_its_worst_predictions() {
+        let long = "ä".repeat(400);
+        let mut lines = vec![
+            prediction("A right one.", None, 0.25),
+            prediction("A <b>wrong</b> one.", Some(&long), 0.75),
+            prediction("A hopeless one.", None, 0.999_99),
+        ];
+        lines.extend((0..9).map(|index| prediction(&format!("Fine {index}."), None, 0.0)));
+        let mut run = run("a", RunState::Finished, "3");
+        run.predictions = Some(predictions(lines));
+        let page = document(vec![run.clone()]).expect("a document").html();
+        let shortened = "ä".repeat(300);
+        for part in [
+            "<h2>Predictions</h2>",
+            "for the 12 validation examples",
+            "<th class=\"text\">true label</th><th>predicted yes</th><th>predicted no</th>",
+            "<td class=\"text\">yes</td><td>10</td><td>2</td>",
+            "<td class=\"text\">no</td><td>0</td><td>0</td>",
+            "The 10 predictions with the highest loss",
+            "<td class=\"text\">A hopeless one.</td><td class=\"text\"></td><td class=\"text\">yes</td>\
+             <td class=\"text\">no</td><td>1.0e-5</td>",
+            &format!(
+                "<td class=\"text\">A &lt;b&gt;wrong&lt;/b&gt; one.</td><td class=\"text\">{shortened}…</td>\
+                 <td class=\"text\">yes</td><td class=\"text\">no</td><td>0.2500</td>"
+            ),
+            "<td class=\"text\">Fine 6.</td>",
+        ] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+        let position = |text: &str| page.find(text).expect(text);
+        assert!(position("A hopeless") < position("A &lt;b&gt;wrong"));
+        assert!(position("A &lt;b&gt;wrong") < position("A right"));
+        assert!(!page.contains("Fine 7.") && !page.contains("has no predictions.jsonl"), "{page}");
+
+        // Without a second text there is no column for it.
+        let alone = NamedRun {
+            predictions: Some(predictions(vec![prediction("Alone.", None, 0.0)])),
+            ..run.clone()
+        };
+        let page = document(vec![alone, NamedRun { name: "b".into(), predictions: None, ..run }]);
+        let page = page.expect("a document").html();
+        for part in [
+            "<h2>Predictions of a</h2>",
+            "The prediction with the highest loss",
+            "<td class=\"text\">Alone.</td><td class=\"text\">yes</td><td class=\"text\">yes</td><td>1.0000</td>",
+            "<h2>Predictions of b</h2>\n<p>This run has no predictions.jsonl.",
+        ] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+    }
+
+    #[test]
+    fn a_confusion_matrix_that_nobody_can_read_is_left_out() {
+        let mut run = run("a", RunState::Finished, "3");
+        let mut many = predictions(vec![prediction("One.", None, 0.25)]);
+        many.labels.extend((0..100_000).map(|label| label.to_string()));
+        run.predictions = Some(many);
+        let page = document(vec![run]).expect("a document").html();
+        assert!(!page.contains("predicted yes") && page.contains("One."), "{page}");
     }
 
     #[test]

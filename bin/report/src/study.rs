@@ -1,6 +1,8 @@
 //! What a study consists of: arms, and the runs of each.
 
-use crate::run::{Metric, Run};
+use metrics::Metric;
+
+use crate::run::Run;
 
 /// A study: arms of runs that differ in settings, paired by seed.
 ///
@@ -16,7 +18,7 @@ pub struct Study {
 /// Runs that differ in their seed alone.
 #[derive(Clone, Debug)]
 pub struct Arm {
-    /// The unique name, such as `adamw` or, with a grid, `adamw,learning-rate=0.0003`.
+    /// The unique name, such as `adamw` or, with a grid, `adamw,learning-rate=3e-4`.
     pub name: String,
     /// The name in the plan, such as `adamw`; equal to `name` without a grid.
     pub plan_name: String,
@@ -121,7 +123,7 @@ pub(crate) fn distinct<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec
     distinct
 }
 
-/// A point of the grid as a reader writes it, such as `learning-rate=0.0003`; empty without a grid.
+/// A point of the grid as a reader writes it, such as `learning-rate=3e-4`; empty without a grid.
 pub(crate) fn describe(point: &GridPoint) -> String {
     let values: Vec<String> = point.iter().map(|(key, value)| format!("{key}={value}")).collect();
     values.join(", ")

@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
+use metrics::Metric;
+
 use crate::analysis::Analysis;
 use crate::content::document;
 use crate::error::ReportError;
@@ -46,7 +48,7 @@ fn format_error(error: impl Display) -> ReportError {
 }
 
 fn check_metrics(study: &Study) -> Result<(), ReportError> {
-    let metric_of = |arm: &crate::Arm, metric: crate::Metric| (metric.name(), arm.name.clone());
+    let metric_of = |arm: &crate::Arm, metric: Metric| (metric.title(), arm.name.clone());
     let ended = study.arms.iter().flat_map(|arm| arm.ended().map(move |run| (arm, run)));
     let mut metrics = ended.filter_map(|(arm, run)| Some(metric_of(arm, run.metric?)));
     let Some((first, first_arm)) = metrics.next() else { return Ok(()) };

@@ -72,7 +72,7 @@ fn as_json(task: &Task, evaluation: &Evaluation) -> Value {
         "confusion_matrix": evaluation.confusion.rows().collect::<Vec<_>>(),
     });
     for metric in task.metrics() {
-        object[format!("eval_{}", metric.name())] = evaluation.metric(*metric).into();
+        object[metric.key()] = evaluation.metric(*metric).into();
     }
     object
 }
@@ -136,7 +136,7 @@ fn run<B: Backend>(
         .build(InMemDataset::new(examples));
     let mut total = Evaluation::new(task.labels.len());
     for batch in loader.iter() {
-        total += &step::evaluate(&model, batch);
+        total += &step::evaluate(&model, batch).0;
         progress.set_position(total.examples() as u64);
     }
     progress.finish_and_clear();

@@ -33,19 +33,19 @@ enum Command {
     ///
     /// Reads a Hugging Face folder with an ALBERT, BERT, RoBERTa or XLM-RoBERTa checkpoint (config.json, model.safetensors,
     /// tokenizer.json) and the training and validation splits of a task: one of GLUE's (--task), or your own table of single
-    /// texts or pairs (--text-column). Writes config.toml, metrics.jsonl, summary.json and model/, again a Hugging Face
-    /// folder. Without --model and --data it uses the small ALBERT and the entailment task that are bundled with the program.
-    /// The other defaults are the recipe for albert-large-v2 on RTE.
+    /// texts or pairs (--text-column). Writes config.toml, metrics.jsonl, summary.json, predictions.jsonl and model/, again a
+    /// Hugging Face folder. Without --model and --data it uses the small ALBERT and the entailment task that are bundled with
+    /// the program. The other defaults are the recipe for albert-large-v2 on RTE.
     #[command(allow_negative_numbers = true, after_long_help = finetune::EXAMPLES)]
     Finetune(Box<finetune::FinetuneArgs>),
     /// Evaluate a fine-tuned model on a labelled split: loss, the metrics of the task, confusion matrix.
     Evaluate(evaluate::EvaluateArgs),
     /// Predict the label of a text, of a pair of texts, or of each row of a file.
     Predict(predict::PredictArgs),
-    /// Write a page about one or several runs: results, curves and settings, side by side.
+    /// Write a page about one or several runs: results, curves, confusion matrix, worst predictions and settings.
     ///
-    /// A run that has not ended is shown as far as it has come. The page is one HTML file that needs nothing else. For many
-    /// seeds and their statistics use study.
+    /// A run that has not ended is shown as far as it has come. The page is one HTML file that needs nothing else; it shows the
+    /// beginning of some validation texts. For many seeds and their statistics use study.
     Report(report::ReportArgs),
     /// Run many seeds and settings, and see how their results are distributed.
     #[command(subcommand)]

@@ -5,16 +5,15 @@ use std::path::{Path, PathBuf};
 
 use burn::data::dataloader::DataLoaderBuilder;
 use burn::data::dataset::InMemDataset;
-use burn::tensor::activation::softmax;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use clap::{Args, ValueEnum};
 use rte::{Example, Split, Task, TextDataset, read_examples};
-use serde_json::json;
 
 use super::inference::InferenceArgs;
 use crate::ProgramError;
 use crate::device::{self, Work};
 use crate::model_folder::ModelFolder;
+use crate::predictions::{Predicted, json_lines};
 use crate::terminal::progress_bar;
 use crate::train::step::input;
 
@@ -69,13 +68,6 @@ pub(super) enum Format {
     Glue,
 }
 
-/// One pair's prediction.
-struct Prediction {
-    idx: usize,
-    /// By the model's label index.
-    probabilities: Vec<f64>,
-}
-
 /// Predict and print or write.
 ///
 /// # Errors
@@ -90,8 +82,8 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
         return Err(ProgramError::Mismatch("standard input is empty".into()));
     }
     let work = Predict { args, folder: &folder, examples: &examples };
-    let predictions = device::run(device.name, work)??;
-    let text = format(args.format, &folder, &task, &predictions)?;
+    let predicted = device::run(device.name, work)??;
+    let text = format(args.format, &folder, &task, &examples, &predicted)?;
     if args.output == Path::new("-") {
         io::stdout().write_all(text.as_bytes()).map_err(ProgramError::stdout)
     } else {
@@ -146,7 +138,7 @@ struct Predict<'a> {
 }
 
 impl Work for Predict<'_> {
-    type Output = Result<Vec<Prediction>, ProgramError>;
+    type Output = Result<Predicted, ProgramError>;
 
     fn on<B: AutodiffBackend>(self, device: B::Device) -> Self::Output {
         run::<B::InnerBackend>(self.args, self.folder, self.examples, &device)
@@ -158,59 +150,44 @@ fn run<B: Backend>(
     folder: &ModelFolder,
     examples: &[Example],
     device: &B::Device,
-) -> Result<Vec<Prediction>, ProgramError> {
+) -> Result<Predicted, ProgramError> {
     let encoded = folder.tokenizer.encode_all(examples)?;
     let model = folder.load_fine_tuned::<B>(args.inference.precision, device)?;
     let progress = progress_bar(encoded.len(), "examples");
-    let mut predictions = Vec::with_capacity(encoded.len());
+    let mut predicted = Predicted::default();
     let loader = DataLoaderBuilder::new(folder.batcher())
         .batch_size(args.inference.batch_size)
         .set_device(device.clone())
         .build(InMemDataset::new(encoded));
-    for mut batch in loader.iter() {
-        let indices = std::mem::take(&mut batch.idx);
-        let logits = model.forward(&input(batch));
-        let [_, labels] = logits.dims();
-        let probabilities: Vec<f64> = softmax(logits, 1).into_data().iter().collect();
-        let rows = indices.into_iter().zip(probabilities.chunks(labels));
-        predictions.extend(rows.map(|(idx, row)| Prediction { idx, probabilities: row.to_vec() }));
-        progress.set_position(predictions.len() as u64);
+    for batch in loader.iter() {
+        predicted.extend(Predicted::of(model.forward(&input(batch))));
+        progress.set_position(predicted.len() as u64);
     }
     progress.finish_and_clear();
-    Ok(predictions)
+    Ok(predicted)
 }
 
 fn format(
     format: Format,
     folder: &ModelFolder,
     task: &Task,
-    predictions: &[Prediction],
+    examples: &[Example],
+    predicted: &Predicted,
 ) -> Result<String, ProgramError> {
-    let best = |probabilities: &[f64]| {
-        (0..probabilities.len()).max_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]))
-    };
-    if matches!(format, Format::Glue) {
-        let label_indices = folder.require_labels_of(task)?;
-        let label = |prediction: &Prediction| {
-            let index = best(&prediction.probabilities)?;
-            label_indices.iter().position(|&other| other == index)
-        };
-        let rows = predictions.iter().filter_map(|it| Some((it.idx, label(it)?)));
-        let submission = task.submission(Split::Test, rows);
-        return submission.map(|(_, text)| text).ok_or_else(|| {
-            ProgramError::Usage("--format glue: this task is not part of GLUE's leaderboard".into())
-        });
+    let idx = examples.iter().map(|example| example.idx);
+    match format {
+        Format::Json => json_lines(predicted.named(&folder.labels(), idx)),
+        Format::Glue => {
+            let label_indices = folder.require_labels_of(task)?;
+            let label = |index| label_indices.iter().position(|&other| other == index);
+            let labels = predicted.labels().map(label);
+            let rows = idx.zip(labels).filter_map(|(idx, label)| Some((idx, label?)));
+            let submission = task.submission(Split::Test, rows);
+            submission.map(|(_, text)| text).ok_or_else(|| {
+                ProgramError::Usage(
+                    "--format glue: this task is not part of GLUE's leaderboard".into(),
+                )
+            })
+        }
     }
-    let labels: Vec<&str> = folder.config.id2label.values().map(String::as_str).collect();
-    let mut text = String::new();
-    for Prediction { idx, probabilities } in predictions {
-        let by_label: serde_json::Map<_, _> = labels
-            .iter()
-            .zip(probabilities)
-            .map(|(label, probability)| (label.to_string(), json!(probability)))
-            .collect();
-        let label = best(probabilities).and_then(|best| labels.get(best));
-        text += &format!("{}\n", json!({ "idx": idx, "label": label, "probabilities": by_label }));
-    }
-    Ok(text)
 }

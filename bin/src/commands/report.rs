@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use report::{NamedRun, Run};
+use report::{NamedRun, Predictions, Run};
 
 use crate::ProgramError;
 use crate::resume::Output;
@@ -36,7 +36,8 @@ pub(super) fn report(args: &ReportArgs) -> Result<(), ProgramError> {
         let settings =
             settings.to_table().into_iter().map(|(key, value)| (key, show_value(&value)));
         let name = folder.display().to_string();
-        runs.push(NamedRun { name, settings: settings.collect(), run });
+        let predictions = Predictions::read(folder)?;
+        runs.push(NamedRun { name, settings: settings.collect(), run, predictions });
     }
     report::write_runs(runs, &args.output)?;
     writeln!(std::io::stdout(), "report in {}", args.output.display()).map_err(ProgramError::stdout)

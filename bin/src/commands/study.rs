@@ -152,15 +152,16 @@ fn status(study: Option<&Path>) -> Result<(), ProgramError> {
     for arm in &study.plan.arms {
         let states: Vec<RunState> =
             study.plan.seeds.iter().map(|seed| study.state(arm, *seed)).collect();
-        let results = states.iter().filter_map(|state| match state {
-            RunState::Done(result) => Some(result),
+        let summaries = states.iter().filter_map(|state| match state {
+            RunState::Done(summary) => Some(summary),
             _ => None,
         });
-        let done_here = results.clone().count();
-        let failed = results.clone().filter(|result| result.failed).count();
+        let done_here = summaries.clone().count();
+        let failed = summaries.clone().filter(|summary| summary.has_failed()).count();
         let begun = states.iter().filter(|state| **state == RunState::Begun).count();
         let left_here = states.len() - done_here;
-        seconds += results.map(|it| it.train_seconds + it.eval_seconds).sum::<f64>();
+        seconds +=
+            summaries.filter_map(|it| Some(it.train_seconds? + it.eval_seconds?)).sum::<f64>();
         done += done_here;
         left += left_here;
         print(format!("{:width$}  {done_here:4}  {failed:6}  {begun:5}  {left_here:4}", arm.name))?;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 pub(crate) use checkpoint::Checkpoints;
 pub use checkpoint::{Checkpoint, CheckpointHeader, Contents};
-pub(crate) use output::{Output, Summary};
+pub(crate) use output::Output;
 
 use crate::ProgramError;
 

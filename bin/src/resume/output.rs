@@ -5,62 +5,14 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use files::FileKind;
-use serde::Serialize;
+use report::{Predictions, Summary};
 
 use crate::ProgramError;
 use crate::settings::Settings;
 use crate::train::log_formats;
 
-/// The contents of `summary.json`.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Summary {
-    /// The main metric of the task: `eval_accuracy`, `eval_f1` or `eval_matthews_correlation`.
-    pub metric: &'static str,
-    /// The value of that metric for always predicting the majority class.
-    pub majority: f64,
-    /// The accuracy of the last evaluation; `None` if the run stopped before one.
-    pub eval_accuracy: Option<f64>,
-    /// The best accuracy of all evaluations.
-    pub best_eval_accuracy: Option<f64>,
-    /// F1 of the last evaluation, for the tasks that GLUE scores by it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub eval_f1: Option<f64>,
-    /// Matthews' correlation coefficient of the last evaluation, for the tasks that GLUE scores by it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub eval_matthews_correlation: Option<f64>,
-    /// The best F1 of all evaluations.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub best_eval_f1: Option<f64>,
-    /// The best Matthews' correlation coefficient of all evaluations.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub best_eval_matthews_correlation: Option<f64>,
-    /// The epoch of the evaluation with the best main metric of the task.
-    pub best_epoch: Option<usize>,
-    /// The optimizer steps taken before that evaluation.
-    pub best_step: Option<usize>,
-    /// The mean loss of the last evaluation.
-    pub eval_loss: Option<f64>,
-    /// Optimizer steps taken.
-    pub steps: usize,
-    /// Seconds spent on training steps, evaluations not included.
-    pub train_seconds: f64,
-    /// Seconds spent on evaluations.
-    pub eval_seconds: f64,
-    /// Training examples per second, in that time.
-    pub examples_per_second: f64,
-    /// Whether the run took all its steps and evaluations, or stopped early.
-    pub finished: bool,
-    /// Whether the run ended before its last step, because its metric did not improve for `--patience` evaluations.
-    pub stopped_early: bool,
-    /// The step whose loss or gradient norm was not finite, where the run ended with it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub diverged_at: Option<usize>,
-    /// Whether the run diverged, or its final metric is not above that of always predicting the majority class.
-    pub failed: Option<bool>,
-}
-
-/// The output folder of a run: `config.toml`, `metrics.jsonl`, `summary.json`, `model/` and `checkpoints/`. It is locked
-/// for the lifetime of this value.
+/// The output folder of a run: `config.toml`, `metrics.jsonl`, `summary.json`, `predictions.jsonl`, `model/` and
+/// `checkpoints/`. It is locked for the lifetime of this value.
 #[derive(Debug)]
 pub(crate) struct Output {
     folder: PathBuf,
@@ -69,7 +21,6 @@ pub(crate) struct Output {
 
 const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
-const SUMMARY: &str = "summary.json";
 const MODEL: &str = "model";
 const CHECKPOINTS: &str = "checkpoints";
 
@@ -131,7 +82,8 @@ impl Output {
             });
         }
         let foreign = foreign_file(&folder.join(MODEL), is_model_file)
-            .or_else(|| foreign_file(&folder.join(CHECKPOINTS), is_checkpoint));
+            .or_else(|| foreign_file(&folder.join(CHECKPOINTS), is_checkpoint))
+            .or_else(|| foreign_predictions(folder));
         foreign.map_or(Ok(()), |path| Err(ProgramError::ForeignFile(path)))
     }
 
@@ -149,13 +101,12 @@ impl Output {
             None => create_next_run()?,
         };
         let output = Self { _lock: lock(&folder)?, folder };
-        for name in [METRICS, SUMMARY] {
-            remove(&output.folder.join(name), |path| fs::remove_file(path))?;
+        for path in [output.metrics(), Summary::path(&output.folder)] {
+            remove(&path, |path| fs::remove_file(path))?;
         }
         remove(&output.folder, log_formats::remove_all)?;
-        for name in [MODEL, CHECKPOINTS] {
-            remove(&output.folder.join(name), |path| fs::remove_dir_all(path))?;
-        }
+        Self::remove_model_of(&output.folder)?;
+        Self::remove_checkpoints_of(&output.folder)?;
         output.remove_unfinished()?;
         // Last, because the presence of this file marks the folder as a run.
         let config = toml::to_string(&settings.to_table())
@@ -176,6 +127,15 @@ impl Output {
         let output = Self { folder: folder.to_owned(), _lock: lock(folder)? };
         output.remove_unfinished()?;
         Ok(output)
+    }
+
+    /// Refuse to replace predictions that no run wrote.
+    ///
+    /// # Errors
+    /// [`ProgramError::ForeignFile`] if there are some.
+    pub(crate) fn refuse_foreign_predictions(&self) -> Result<(), ProgramError> {
+        foreign_predictions(&self.folder)
+            .map_or(Ok(()), |path| Err(ProgramError::ForeignFile(path)))
     }
 
     /// The latest of the numbered folders in `runs/`.
@@ -209,9 +169,8 @@ impl Output {
 
     /// Whether the run in the folder is finished: its summary says so, and the model is there.
     pub(crate) fn is_finished(&self) -> bool {
-        let summary = fs::read_to_string(Self::summary_of(&self.folder)).unwrap_or_default();
-        let summary: serde_json::Value = serde_json::from_str(&summary).unwrap_or_default();
-        summary["finished"] == true && self.model().is_dir()
+        let summary = Summary::read(&self.folder).ok().flatten();
+        summary.is_some_and(|summary| summary.finished) && self.model().is_dir()
     }
 
     /// The output folder.
@@ -224,19 +183,24 @@ impl Output {
         run.join(CONFIG)
     }
 
-    /// The path of `summary.json` in the folder of a run.
-    pub(crate) fn summary_of(run: &Path) -> PathBuf {
-        run.join(SUMMARY)
+    /// Remove the model in the folder of a run, and its predictions.
+    ///
+    /// # Errors
+    /// Names what cannot be removed.
+    pub(crate) fn remove_model_of(run: &Path) -> Result<(), ProgramError> {
+        remove(&run.join(MODEL), |path| fs::remove_dir_all(path))?;
+        if foreign_predictions(run).is_some() {
+            return Ok(());
+        }
+        remove(&Predictions::path(run), |path| fs::remove_file(path))
     }
 
-    /// The path of the model in the folder of a run.
-    pub(crate) fn model_of(run: &Path) -> PathBuf {
-        run.join(MODEL)
-    }
-
-    /// The path of the checkpoints in the folder of a run.
-    pub(crate) fn checkpoints_of(run: &Path) -> PathBuf {
-        run.join(CHECKPOINTS)
+    /// Remove the checkpoints in the folder of a run.
+    ///
+    /// # Errors
+    /// Names what cannot be removed.
+    pub(crate) fn remove_checkpoints_of(run: &Path) -> Result<(), ProgramError> {
+        remove(&run.join(CHECKPOINTS), |path| fs::remove_dir_all(path))
     }
 
     /// The path of `config.toml`.
@@ -251,12 +215,12 @@ impl Output {
 
     /// The path of the model's folder.
     pub(crate) fn model(&self) -> PathBuf {
-        Self::model_of(&self.folder)
+        self.folder.join(MODEL)
     }
 
     /// The path of the folder with the checkpoints.
     pub(crate) fn checkpoints(&self) -> PathBuf {
-        Self::checkpoints_of(&self.folder)
+        self.folder.join(CHECKPOINTS)
     }
 
     /// Write `summary.json`.
@@ -266,9 +230,23 @@ impl Output {
     pub(crate) fn save_summary(&self, summary: &Summary) -> Result<(), ProgramError> {
         let text = serde_json::to_string_pretty(summary)
             .map_err(|error| ProgramError::Internal(error.to_string()))?;
-        let path = Self::summary_of(&self.folder);
+        let path = Summary::path(&self.folder);
         files::write(&path, format!("{text}\n").as_bytes())
             .map_err(ProgramError::io("write", &path))
+    }
+
+    /// Write `predictions.jsonl`. Without `lines` the file of an earlier model is removed.
+    ///
+    /// # Errors
+    /// Names the file if it cannot be written or removed.
+    pub(crate) fn save_predictions(&self, lines: Option<String>) -> Result<(), ProgramError> {
+        let path = Predictions::path(&self.folder);
+        match lines {
+            Some(lines) => {
+                files::write(&path, lines.as_bytes()).map_err(ProgramError::io("write", &path))
+            }
+            None => remove(&path, |path| fs::remove_file(path)),
+        }
     }
 
     /// Write the model's folder with `save`, which is given a temporary one; it is renamed when it is complete.
@@ -355,6 +333,11 @@ fn foreign_file(folder: &Path, is_ours: fn(&str) -> bool) -> Option<PathBuf> {
     foreign.next().map(|entry| entry.path())
 }
 
+/// The `predictions.jsonl` in `folder` if it is not that of a run: `predict` may have written it.
+fn foreign_predictions(folder: &Path) -> Option<PathBuf> {
+    Predictions::read(folder).is_err().then(|| Predictions::path(folder))
+}
+
 /// Lock a folder against other runs, for as long as the file is open.
 fn lock(folder: &Path) -> Result<File, ProgramError> {
     let path = folder.join(LOCK);
@@ -388,6 +371,9 @@ mod tests {
     fn overwriting(folder: &Path) -> Settings {
         Settings { overwrite: true, ..settings(folder) }
     }
+
+    const PREDICTION: &str =
+        r#"{"idx":0,"label":"a","probabilities":{"a":1.0},"text":"t","true_label":"a"}"#;
 
     fn write(folder: &Path, files: &[&str]) {
         for file in files {
@@ -427,6 +413,7 @@ mod tests {
             ".write-x",
         ];
         write(folder.path(), &files);
+        fs::write(folder.path().join("predictions.jsonl"), PREDICTION).expect("written");
         Output::create(&overwriting(folder.path())).expect("overwritten");
         let left: Vec<_> = fs::read_dir(folder.path()).expect("read").flatten().collect();
         assert_eq!(left.len(), 2, "the new config.toml and the lock: {left:?}");
@@ -436,7 +423,7 @@ mod tests {
     fn overwriting_refuses_to_remove_foreign_files() {
         let folder = tempfile::tempdir().expect("a folder");
         drop(Output::create(&settings(folder.path())).expect("created"));
-        for foreign in ["model/notes", "checkpoints/mine.bin"] {
+        for foreign in ["model/notes", "checkpoints/mine.bin", "predictions.jsonl"] {
             write(folder.path(), &["model/config.json", foreign]);
             let error = Output::create(&overwriting(folder.path())).expect_err("refused");
             assert!(error.to_string().contains(foreign), "{error}");
@@ -522,6 +509,23 @@ mod tests {
         assert_eq!(model, "late");
         assert_eq!(fs::read_to_string(output.model().join("notes")).expect("read"), "mine");
         assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 3, "nothing else is left");
+    }
+
+    #[test]
+    fn predictions_are_those_of_the_model_and_never_replace_those_of_a_user() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let output = Output::create(&settings(folder.path())).expect("created");
+        let path = folder.path().join("predictions.jsonl");
+        for lines in [Some(format!("{PREDICTION}\n")), None, None] {
+            output.save_predictions(lines.clone()).expect("saved");
+            assert_eq!(fs::read_to_string(&path).ok(), lines);
+            output.refuse_foreign_predictions().expect("those of the run, or none");
+        }
+        // As `predict` writes it.
+        let of_predict = r#"{"idx":0,"label":"a","probabilities":{"a":1.0}}"#;
+        fs::write(&path, of_predict).expect("written");
+        let error = output.refuse_foreign_predictions().expect_err("refused").to_string();
+        assert!(error.contains("predictions.jsonl is not a file of the run"), "{error}");
     }
 
     #[test]

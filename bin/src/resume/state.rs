@@ -2,7 +2,8 @@
 //!
 //! For the parameter at `PATH` these are `parameter/PATH` and, after its first step, `time/PATH` (t), `moment_1/PATH` (m),
 //! `moment_2/PATH` (v), with AMSGrad `max_moment_2/PATH` (v̂), and for a source parameter `anchor/PATH` (θ⁰). A run that keeps
-//! its best weights adds them as `best/PATH`.
+//! its best weights adds them as `best/PATH`, and the predictions of their evaluation as `best_predicted/label` and
+//! `best_predicted/probabilities`.
 
 use std::collections::BTreeMap;
 

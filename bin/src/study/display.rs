@@ -5,9 +5,9 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, MultiProgress, ProgressBar};
+use report::Summary;
 
 use super::Study;
-use super::folder::RunResult;
 use super::shard::Shard;
 use super::worker::Task;
 use crate::terminal::{bar, notice};
@@ -43,7 +43,7 @@ struct Bars {
 }
 
 impl Display {
-    pub(super) fn new(study: &Study, shard: Shard, done: &[RunResult], left: usize) -> Self {
+    pub(super) fn new(study: &Study, shard: Shard, done: &[Summary], left: usize) -> Self {
         let planned = study.runs().count();
         let of_shard = match shard {
             Shard::WHOLE => String::new(),
@@ -68,7 +68,7 @@ impl Display {
             started: Instant::now(),
             planned,
             done: done.len(),
-            failed: done.iter().filter(|result| result.failed).count(),
+            failed: done.iter().filter(|summary| summary.has_failed()).count(),
             left,
             ended: 0,
             shares: Vec::new(),
@@ -118,16 +118,16 @@ impl Display {
     }
 
     /// A worker's run is done.
-    pub(super) fn done(&mut self, worker: usize, task: &Task, result: &RunResult) {
+    pub(super) fn done(&mut self, worker: usize, task: &Task, summary: &Summary) {
         self.done += 1;
-        self.failed += usize::from(result.failed);
+        self.failed += usize::from(summary.has_failed());
         self.end(worker);
-        let value = match (result.diverged_at, result.value()) {
+        let value = match (summary.diverged_at, summary.main_metric()) {
             (Some(step), _) => format!("diverged at step {step}"),
-            (None, Some(value)) => format!("{} {value:.4}", result.metric),
+            (None, Some(value)) => format!("{} {value:.4}", summary.metric.key()),
             (None, None) => "no evaluation".to_owned(),
         };
-        let failed = if result.failed { ", failed" } else { "" };
+        let failed = if summary.has_failed() { ", failed" } else { "" };
         let line = format!(
             "{}: {value}{failed}; {}/{} runs done, {} failed{}",
             name(task),

@@ -1,13 +1,11 @@
 //! The folder of a study: `plan.toml`, and the output folder of each run as `runs/ARM/SEED`.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use files::UNFINISHED;
-use report::{ReadError, Run};
-use serde::Deserialize;
+use report::{ReadError, Run, Summary};
 
 use super::plan::{self, Arm, Plan};
 use crate::ProgramError;
@@ -28,32 +26,7 @@ pub(crate) enum RunState {
     /// Begun, and interrupted or still running.
     Begun,
     /// Finished, or ended by a loss that was not finite: there is nothing left to do.
-    Done(RunResult),
-}
-
-/// The result of a run that is done: a part of its `summary.json`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub(crate) struct RunResult {
-    /// The name of the main metric.
-    pub metric: String,
-    /// Whether the run failed to learn.
-    pub failed: bool,
-    /// Seconds of training.
-    pub train_seconds: f64,
-    /// Seconds of evaluation.
-    pub eval_seconds: f64,
-    /// The step at which the run diverged.
-    pub diverged_at: Option<usize>,
-    finished: bool,
-    #[serde(flatten)]
-    values: serde_json::Map<String, serde_json::Value>,
-}
-
-impl RunResult {
-    /// The main metric of the last evaluation; `None` if the run diverged before one.
-    pub(crate) fn value(&self) -> Option<f64> {
-        self.values.get(&self.metric)?.as_f64()
-    }
+    Done(Box<Summary>),
 }
 
 /// Which models a study keeps.
@@ -120,11 +93,10 @@ impl Study {
     /// How far a run is.
     pub(crate) fn state(&self, arm: &Arm, seed: u64) -> RunState {
         let folder = self.plan.run_folder(arm, seed);
-        let summary = fs::read(Output::summary_of(&folder)).ok();
-        let result = summary.and_then(|text| serde_json::from_slice::<RunResult>(&text).ok());
-        match result {
-            Some(result) if result.finished || result.diverged_at.is_some() => {
-                RunState::Done(result)
+        // A damaged summary is one that is still to be written.
+        match Summary::read(&folder).ok().flatten() {
+            Some(summary) if summary.state() != report::RunState::Unfinished => {
+                RunState::Done(Box::new(summary))
             }
             _ if folder.exists() => RunState::Begun,
             _ => RunState::Planned,
@@ -166,13 +138,13 @@ impl Study {
     /// # Errors
     /// A folder that cannot be removed.
     pub(crate) fn tidy(&self, arm: &Arm, seed: u64, keep: KeepModels) -> Result<(), ProgramError> {
-        remove(&Output::checkpoints_of(&self.plan.run_folder(arm, seed)))?;
+        Output::remove_checkpoints_of(&self.plan.run_folder(arm, seed))?;
         let models = match keep {
             KeepModels::All => return Ok(()),
             KeepModels::None => vec![seed],
             KeepModels::Best => {
                 let value = |seed| match self.state(arm, seed) {
-                    RunState::Done(result) => result.value(),
+                    RunState::Done(summary) => summary.main_metric(),
                     _ => None,
                 };
                 let done = self.plan.seeds.iter().filter_map(|seed| Some((*seed, value(*seed)?)));
@@ -186,15 +158,6 @@ impl Study {
         };
         models
             .into_iter()
-            .try_for_each(|seed| remove(&Output::model_of(&self.plan.run_folder(arm, seed))))
-    }
-}
-
-fn remove(folder: &PathBuf) -> Result<(), ProgramError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(ProgramError::io("remove", folder)(error))
-        }
-        _ => Ok(()),
+            .try_for_each(|seed| Output::remove_model_of(&self.plan.run_folder(arm, seed)))
     }
 }

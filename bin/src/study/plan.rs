@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::ProgramError;
-use crate::settings::{DashboardName, Settings, differences};
+use crate::settings::{DashboardName, Settings, differences, show_value};
 
 /// A plan as it is written in its file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -60,7 +60,7 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug)]
 pub(crate) struct Arm {
     /// Its name and that of its folder: the name in the plan, and the values of the grid, as
-    /// `adamw,learning-rate=0.0001`.
+    /// `adamw,learning-rate=1e-4`.
     pub name: String,
     /// Its name in the plan.
     pub plan_name: String,
@@ -203,7 +203,7 @@ fn expand(file: &PlanFile) -> Result<Vec<Arm>, String> {
         }
         for combination in &combinations {
             let grid: Vec<(String, String)> =
-                combination.iter().map(|(key, value)| (key.clone(), show(value))).collect();
+                combination.iter().map(|(key, value)| (key.clone(), show_value(value))).collect();
             let name = grid.iter().fold(plan_name.clone(), |name, (key, value)| {
                 format!("{name},{key}={}", file_name(value))
             });
@@ -220,7 +220,7 @@ fn expand(file: &PlanFile) -> Result<Vec<Arm>, String> {
                     "arm {name}: a run of a study has one device; name several with --devices"
                 ));
             }
-            let own = own.iter().map(|(key, value)| (key.clone(), show(value))).collect();
+            let own = own.iter().map(|(key, value)| (key.clone(), show_value(value))).collect();
             arms.push(Arm { name, plan_name: plan_name.clone(), grid, own, settings });
         }
     }
@@ -255,15 +255,6 @@ fn combinations(grid: &Table) -> Result<Vec<Vec<(String, Value)>>, String> {
         combinations = combinations.iter().flat_map(longer).collect();
     }
     Ok(combinations)
-}
-
-/// A value as people write it: strings without quotes, numbers in their shortest form.
-fn show(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Float(number) if *number != 0.0 && number.abs() < 1e-3 => format!("{number:e}"),
-        value => value.to_string(),
-    }
 }
 
 /// The text as part of a file name: other characters than letters, digits, `-`, `_` and `.` become `-`.

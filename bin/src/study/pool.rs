@@ -45,9 +45,9 @@ pub(crate) fn run(study: &Study, options: &Options) -> Result<(), ProgramError> 
     let mut done = Vec::new();
     for (index, (arm, seed)) in study.runs().enumerate() {
         match study.state(arm, seed) {
-            RunState::Done(result) => {
+            RunState::Done(summary) => {
                 study.tidy(arm, seed, options.keep)?;
-                done.push(result);
+                done.push(*summary);
             }
             _ if options.shard.contains(index) => {
                 left.push_back(Task { arm: arm.name.clone(), seed });
@@ -156,9 +156,9 @@ impl Pool<'_> {
         let arm = self.study.plan.arm(&task.arm);
         let state = arm.map(|arm| (arm, self.study.state(arm, task.seed)));
         match (message, state) {
-            (Message::Done, Some((arm, RunState::Done(result)))) => {
+            (Message::Done, Some((arm, RunState::Done(summary)))) => {
                 self.errors_in_a_row = 0;
-                self.display.done(index, task, &result);
+                self.display.done(index, task, &summary);
                 self.study.tidy(arm, task.seed, self.options.keep)?;
             }
             (Message::Stopped, _) => self.display.stopped(index, task),

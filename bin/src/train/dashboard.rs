@@ -211,7 +211,7 @@ impl<B: Backend> InferenceStep for FineTuning<B> {
     type Output = Evaluation;
 
     fn step(&self, batch: TextBatch<B>) -> Evaluation {
-        self.evaluate(batch)
+        self.evaluate(batch).0
     }
 }
 

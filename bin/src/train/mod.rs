@@ -21,15 +21,17 @@ use burn::data::dataset::InMemDataset;
 use burn::module::AutodiffModule;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::backend::AutodiffBackend;
-use rte::{ConfusionMatrix, EncodedExample, Metric, Task, TextBatcher};
+use report::Summary;
+use rte::{ConfusionMatrix, EncodedExample, Task, TextBatcher, TextDataset};
 
 use crate::ProgramError;
 use crate::data;
 use crate::device::Found;
 use crate::model_card::ModelCard;
 use crate::model_folder::ModelFolder;
+use crate::predictions::{Predicted, json_lines};
 use crate::resume::{
-    Checkpoint, Checkpoints, Contents, Output, Summary, checkpoint, refuse_differences, state,
+    Checkpoint, Checkpoints, Contents, Output, checkpoint, refuse_differences, state,
 };
 use crate::settings::{DashboardName, OptimizerName, Settings, differences};
 use crate::signals::StopRequest;
@@ -51,8 +53,10 @@ pub(crate) struct Inputs {
     pub task: Task,
     /// The training examples.
     pub train: Arc<Vec<EncodedExample>>,
-    /// The validation examples.
+    /// The validation examples, …
     pub validation: Vec<EncodedExample>,
+    /// … and their texts.
+    pub validation_texts: TextDataset,
 }
 
 impl Inputs {
@@ -62,12 +66,12 @@ impl Inputs {
     /// As [`ModelFolder::open`] and [`data::open_splits`]; examples that the model cannot encode.
     pub(crate) fn read(settings: &Settings) -> Result<Self, ProgramError> {
         let mut folder = ModelFolder::open(&settings.model, settings.max_length)?;
-        let (train, validation) = data::open_splits(settings)?;
+        let (train, validation_texts) = data::open_splits(settings)?;
         let task = train.task().clone();
         let label_indices = folder.prepare_for(&task, settings.new_classifier);
         let train = Arc::new(folder.encode(&train, &label_indices)?);
-        let validation = folder.encode(&validation, &label_indices)?;
-        Ok(Self { folder, task, train, validation })
+        let validation = folder.encode(&validation_texts, &label_indices)?;
+        Ok(Self { folder, task, train, validation, validation_texts })
     }
 }
 
@@ -86,8 +90,10 @@ impl Destination {
     /// Resume the run in `output` from its newest checkpoint.
     ///
     /// # Errors
-    /// A checkpoint of a run with other settings, or checkpoints none of which can be used.
+    /// A checkpoint of a run with other settings, checkpoints none of which can be used, or a file that is not the run's
+    /// where its predictions go.
     pub(crate) fn resume(output: Output, settings: &Settings) -> Result<Self, ProgramError> {
+        output.refuse_foreign_predictions()?;
         let checkpoint = checkpoint::newest(&output)?;
         if let Some(checkpoint) = &checkpoint {
             let then = &checkpoint.header.settings;
@@ -111,7 +117,7 @@ pub(crate) struct Host<'a> {
     pub stop: &'a StopRequest,
     /// Shows the progress of the run, instead of the dashboard that its settings name.
     pub observer: Option<&'a mut dyn Observer>,
-    /// Whether the run saves its model.
+    /// Whether the run saves its model, and what that predicts for the validation examples.
     pub save_model: bool,
 }
 
@@ -136,7 +142,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     (found, devices): (&[Found], &[B::Device]),
     host: Host<'_>,
 ) -> Result<Finished, ProgramError> {
-    let Inputs { folder, task, train, validation } = inputs;
+    let Inputs { folder, task, train, validation, validation_texts } = inputs;
     let Host { stop, observer, save_model } = host;
     let (classifier, report) = match settings.reinit_layers {
         Some(count) => classifier
@@ -178,13 +184,15 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     };
     let prefix = checkpoint.as_ref().map(|checkpoint| &checkpoint.header.metrics);
     let metrics = MetricsLog::open(output.metrics(), prefix, &settings.log)?;
-    let mut best = None;
+    let (mut best, mut predicted) = (None, None);
     if let Some(checkpoint) = checkpoint {
         let Checkpoint { mut tensors, .. } = *checkpoint;
         let mismatch = |problems| {
             ProgramError::Mismatch(format!("{}: {problems}", output.checkpoints().display()))
         };
         best = state::take_best(&trainer.model, &mut tensors).map_err(mismatch)?;
+        let shape = [length.eval_examples, task.labels.len()];
+        predicted = Predicted::take(&mut tensors, shape).map_err(mismatch)?;
         let (model, record) = state::restore(trainer.model, tensors).map_err(mismatch)?;
         trainer = Trainer {
             model,
@@ -213,6 +221,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
         patience,
         keep,
         best,
+        predicted,
     };
     let (run, ending) = match (observer, settings.dashboard.on_this_terminal()?) {
         (Some(observer), _) => {
@@ -230,12 +239,11 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
 
     let summary = summarize(&run.progress, task, &baseline, ending, length.total_steps);
     let model = run.best.as_ref().unwrap_or(&run.trainer.model).valid().model;
-    let card = ModelCard {
-        settings,
-        task,
-        evaluation: run.evaluation_of_saved(ending),
-        examples: [length.train_examples, length.eval_examples],
-    };
+    let evaluation = run.evaluation_of_saved(ending);
+    let examples = [length.train_examples, length.eval_examples];
+    let card = ModelCard { settings, task, evaluation, examples };
+    let predicted = evaluation.and(run.predicted.as_ref());
+    let labels = folder.labels();
     let save = || {
         if save_model {
             output.save_model(|path| {
@@ -243,6 +251,8 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
                 folder.save_tokenizer_and_task(task, path)?;
                 card.save(path)
             })?;
+            let lines = predicted.map(|it| it.labelled(&labels, validation_texts));
+            output.save_predictions(lines.map(json_lines).transpose()?)?;
         }
         output.save_summary(&summary)
     };
@@ -323,8 +333,8 @@ fn summarize(
         evaluations.iter().filter_map(values).max_by(f64::total_cmp)
     };
     Summary {
-        metric: metric_key(metric),
-        majority: metric.value(baseline),
+        metric,
+        majority: Some(metric.value(baseline)),
         eval_accuracy: last.map(|evaluation| evaluation.eval_accuracy),
         best_eval_accuracy: highest(|evaluation| Some(evaluation.eval_accuracy)),
         eval_f1: last.and_then(|evaluation| evaluation.eval_f1),
@@ -335,9 +345,9 @@ fn summarize(
         best_step: best.map(|evaluation| evaluation.step),
         eval_loss: last.map(|evaluation| evaluation.eval_loss),
         steps: progress.step,
-        train_seconds: progress.train_seconds,
-        eval_seconds: progress.eval_seconds,
-        examples_per_second: progress.examples_per_second(),
+        train_seconds: Some(progress.train_seconds),
+        eval_seconds: Some(progress.eval_seconds),
+        examples_per_second: Some(progress.examples_per_second()),
         finished,
         stopped_early: finished && progress.step < total_steps,
         diverged_at: diverged.then_some(progress.step + 1),
@@ -345,15 +355,6 @@ fn summarize(
             _ if diverged => Some(true),
             last => last.map(|evaluation| evaluation.metric(metric) <= metric.value(baseline)),
         },
-    }
-}
-
-/// The key of a metric in `metrics.jsonl` and `summary.json`.
-fn metric_key(metric: Metric) -> &'static str {
-    match metric {
-        Metric::Accuracy => "eval_accuracy",
-        Metric::F1 => "eval_f1",
-        Metric::MatthewsCorrelation => "eval_matthews_correlation",
     }
 }
 

@@ -12,6 +12,7 @@ use super::metrics_log::MetricsLog;
 use super::progress::{Evaluation, EvaluationRecord, Length, Progress, StepRecord};
 use super::step::{FineTuning, NotFinite, Step, Trainer};
 use crate::ProgramError;
+use crate::predictions::Predicted;
 use crate::resume::{Checkpoint, CheckpointHeader, Checkpoints, state};
 use crate::settings::Keep;
 
@@ -39,6 +40,8 @@ pub(super) struct Run<B: AutodiffBackend> {
     pub keep: Keep,
     /// The model of the best evaluation so far, for [`Keep::Best`]. Checkpoints hold it, so a resumed run has it as well.
     pub best: Option<FineTuning<B>>,
+    /// The predictions of the last evaluation; for [`Keep::Best`], of the best one, and checkpoints hold them.
+    pub predicted: Option<Predicted>,
 }
 
 /// Why a run ended, if not with an error.
@@ -159,8 +162,11 @@ impl<B: AutodiffBackend> Run<B> {
         let start = Instant::now();
         let model = self.trainer.model.valid();
         let mut evaluation = Evaluation::new(self.labels);
+        let mut predicted = Predicted::default();
         for batch in validation.iter() {
-            evaluation += &model.evaluate(batch);
+            let (of_batch, predicted_of_batch) = model.evaluate(batch);
+            evaluation += &of_batch;
+            predicted.extend(predicted_of_batch);
             observer.evaluating(&self.progress, &evaluation);
             if observer.should_stop() && evaluation.examples() < self.length.eval_examples {
                 return Ok(());
@@ -174,13 +180,19 @@ impl<B: AutodiffBackend> Run<B> {
         observer.evaluated(&record);
         self.progress.evaluations.push(record);
         let best = self.progress.best(self.task_metrics[0]);
-        if self.keep == Keep::Best && best.is_some_and(|best| best.step == step) {
-            self.best = Some(self.trainer.model.clone());
+        match self.keep {
+            Keep::Best if best.is_some_and(|best| best.step == step) => {
+                self.best = Some(self.trainer.model.clone());
+                self.predicted = Some(predicted);
+            }
+            Keep::Best => {}
+            Keep::Last => self.predicted = Some(predicted),
         }
         Ok(())
     }
 
-    /// The evaluation of the weights that are saved as the model; `None` if they were not evaluated.
+    /// The evaluation of the weights that are saved as the model; `None` if they were not evaluated. If there is one,
+    /// [`predicted`](Self::predicted) has its predictions.
     pub(super) fn evaluation_of_saved(&self, ending: Ending) -> Option<&EvaluationRecord> {
         match ending {
             _ if self.best.is_some() => self.progress.best(self.task_metrics[0]),
@@ -202,6 +214,7 @@ impl<B: AutodiffBackend> Run<B> {
         let mut tensors = state::collect(model, record);
         if let Some(best) = &self.best {
             tensors.extend(state::collect_best(best));
+            tensors.extend(self.predicted.iter().flat_map(Predicted::to_tensors));
         }
         self.checkpoints.save(&Checkpoint { header, tensors })
     }

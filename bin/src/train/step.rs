@@ -10,6 +10,7 @@ use burn::tensor::{ElementConversion, Int, Tensor};
 use rte::TextBatch;
 
 use super::progress::{Evaluation, Score};
+use crate::predictions::Predicted;
 
 /// A model with its optimizer, learning-rate schedule and gradient clipping.
 pub(crate) struct Trainer<B: AutodiffBackend> {
@@ -106,8 +107,8 @@ impl<B: Backend> FineTuning<B> {
         Self { label_smoothing, ..self }
     }
 
-    /// The loss and the predictions on a batch; empty if the batch has no labels.
-    pub(super) fn evaluate(&self, batch: TextBatch<B>) -> Evaluation {
+    /// The evaluation and the predictions of a batch; empty if the batch has no labels.
+    pub(super) fn evaluate(&self, batch: TextBatch<B>) -> (Evaluation, Predicted) {
         evaluate(&self.model.in_precision(self.precision), batch)
     }
 }
@@ -250,23 +251,22 @@ fn dropout_seed(seed: u64, steps_taken: usize) -> u64 {
     seed ^ (steps_taken as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// The loss and the predictions of `model` on a batch; empty if the batch has no labels.
+/// The evaluation and the predictions of `model` on a batch; empty if the batch has no labels.
 pub(crate) fn evaluate<B: Backend>(
     model: &SequenceClassifier<B>,
     batch: TextBatch<B>,
-) -> Evaluation {
+) -> (Evaluation, Predicted) {
     let [_, label_count] = model.classifier.weight.dims();
     let mut evaluation = Evaluation::new(label_count);
-    let Some((input, labels)) = labelled(batch) else { return evaluation };
+    let Some((input, labels)) = labelled(batch) else { return (evaluation, Predicted::default()) };
     let logits = model.forward(&input);
     let loss: f64 = cross_entropy(logits.clone(), labels.clone()).into_scalar().elem();
-    let predictions = logits.argmax(1).squeeze_dim::<1>(1);
-    let [labels, predictions] = [labels, predictions].map(Tensor::into_data);
-    for (label, prediction) in labels.iter::<i64>().zip(predictions.iter::<i64>()) {
-        evaluation.confusion.add(label as usize, prediction as usize);
+    let predicted = Predicted::of(logits);
+    for (label, prediction) in labels.into_data().iter::<i64>().zip(predicted.labels()) {
+        evaluation.confusion.add(label as usize, prediction);
     }
     evaluation.loss_sum = loss * evaluation.examples() as f64;
-    evaluation
+    (evaluation, predicted)
 }
 
 /// A batch as the model's input and its labels; `None` for a batch without labels.

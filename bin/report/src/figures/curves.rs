@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use metrics::Metric;
+
 use crate::document::Figure;
 use crate::figures::MAJORITY;
 use crate::plot::{self, Axis, Drawn, Panel, Pen};
-use crate::run::{Metric, Run, Step};
+use crate::run::{Run, Step};
 use crate::statistics::{expected_best, mean, quantile};
 use crate::study::{Arm, Study, describe};
 
@@ -50,7 +52,7 @@ pub(super) fn expected_best_of_k(study: &Study, metric: Metric) -> Drawn<Option<
         caption: "What to expect of the best of k runs, drawn from the ended runs of an arm with replacement (Dodge \
                   et al. 2019). For a k close to the number of runs it is an underestimate.",
         x_title: "k",
-        y_title: &format!("expected best {}", metric.name()),
+        y_title: &format!("expected best {}", metric.title()),
         log: false,
         majority: None,
     };
@@ -88,9 +90,9 @@ pub(super) fn over_steps(study: &Study, metric: Metric, shown: Shown) -> Drawn<V
     };
     let validation = Frame {
         name: "validation-metric",
-        title: &format!("Validation {}", metric.name()),
+        title: &format!("Validation {}", metric.title()),
         caption: band,
-        y_title: metric.name(),
+        y_title: metric.title(),
         majority: study.majority(),
         ..loss
     };

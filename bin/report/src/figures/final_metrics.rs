@@ -1,10 +1,12 @@
 //! The final metric of every run: a strip and a box for each arm, as in figure 1 of Mosbach et al. (2021, arXiv
 //! 2006.04884).
 
+use metrics::Metric;
+
 use crate::document::Figure;
 use crate::figures::MAJORITY;
 use crate::plot::{self, Axis, Drawn, LINE, Panel, Pen};
-use crate::run::{Metric, Run, RunState};
+use crate::run::{Run, RunState};
 use crate::statistics::quantile;
 use crate::study::{Arm, Study, describe};
 
@@ -29,7 +31,7 @@ pub(super) fn figure(study: &Study, metric: Metric) -> Drawn<Option<Figure>> {
         let height = LINE + ROW * arms.len() as u32;
         Panel {
             title: describe(point),
-            x_title: metric.name().to_owned(),
+            x_title: metric.title().to_owned(),
             y_title: String::new(),
             x: x.clone(),
             y: Axis::rows(height),
@@ -38,7 +40,7 @@ pub(super) fn figure(study: &Study, metric: Metric) -> Drawn<Option<Figure>> {
         }
     };
     let panels: Vec<Panel> = study.grid_points().into_iter().map(panel).collect();
-    let title = format!("Final {} of every run", metric.name());
+    let title = format!("Final {} of every run", metric.title());
     let svg = plot::draw(&title, &[], &panels)?;
     let caption = "A dot is a run, a ring a failed one and a cross a diverged one. A box spans the middle half of an \
                    arm's runs, the thick line in it is the median, the whiskers reach to the extremes.";

@@ -1,9 +1,11 @@
 //! The final metric against the learning rate, for grids that vary it.
 
+use metrics::Metric;
+
 use crate::document::Figure;
 use crate::figures::MAJORITY;
 use crate::plot::{self, Axis, Drawn, Panel, Pen};
-use crate::run::{Metric, Run};
+use crate::run::Run;
 use crate::statistics::mean;
 use crate::study::{Arm, Study, describe, distinct};
 
@@ -36,7 +38,7 @@ pub(super) fn figure(study: &Study, metric: Metric) -> Drawn<Option<Figure>> {
         Panel {
             title: describe(&point),
             x_title: "learning rate".to_owned(),
-            y_title: metric.name().to_owned(),
+            y_title: metric.title().to_owned(),
             x: Axis::log_at(&rates),
             y: y.clone(),
             height: HEIGHT,
@@ -44,7 +46,7 @@ pub(super) fn figure(study: &Study, metric: Metric) -> Drawn<Option<Figure>> {
         }
     };
     let panels: Vec<Panel> = distinct(study.arms.iter().map(rest)).into_iter().map(panel).collect();
-    let title = format!("Final {} against the learning rate", metric.name());
+    let title = format!("Final {} against the learning rate", metric.title());
     let svg = plot::draw(&title, &study.plan_names(), &panels)?;
     let caption = "The line joins the means of an arm's ended runs; a dot is a run, a ring a failed or diverged one. \
                    The arms are shifted sideways against one another.";

@@ -5,9 +5,10 @@ mod curves;
 mod final_metrics;
 mod learning_rates;
 
+use metrics::Metric;
+
 use crate::document::Figure;
 use crate::plot::Drawn;
-use crate::run::Metric;
 use crate::study::Study;
 use curves::Shown;
 

@@ -1,29 +1,56 @@
-//! The metrics of GLUE, computed from the counts of a confusion matrix.
+//! The metrics of GLUE, computed from the counts of a confusion matrix, and what they are called.
 
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-/// A score of predictions, larger is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// A score of predictions, larger is better. It is serialised as its [`key`](Metric::key).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Metric {
     /// [`ConfusionMatrix::accuracy`].
+    #[default]
+    #[serde(rename = "eval_accuracy")]
     Accuracy,
     /// [`ConfusionMatrix::f1`].
+    #[serde(rename = "eval_f1")]
     F1,
     /// [`ConfusionMatrix::matthews_correlation`].
+    #[serde(rename = "eval_matthews_correlation")]
     MatthewsCorrelation,
 }
 
 impl Metric {
-    /// The name in files: `accuracy`, `f1` or `matthews_correlation`.
+    /// The name on the hub: `accuracy`, `f1` or `matthews_correlation`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Accuracy => "accuracy",
             Self::F1 => "f1",
             Self::MatthewsCorrelation => "matthews_correlation",
         }
+    }
+
+    /// The key in the results of an evaluation: the [`name`](Self::name) after `eval_`.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Accuracy => "eval_accuracy",
+            Self::F1 => "eval_f1",
+            Self::MatthewsCorrelation => "eval_matthews_correlation",
+        }
+    }
+
+    /// The name for readers, as within a sentence: `accuracy`, `F1` or `Matthews correlation`.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::F1 => "F1",
+            Self::MatthewsCorrelation => "Matthews correlation",
+        }
+    }
+
+    /// The chance level, if it does not depend on the data: 0 for Matthews' correlation. `None` for the others, whose chance
+    /// level is the metric of always predicting the majority class, [`ConfusionMatrix::majority_baseline`].
+    pub fn chance_level(self) -> Option<f64> {
+        (self == Self::MatthewsCorrelation).then_some(0.0)
     }
 
     /// The metric of these predictions.
@@ -39,7 +66,7 @@ impl Metric {
 /// How often each label was predicted for each label.
 ///
 /// ```
-/// use rte::{ConfusionMatrix, Metric};
+/// use metrics::{ConfusionMatrix, Metric};
 ///
 /// let mut matrix = ConfusionMatrix::new(2);
 /// for (label, prediction) in [(0, 0), (0, 1), (1, 1), (1, 1)] {
@@ -206,7 +233,7 @@ mod tests {
 
     #[test]
     fn metrics_are_those_of_scikit_learn() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cases/metrics/cases.json");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/cases/metrics/cases.json");
         let cases: Vec<Case> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         assert!(cases.len() > 10);
         for (number, case) in cases.into_iter().enumerate() {
@@ -240,7 +267,8 @@ mod tests {
             for labels in 0..3 {
                 assert_eq!(metric.value(&ConfusionMatrix::new(labels).majority_baseline()), 0.0);
             }
-            assert_eq!(serde_json::to_value(metric).unwrap(), metric.name());
+            assert_eq!(serde_json::to_value(metric).unwrap(), metric.key());
+            assert_eq!(metric.key(), format!("eval_{}", metric.name()));
         }
     }
 }
