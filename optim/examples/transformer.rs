@@ -1,5 +1,7 @@
-//! Fine-tune Burn's `TransformerEncoder` with AdamWL2SP: every parameter that the pretrained model
-//! also has is source, pulled back to its pretrained value.
+//! Fine-tune a text classifier with AdamWL2SP: everything but the head is source, pulled back to its pretrained value.
+//!
+//! The model is that of the text-classification example of Burn: embeddings of tokens and of positions, a
+//! `TransformerEncoder`, and a linear head on the first token.
 //!
 //! ```text
 //! cargo run --release -p adamw-l2sp --example transformer
@@ -44,24 +46,24 @@ fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = |name: &str| folder.path().join(name);
 
-    // Pretrain with plain AdamW. The file holds the body and the source task's own head.
+    // Pretrain with plain AdamW. The file also holds the head of the source task, with its two classes.
     let source = Task::signs(1, 4096);
     B::seed(&device, 2);
-    let model = Pretrained::new(&device);
+    let model = Classifier::new(2, &device);
     let run = Run::new(model, Groups::new(), 0.0, 400)?.train(&source, 0..400);
     let pretrained = run.model.valid();
     pretrained.save_into(&mut SafetensorsStore::from_file(file("pretrained.safetensors")))?;
     println!("source task: accuracy {:.3}", run.accuracy(&source));
 
-    // The model to fine-tune: the pretrained body under another head.
+    // The model to fine-tune: everything but the head is loaded, the head is new.
     let (train, test) = (Task::moods(3, 96), Task::moods(4, 1024));
-    let mut model = Classifier::new(&device);
+    let mut model = Classifier::new(3, &device);
     let weights = SafetensorsStore::from_file(file("pretrained.safetensors"));
-    model.load_from(&mut weights.allow_partial(true))?;
+    model.load_from(&mut weights.with_regex("^(embedding|transformer)").allow_partial(true))?;
 
-    // Fine-tune without and with a pull back to the pretrained body. A step pulls by learning rate
+    // Fine-tune without and with a pull back to the pretrained values. A step pulls by learning rate
     // times decay, so a run of few steps needs a large decay.
-    let groups = || Groups::source_in(&pretrained).biases_and_norms_undecayed();
+    let groups = || Groups::source_in(&pretrained).novel("output").biases_and_norms_undecayed();
     let start = Run::new(model, groups(), 10.0, STEPS)?;
     let halfway = start.clone().train(&train, 0..STEPS / 2);
     let pulled = halfway.clone().train(&train, STEPS / 2..STEPS);
@@ -88,9 +90,9 @@ fn main() -> Result<()> {
 
     // Resume: build everything afresh, then load it. Of the module that says what is source only the
     // names count: the anchors come with the optimizer's record.
-    let names = Pretrained::<Flex>::new(&device);
-    let groups = Groups::source_in(&names).biases_and_norms_undecayed();
-    let fresh = Run::new(Classifier::new(&device), groups, 10.0, STEPS)?;
+    let names = Classifier::<Flex>::new(3, &device);
+    let groups = Groups::source_in(&names).novel("output").biases_and_norms_undecayed();
+    let fresh = Run::new(Classifier::new(3, &device), groups, 10.0, STEPS)?;
     let optimizer = Recorder::<B>::load(&recorder, file("optimizer"), &device)?;
     let schedule = Recorder::<B>::load(&recorder, file("schedule"), &device)?;
     let resumed = Run {
@@ -114,80 +116,51 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The part that both models have, under the same name.
-#[derive(Module, Debug)]
-struct Body<B: Backend> {
-    embedding: Embedding<B>,
-    encoder: TransformerEncoder<B>,
-}
-
-#[derive(Module, Debug)]
-struct Pretrained<B: Backend> {
-    body: Body<B>,
-    sign: Linear<B>,
-}
-
 #[derive(Module, Debug)]
 struct Classifier<B: Backend> {
-    body: Body<B>,
-    head: Linear<B>,
-}
-
-impl<B: Backend> Body<B> {
-    fn new(device: &B::Device) -> Self {
-        Self {
-            embedding: EmbeddingConfig::new(VOCABULARY, WIDTH).init(device),
-            encoder: TransformerEncoderConfig::new(WIDTH, 2 * WIDTH, 4, 1).init(device),
-        }
-    }
-
-    /// Tokens `[batch, LENGTH]` to the mean of their hidden states, `[batch, WIDTH]`. Their order
-    /// means nothing in these tasks: there are no positions.
-    fn forward(&self, tokens: Tensor<B, 2, Int>) -> Tensor<B, 2> {
-        let embedded = TransformerEncoderInput::new(self.embedding.forward(tokens));
-        self.encoder.forward(embedded).mean_dim(1).squeeze_dim(1)
-    }
-}
-
-impl<B: Backend> Pretrained<B> {
-    fn new(device: &B::Device) -> Self {
-        Self { body: Body::new(device), sign: LinearConfig::new(WIDTH, 2).init(device) }
-    }
+    embedding_token: Embedding<B>,
+    embedding_pos: Embedding<B>,
+    transformer: TransformerEncoder<B>,
+    output: Linear<B>,
 }
 
 impl<B: Backend> Classifier<B> {
-    fn new(device: &B::Device) -> Self {
-        Self { body: Body::new(device), head: LinearConfig::new(WIDTH, 3).init(device) }
+    fn new(classes: usize, device: &B::Device) -> Self {
+        Self {
+            embedding_token: EmbeddingConfig::new(VOCABULARY, WIDTH).init(device),
+            embedding_pos: EmbeddingConfig::new(LENGTH, WIDTH).init(device),
+            transformer: TransformerEncoderConfig::new(WIDTH, 2 * WIDTH, 4, 1).init(device),
+            output: LinearConfig::new(WIDTH, classes).init(device),
+        }
     }
-}
 
-/// Tokens `[batch, LENGTH]` to logits `[batch, classes]`.
-trait Logits<B: Backend> {
-    fn logits(&self, tokens: Tensor<B, 2, Int>) -> Tensor<B, 2>;
-}
-
-impl<B: Backend> Logits<B> for Pretrained<B> {
-    fn logits(&self, tokens: Tensor<B, 2, Int>) -> Tensor<B, 2> {
-        self.sign.forward(self.body.forward(tokens))
-    }
-}
-
-impl<B: Backend> Logits<B> for Classifier<B> {
-    fn logits(&self, tokens: Tensor<B, 2, Int>) -> Tensor<B, 2> {
-        self.head.forward(self.body.forward(tokens))
+    /// Tokens `[batch, LENGTH]` to logits `[batch, classes]`.
+    fn forward(&self, tokens: Tensor<B, 2, Int>) -> Tensor<B, 2> {
+        let [batch, length] = tokens.dims();
+        let positions = Tensor::arange(0..length as i64, &tokens.device()).unsqueeze::<2>();
+        let positions = self.embedding_pos.forward(positions);
+        let embedded = (self.embedding_token.forward(tokens) + positions) / 2;
+        let encoded = self.transformer.forward(TransformerEncoderInput::new(embedded));
+        // The head sees the first token alone, which has attended to all others.
+        self.output.forward(encoded.narrow(1, 0, 1).reshape([batch, WIDTH]))
     }
 }
 
 /// A training run: everything that a checkpoint must hold.
 #[derive(Clone)]
-struct Run<M> {
-    model: M,
+struct Run {
+    model: Classifier<B>,
     optimizer: AdamWL2SPOptimizer<B>,
     schedule: Schedule,
 }
 
-impl<M: AutodiffModule<B, InnerModule: Logits<Flex>> + Logits<B>> Run<M> {
-    fn new(model: M, groups: Groups<Flex>, source_decay: f64, steps: usize) -> Result<Self> {
+impl Run {
+    fn new(
+        model: Classifier<B>,
+        groups: Groups<Flex>,
+        source_decay: f64,
+        steps: usize,
+    ) -> Result<Self> {
         let warmup = ScheduleConfig::warmup_steps_for(0.1, steps);
         let schedule = ScheduleConfig::new(5e-3, warmup, steps).init()?;
         let config = AdamWL2SPConfig::new().with_source_decay(source_decay);
@@ -199,7 +172,7 @@ impl<M: AutodiffModule<B, InnerModule: Logits<Flex>> + Logits<B>> Run<M> {
             // Batch and dropout depend on the step alone, so that a resumed run has the same ones.
             let (tokens, labels) = task.batch(step);
             B::seed(&tokens.device(), step as u64);
-            let logits = self.model.logits(tokens);
+            let logits = self.model.forward(tokens);
             let loss = CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, labels);
             let mut grads = GradientsParams::from_grads(loss.backward(), &self.model);
             clip_grad_norm(&mut grads, &self.model, 1.0);
@@ -209,7 +182,7 @@ impl<M: AutodiffModule<B, InnerModule: Logits<Flex>> + Logits<B>> Run<M> {
     }
 
     fn accuracy(&self, task: &Task) -> f32 {
-        let predicted = self.model.valid().logits(task.tokens.clone().inner()).argmax(1);
+        let predicted = self.model.valid().forward(task.tokens.clone().inner()).argmax(1);
         let right = predicted.squeeze_dim(1).equal(task.labels.clone().inner());
         right.float().mean().into_scalar()
     }

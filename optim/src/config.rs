@@ -1,10 +1,10 @@
 //! The hyper-parameters of AdamWL2SP.
 
-use burn::config::Config;
-use burn::module::AutodiffModule;
-use burn::tensor::backend::AutodiffBackend;
+use std::fmt::{Display, Formatter};
 
-use crate::{AdamWL2SP, AdamWL2SPOptimizer, Groups, OptimizerError};
+use serde::{Deserialize, Serialize};
+
+use crate::{AdamWL2SP, OptimizerError};
 
 /// The hyper-parameters of [`AdamWL2SP`].
 ///
@@ -12,6 +12,8 @@ use crate::{AdamWL2SP, AdamWL2SPOptimizer, Groups, OptimizerError};
 /// moves a source parameter by η·`source_decay`·(θ⁰ − θ) and a novel one by −η·`novel_decay`·θ.
 /// The defaults are PyTorch's AdamW with no pull on the source parameters; the RTE recipe uses
 /// ε = 1e-6 and decays (0.5, 0).
+///
+/// It implements Burn's `Config`, of each Burn whose feature is on, and so is saved as JSON and loaded from it.
 ///
 /// ```
 /// use adamw_l2sp::AdamWL2SPConfig;
@@ -21,36 +23,103 @@ use crate::{AdamWL2SP, AdamWL2SPOptimizer, Groups, OptimizerError};
 /// assert_eq!(error.to_string(), "beta_2 is 1, but must be in [0, 1)");
 /// # Ok::<(), adamw_l2sp::OptimizerError>(())
 /// ```
-#[derive(Config, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdamWL2SPConfig {
     /// β₁, the decay rate of the first moment, in [0, 1).
-    #[config(default = 0.9)]
     pub beta_1: f64,
     /// β₂, the decay rate of the second moment, in [0, 1).
-    #[config(default = 0.999)]
     pub beta_2: f64,
     /// ε, added to the denominator; at least 0.
-    #[config(default = 1e-8)]
     pub epsilon: f64,
     /// λ₁, the pull of a source parameter towards its pretrained value; at least 0.
-    #[config(default = 0.0)]
     pub source_decay: f64,
     /// λ₂, the pull of a novel parameter towards zero; at least 0.
-    #[config(default = 1e-2)]
     pub novel_decay: f64,
     /// Divide by the largest second moment so far instead of the current one.
-    #[config(default = false)]
     pub amsgrad: bool,
     /// Maximize the objective instead of minimizing it.
-    #[config(default = false)]
     pub maximize: bool,
     /// Divide the moments by 1 − βᵗ. BERT's original optimizer does not, which makes its first steps
     /// larger and fine-tuning less stable (Zhang et al., arXiv 2006.05987).
-    #[config(default = true)]
     pub bias_correction: bool,
 }
 
+impl Default for AdamWL2SPConfig {
+    fn default() -> Self {
+        Self {
+            beta_1: 0.9,
+            beta_2: 0.999,
+            epsilon: 1e-8,
+            source_decay: 0.0,
+            novel_decay: 1e-2,
+            amsgrad: false,
+            maximize: false,
+            bias_correction: true,
+        }
+    }
+}
+
+/// As JSON.
+impl Display for AdamWL2SPConfig {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        display_as_json(self, f)
+    }
+}
+
 impl AdamWL2SPConfig {
+    /// The default hyper-parameters.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets [`beta_1`](Self::beta_1), by default 0.9.
+    pub fn with_beta_1(mut self, beta_1: f64) -> Self {
+        self.beta_1 = beta_1;
+        self
+    }
+
+    /// Sets [`beta_2`](Self::beta_2), by default 0.999.
+    pub fn with_beta_2(mut self, beta_2: f64) -> Self {
+        self.beta_2 = beta_2;
+        self
+    }
+
+    /// Sets [`epsilon`](Self::epsilon), by default 1e-8.
+    pub fn with_epsilon(mut self, epsilon: f64) -> Self {
+        self.epsilon = epsilon;
+        self
+    }
+
+    /// Sets [`source_decay`](Self::source_decay), by default 0.
+    pub fn with_source_decay(mut self, source_decay: f64) -> Self {
+        self.source_decay = source_decay;
+        self
+    }
+
+    /// Sets [`novel_decay`](Self::novel_decay), by default 0.01.
+    pub fn with_novel_decay(mut self, novel_decay: f64) -> Self {
+        self.novel_decay = novel_decay;
+        self
+    }
+
+    /// Sets [`amsgrad`](Self::amsgrad), by default `false`.
+    pub fn with_amsgrad(mut self, amsgrad: bool) -> Self {
+        self.amsgrad = amsgrad;
+        self
+    }
+
+    /// Sets [`maximize`](Self::maximize), by default `false`.
+    pub fn with_maximize(mut self, maximize: bool) -> Self {
+        self.maximize = maximize;
+        self
+    }
+
+    /// Sets [`bias_correction`](Self::bias_correction), by default `true`.
+    pub fn with_bias_correction(mut self, bias_correction: bool) -> Self {
+        self.bias_correction = bias_correction;
+        self
+    }
+
     /// The update rule alone, for a group of *source* parameters: see [`AdamWL2SP::novel`] and
     /// [`AdamWL2SP::undecayed`] for the others.
     ///
@@ -59,19 +128,6 @@ impl AdamWL2SPConfig {
     pub fn build(&self) -> Result<AdamWL2SP, OptimizerError> {
         self.validate()?;
         Ok(AdamWL2SP::new(self))
-    }
-
-    /// An optimizer for all parameters of `model`, each with the role that `groups` gives it.
-    ///
-    /// # Errors
-    /// A value out of range, a rule of `groups` that matches nothing, tied parameters with different
-    /// roles, or anchors that do not fit the model; the error lists the names.
-    pub fn init<B: AutodiffBackend, M: AutodiffModule<B>>(
-        &self,
-        model: &M,
-        groups: Groups<B::InnerBackend>,
-    ) -> Result<AdamWL2SPOptimizer<B>, OptimizerError> {
-        AdamWL2SPOptimizer::new(self.build()?, model, groups)
     }
 
     /// Checks that every value is in its range.
@@ -90,6 +146,11 @@ impl AdamWL2SPConfig {
         }
         Ok(())
     }
+}
+
+/// A configuration as Burn's own are displayed.
+pub(crate) fn display_as_json(config: &impl Serialize, f: &mut Formatter<'_>) -> std::fmt::Result {
+    f.write_str(&serde_json::to_string_pretty(config).map_err(|_| std::fmt::Error)?)
 }
 
 /// `value`, if it is finite and `holds`.

@@ -14,7 +14,7 @@ pub enum OptimizerError {
         expected: &'static str,
     },
 
-    /// A pattern given to [`Groups`](crate::Groups) is not a regular expression.
+    /// A pattern given to [`ParameterGroups`](crate::ParameterGroups) is not a regular expression.
     #[error("`{pattern}` is not a regular expression: {reason}")]
     InvalidRegex {
         /// The pattern as given.
@@ -23,7 +23,7 @@ pub enum OptimizerError {
         reason: String,
     },
 
-    /// Rules of [`Groups`](crate::Groups) that select no parameter.
+    /// Rules of [`ParameterGroups`](crate::ParameterGroups) that select no parameter.
     #[error(
         "no parameter of the model matches {}; its parameters are: {}",
         .rules.join(", "),
@@ -36,12 +36,22 @@ pub enum OptimizerError {
         parameters: Vec<String>,
     },
 
-    /// Rules of [`Groups`](crate::Groups) that give a tied parameter different roles at its paths.
+    /// Rules of [`ParameterGroups`](crate::ParameterGroups) that give a tied parameter different roles at its paths.
     #[error(
         "the rules treat tied parameters differently at their paths: {}; name all paths of each",
         .names.join(", ")
     )]
     TiedRolesDiffer {
+        /// The paths of each such parameter, joined by ` = `.
+        names: Vec<String>,
+    },
+
+    /// Tied parameters, where Burn 0.22's `ModuleOptimizer` would step only the first of their paths and so untie them.
+    #[error(
+        "tied parameters, which Burn's ModuleOptimizer unties: {}; hold such a parameter once and use it twice",
+        .names.join(", ")
+    )]
+    TiedParameters {
         /// The paths of each such parameter, joined by ` = `.
         names: Vec<String>,
     },
@@ -68,7 +78,7 @@ pub enum OptimizerError {
     },
 
     /// Anchors whose values differ from the model's, where
-    /// [`Groups::anchors_must_equal_model`](crate::Groups::anchors_must_equal_model) is set.
+    /// [`anchors_must_equal_model`](crate::ParameterGroups::anchors_must_equal_model) is set.
     #[error("anchors that differ from the model's current values: {}", .names.join(", "))]
     AnchorsDiffer {
         /// The parameters' paths.

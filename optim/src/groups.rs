@@ -2,13 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::module::Module;
-use burn::tensor::backend::Backend;
 use regex::Regex;
 
 use crate::config::check;
-use crate::parameters::{Parameter, Place, parameters};
-use crate::{Anchors, OptimizerError};
+use crate::parameters::{Parameter, Place};
+use crate::{AnchorMap, OptimizerError};
 
 /// How the optimizer treats a parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,48 +22,21 @@ pub struct Role {
     pub frozen: bool,
 }
 
-/// Rules that give every parameter of a model its [`Role`].
+/// Rules that give every parameter of a model its [`Role`]; `V` holds an anchor.
+///
+/// Each Burn has its alias of this, `Groups`.
 ///
 /// Without a rule a parameter is novel and decayed, with the learning rate as it is. Where several
 /// rules of a kind match, the last one wins. A *path* names one parameter (`head.weight`) or a module
 /// and everything below it (`encoder`); a regex is searched for anywhere in the parameter's path. A
 /// rule that matches nothing is an error when the optimizer is made.
 ///
-/// A tied parameter, one that a module holds at several paths, is stepped once; its role must be the
-/// same at each of them. The running statistics of batch norms are no parameters: nothing matches
-/// them.
-///
-/// ```
-/// # use adamw_l2sp::{AdamWL2SPConfig, Groups};
-/// # use burn::{backend::{Autodiff, Flex}, module::AutodiffModule, nn::{Linear, LinearConfig, LayerNorm, LayerNormConfig}, prelude::*};
-/// # type B = Autodiff<Flex>;
-/// # #[derive(Module, Debug)]
-/// # struct Net<B: Backend> { encoder: Linear<B>, norm: LayerNorm<B>, head: Linear<B> }
-/// # #[derive(Module, Debug)]
-/// # struct Pretrained<B: Backend> { encoder: Linear<B>, norm: LayerNorm<B>, lm_head: Linear<B> }
-/// # let device = Default::default();
-/// # let linear = |n| LinearConfig::new(4, n).init::<B>(&device);
-/// # let norm = LayerNormConfig::new(4).init::<B>(&device);
-/// # let pretrained = Pretrained { encoder: linear(4), norm: norm.clone(), lm_head: linear(9) };
-/// # let model = Net { encoder: pretrained.encoder.clone(), norm: norm.clone(), head: linear(2) };
-/// // By path:
-/// let groups = Groups::new().source("encoder").source("norm").biases_and_norms_undecayed();
-/// # AdamWL2SPConfig::new().init(&model, groups)?;
-/// // By regular expression:
-/// let groups = Groups::new().source_matching(r"^(encoder|norm)\.").undecayed_matching("bias$");
-/// # AdamWL2SPConfig::new().init(&model, groups)?;
-/// // Whatever a pretrained module also has, pulled back to its values:
-/// let groups = Groups::source_in(&pretrained.valid()).biases_and_norms_undecayed();
-/// # AdamWL2SPConfig::new().init(&model, groups)?;
-/// // A head that learns ten times as fast, above a frozen norm:
-/// let groups = Groups::new().source("encoder").learning_rate_scale("head", 10.0).frozen("norm");
-/// # AdamWL2SPConfig::new().init(&model, groups)?;
-/// # Ok::<(), adamw_l2sp::OptimizerError>(())
-/// ```
+/// A tied parameter, one that a module holds at several paths, must have the same role at each of them. The running
+/// statistics of batch norms are no parameters: nothing matches them.
 #[derive(Clone, Debug)]
-pub struct Groups<B: Backend> {
+pub struct ParameterGroups<V> {
     rules: Vec<(Selector, Effect)>,
-    anchors: Option<Anchors<B>>,
+    anchors: Option<AnchorMap<V>>,
     anchors_must_equal_model: bool,
 }
 
@@ -98,24 +69,20 @@ impl Effect {
     }
 }
 
-impl<B: Backend> Default for Groups<B> {
+impl<V> Default for ParameterGroups<V> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<B: Backend> Groups<B> {
+impl<V> ParameterGroups<V> {
     /// Every parameter novel and decayed: plain AdamW.
     pub fn new() -> Self {
         Self { rules: Vec::new(), anchors: None, anchors_must_equal_model: false }
     }
 
-    /// The parameters that `module` has under the same path are source, pulled back to the value they
-    /// have *there*. A path that only one of the two has is no error: a pretrained model has heads
-    /// that a fine-tuned one lacks, and vice versa. Where both have a head of the same name but of
-    /// different size, add [`novel("head")`](Self::novel).
-    pub fn source_in<M: Module<B>>(module: &M) -> Self {
-        let anchors = Anchors::from_module(module);
+    /// The parameters that have an anchor in `anchors` are source; those that only one of the two has are no error.
+    pub(crate) fn source_at(anchors: AnchorMap<V>) -> Self {
         let mut groups = Self::source_names(anchors.names());
         groups.anchors = Some(anchors);
         groups
@@ -169,8 +136,8 @@ impl<B: Backend> Groups<B> {
         self.rule(Selector::Matching(pattern.to_string()), Effect::LearningRateScale(factor))
     }
 
-    /// The parameters at or below `path` are frozen: never changed, without state. To save their
-    /// gradients, too, see [`freeze`](crate::AdamWL2SPOptimizer::freeze).
+    /// The parameters at or below `path` are frozen: never changed, without state. Their gradients are still computed,
+    /// unless they are switched off in the model.
     pub fn frozen(self, path: &str) -> Self {
         self.rule(Selector::Path(path.to_string()), Effect::Frozen)
     }
@@ -189,7 +156,7 @@ impl<B: Backend> Groups<B> {
     /// Pull the source parameters back to `anchors` instead of to their values at the first step.
     /// Every anchor must have a parameter of its name and shape, and every source parameter an
     /// anchor.
-    pub fn anchored_at(mut self, anchors: Anchors<B>) -> Self {
+    pub fn anchored_at(mut self, anchors: AnchorMap<V>) -> Self {
         self.anchors = Some(anchors);
         self
     }
@@ -206,23 +173,29 @@ impl<B: Backend> Groups<B> {
         self
     }
 
-    /// The role of every parameter of `module` and the explicit anchors of its source parameters, both
-    /// by path; of a tied parameter by its first path.
-    pub(crate) fn resolve<M: Module<B>>(self, module: &M) -> Result<Resolved<B>, OptimizerError> {
-        let parameters = parameters(module);
-        let roles = self.roles(&parameters)?;
+    /// The role of every parameter and the explicit anchors of the source parameters, both by path; of a tied parameter
+    /// by its first path. `differing` names the anchors that differ from the model's values.
+    pub(crate) fn resolve(
+        self,
+        parameters: &[Parameter],
+        differing: impl FnOnce(&AnchorMap<V>) -> Vec<String>,
+    ) -> Result<Resolved<V>, OptimizerError> {
+        let roles = self.roles(parameters)?;
         let anchors = match self.anchors {
-            None => Anchors::none(),
+            None => AnchorMap::none(),
             Some(anchors) => {
                 let partial = self.rules.iter().any(|(rule, _)| matches!(rule, Selector::Named(_)));
                 let pulled = |parameter: &Parameter| {
                     roles.get(parameter.path()).is_some_and(|role| role.source && !role.frozen)
                 };
-                anchors.fitting(&parameters, pulled, partial)?
+                anchors.fitting(parameters, pulled, partial)?
             }
         };
         if self.anchors_must_equal_model {
-            anchors.check_equal(module)?;
+            let names = differing(&anchors);
+            if !names.is_empty() {
+                return Err(OptimizerError::AnchorsDiffer { names });
+            }
         }
         Ok(Resolved { roles, anchors })
     }
@@ -257,9 +230,7 @@ impl<B: Backend> Groups<B> {
         for parameter in parameters {
             let at_places: Vec<Role> = parameter.places.iter().map(&mut role_at).collect();
             if at_places.iter().any(|role| *role != at_places[0]) {
-                let paths: Vec<&str> =
-                    parameter.places.iter().map(|place| place.path.as_str()).collect();
-                disagreeing.push(paths.join(" = "));
+                disagreeing.push(parameter.paths());
             }
             roles.insert(parameter.path().to_string(), at_places[0]);
         }
@@ -289,10 +260,10 @@ struct Rule<'a> {
     used: bool,
 }
 
-/// [`Groups`] applied to a module.
-pub(crate) struct Resolved<B: Backend> {
+/// [`ParameterGroups`] applied to a module.
+pub(crate) struct Resolved<V> {
     pub(crate) roles: BTreeMap<String, Role>,
-    pub(crate) anchors: Anchors<B>,
+    pub(crate) anchors: AnchorMap<V>,
 }
 
 type Selects<'a> = Box<dyn Fn(&Place) -> bool + 'a>;

@@ -1,9 +1,5 @@
 //! The parameters of a module with their paths, as `encoder.layers.0.norm.gamma`.
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
-use burn::prelude::Shape;
-use burn::tensor::{Tensor, backend::Backend};
-
 /// The path from a module's root to where a visitor or mapper is.
 #[derive(Default)]
 pub(crate) struct PathStack {
@@ -45,8 +41,8 @@ impl PathStack {
 
 /// One float parameter of a module.
 pub(crate) struct Parameter {
-    id: ParamId,
-    pub(crate) shape: Shape,
+    id: u64,
+    pub(crate) shape: Vec<usize>,
     /// At least one place; several of a tied parameter, in the module's own order.
     pub(crate) places: Vec<Place>,
 }
@@ -56,6 +52,12 @@ impl Parameter {
     pub(crate) fn path(&self) -> &str {
         &self.places[0].path
     }
+
+    /// All paths, joined by ` = `.
+    pub(crate) fn paths(&self) -> String {
+        let paths: Vec<&str> = self.places.iter().map(|place| place.path.as_str()).collect();
+        paths.join(" = ")
+    }
 }
 
 /// Where a parameter is in its module.
@@ -64,39 +66,23 @@ pub(crate) struct Place {
     pub(crate) is_bias_or_norm: bool,
 }
 
-/// All trainable float parameters of `module`, in the module's own order.
-pub(crate) fn parameters<B: Backend, M: Module<B>>(module: &M) -> Vec<Parameter> {
-    let mut visitor = Collect { path: PathStack::default(), found: Vec::new() };
-    module.visit(&mut visitor);
-    visitor.found
+/// The trainable float parameters of a module in its own order, collected while it is visited.
+#[derive(Default)]
+pub(crate) struct Parameters {
+    pub(crate) path: PathStack,
+    pub(crate) found: Vec<Parameter>,
 }
 
-struct Collect {
-    path: PathStack,
-    found: Vec<Parameter>,
-}
-
-impl<B: Backend> ModuleVisitor<B> for Collect {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+impl Parameters {
+    /// The visitor is at the parameter with this id and shape.
+    pub(crate) fn add(&mut self, id: u64, shape: &[usize]) {
         if self.path.is_running_statistic() {
             return;
         }
         let place = Place { path: self.path.path(), is_bias_or_norm: self.path.is_bias_or_norm() };
-        match self.found.iter_mut().find(|parameter| parameter.id == param.id) {
+        match self.found.iter_mut().find(|parameter| parameter.id == id) {
             Some(parameter) => parameter.places.push(place),
-            None => self.found.push(Parameter {
-                id: param.id,
-                shape: param.lazy_shape(),
-                places: vec![place],
-            }),
+            None => self.found.push(Parameter { id, shape: shape.to_vec(), places: vec![place] }),
         }
     }
 }

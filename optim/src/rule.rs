@@ -1,8 +1,141 @@
-//! The update formula, for whole tensors on any backend and for single elements.
+//! The update rule, for whole tensors of any Burn and for single elements.
 
 use std::ops::{Add, Div, Mul, Sub};
 
-use burn::tensor::{Tensor, backend::Backend};
+use crate::AdamWL2SPConfig;
+
+/// AdamW with decay towards the starting point, for one group of parameters of any rank.
+///
+/// For a parameter θ with gradient g at its step t (from 1) and learning rate η:
+///
+/// ```text
+/// g ← −g                                     if maximize
+/// θ ← (1 − ηλ₁) θ + ηλ₁ θ⁰                   source: towards the anchor θ⁰
+/// θ ← (1 − ηλ₂) θ                            novel: towards zero
+/// m ← β₁ m + (1 − β₁) g,   v ← β₂ v + (1 − β₂) g²
+/// v̂ ← max(v̂, v)                              with amsgrad (of the uncorrected v); else v̂ = v
+/// θ ← θ − η/(1 − β₁ᵗ) · m / ( √v̂ / √(1 − β₂ᵗ) + ε )
+/// ```
+///
+/// An undecayed parameter skips the second and third line; without
+/// [`bias_correction`](AdamWL2SPConfig::bias_correction) both 1 − βᵗ are 1. The anchor θ⁰ of a source parameter is
+/// its value before its first step, or whatever its state already holds; it stays in the state, and so in every record
+/// of the optimizer.
+///
+/// Made by [`AdamWL2SPConfig::build`], as the rule for source parameters. It implements Burn 0.21's `SimpleOptimizer` and
+/// Burn 0.22's `Optimizer`, each with the feature of that Burn.
+///
+/// References: Loshchilov & Hutter, arXiv 1711.05101; Li, Grandvalet & Davoine, arXiv 1802.01483;
+/// Reddi, Kale & Kumar, openreview ryQu7f-RZ.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdamWL2SP {
+    beta_1: f64,
+    beta_2: f64,
+    epsilon: f64,
+    novel_decay: f64,
+    pub(crate) amsgrad: bool,
+    maximize: bool,
+    bias_correction: bool,
+    /// Whether θ⁰ is kept.
+    pub(crate) source: bool,
+    /// λ₁ or λ₂; zero for undecayed parameters.
+    decay: f64,
+}
+
+impl AdamWL2SP {
+    pub(crate) fn new(config: &AdamWL2SPConfig) -> Self {
+        Self {
+            beta_1: config.beta_1,
+            beta_2: config.beta_2,
+            epsilon: config.epsilon,
+            novel_decay: config.novel_decay,
+            amsgrad: config.amsgrad,
+            maximize: config.maximize,
+            bias_correction: config.bias_correction,
+            source: true,
+            decay: config.source_decay,
+        }
+    }
+
+    /// The same rule for novel parameters: no anchor, decay to zero by `novel_decay`.
+    pub fn novel(mut self) -> Self {
+        self.source = false;
+        self.decay = self.novel_decay;
+        self
+    }
+
+    /// The same rule without any decay; a source parameter still keeps its anchor.
+    pub fn undecayed(mut self) -> Self {
+        self.decay = 0.0;
+        self
+    }
+
+    /// The same rule for parameters that have `role`.
+    pub(crate) fn for_role(self, role: crate::Role) -> Self {
+        let rule = if role.source { self } else { self.novel() };
+        if role.decayed { rule } else { rule.undecayed() }
+    }
+
+    /// θ and its state after a step.
+    pub(crate) fn advance<N: Values>(
+        &self,
+        lr: f64,
+        theta: N,
+        grad: N,
+        mut state: State<N>,
+    ) -> (N, State<N>) {
+        if self.source && state.anchor.is_none() {
+            state.anchor = Some(theta.clone());
+        }
+        let time = state.time + 1;
+        let coefficients = self.coefficients(lr, time);
+        let target = state.anchor.clone().filter(|_| self.source && coefficients.decay != 0.0);
+        let largest = self
+            .amsgrad
+            // v is never negative: the larger of it and zero is itself.
+            .then(|| state.moments.largest.unwrap_or_else(|| theta.zeros()));
+        let moments = Moments { largest, ..state.moments };
+        let (theta, moments) = N::update(&coefficients, theta, grad, target, moments);
+        (theta, State { time, moments, anchor: state.anchor })
+    }
+
+    /// In f64: f32 loses digits in 1 − βᵗ.
+    pub(crate) fn coefficients(&self, lr: f64, time: usize) -> Coefficients {
+        let t = time as f64;
+        let correction = |beta: f64| if self.bias_correction { 1.0 - beta.powf(t) } else { 1.0 };
+        Coefficients {
+            maximize: self.maximize,
+            decay: lr * self.decay,
+            beta_1: self.beta_1,
+            beta_2: self.beta_2,
+            step_size: lr / correction(self.beta_1),
+            correction_2: correction(self.beta_2).sqrt(),
+            epsilon: self.epsilon,
+        }
+    }
+}
+
+/// What is kept of a parameter from one step to the next.
+pub(crate) struct State<N> {
+    /// t, the number of steps taken.
+    pub(crate) time: usize,
+    pub(crate) moments: Moments<N>,
+    /// θ⁰ of a source parameter.
+    pub(crate) anchor: Option<N>,
+}
+
+impl<N: Values> State<N> {
+    /// No steps taken, no anchor.
+    pub(crate) fn new(theta: &N) -> Self {
+        let moments = Moments { first: theta.zeros(), second: theta.zeros(), largest: None };
+        Self { time: 0, moments, anchor: None }
+    }
+
+    /// No steps taken, pulled to `anchor`.
+    pub(crate) fn anchored(anchor: N) -> Self {
+        Self { anchor: Some(anchor.clone()), ..Self::new(&anchor) }
+    }
+}
 
 /// The operations of the formula.
 pub(crate) trait Arithmetic:
@@ -15,25 +148,20 @@ pub(crate) trait Arithmetic:
     fn larger(self, other: Self) -> Self;
 }
 
-impl<B: Backend, const D: usize> Arithmetic for Tensor<B, D> {
-    fn plus(self, term: f64) -> Self {
-        self + term
-    }
+/// The values of a whole parameter.
+pub(crate) trait Values: Arithmetic {
+    /// As many zeros.
+    fn zeros(&self) -> Self;
 
-    fn times(self, factor: f64) -> Self {
-        self * factor
-    }
-
-    fn over(self, divisor: f64) -> Self {
-        self / divisor
-    }
-
-    fn square_root(self) -> Self {
-        self.sqrt()
-    }
-
-    fn larger(self, other: Self) -> Self {
-        self.max_pair(other)
+    /// [`Coefficients::update`], by the operations of a tensor or in one pass over its elements.
+    fn update(
+        coefficients: &Coefficients,
+        theta: Self,
+        grad: Self,
+        anchor: Option<Self>,
+        moments: Moments<Self>,
+    ) -> (Self, Moments<Self>) {
+        coefficients.update(theta, grad, anchor, moments)
     }
 }
 
@@ -58,14 +186,6 @@ pub(crate) struct Moments<N> {
     pub(crate) first: N,
     pub(crate) second: N,
     pub(crate) largest: Option<N>,
-}
-
-#[cfg(feature = "flex")]
-impl<N> Moments<N> {
-    /// Applies `f` to each moment.
-    pub(crate) fn map<M>(self, f: impl Fn(N) -> M) -> Moments<M> {
-        Moments { first: f(self.first), second: f(self.second), largest: self.largest.map(f) }
-    }
 }
 
 impl Coefficients {

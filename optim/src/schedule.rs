@@ -1,13 +1,11 @@
 //! The learning rate: linear warm-up, then linear or cosine decay to zero, or constant.
 
-use burn::config::Config;
-use burn::optim::LearningRate;
-use burn::optim::lr_scheduler::LrScheduler;
-use burn::tensor::backend::Backend;
+use std::fmt::{Display, Formatter};
+
 use serde::{Deserialize, Serialize};
 
 use crate::OptimizerError;
-use crate::config::check;
+use crate::config::{check, display_as_json};
 
 /// What the learning rate does after the warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,13 +35,14 @@ pub enum ScheduleKind {
 ///
 /// ```
 /// use adamw_l2sp::{ScheduleConfig, ScheduleKind};
-/// use burn::optim::lr_scheduler::LrScheduler;
 ///
-/// let mut schedule = ScheduleConfig::new(2e-5, 2, 4).with_kind(ScheduleKind::Linear).init()?;
-/// assert_eq!([0; 5].map(|_| schedule.step()), [0.0, 1e-5, 2e-5, 1e-5, 0.0]);
-/// # Ok::<(), adamw_l2sp::OptimizerError>(())
+/// let schedule = ScheduleConfig::new(2e-5, 2, 4).with_kind(ScheduleKind::Linear);
+/// let rates = [0, 1, 2, 3, 4].map(|step| schedule.learning_rate_at(step));
+/// assert_eq!(rates, [0.0, 1e-5, 2e-5, 1e-5, 0.0]);
 /// ```
-#[derive(Config, Debug, PartialEq)]
+///
+/// It implements Burn's `Config`, of each Burn whose feature is on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScheduleConfig {
     /// η, the largest learning rate; at least 0.
     pub learning_rate: f64,
@@ -52,11 +51,28 @@ pub struct ScheduleConfig {
     /// T, the total number of steps.
     pub total_steps: usize,
     /// The form after the warm-up.
-    #[config(default = "ScheduleKind::Linear")]
     pub kind: ScheduleKind,
 }
 
+/// As JSON.
+impl Display for ScheduleConfig {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        display_as_json(self, f)
+    }
+}
+
 impl ScheduleConfig {
+    /// A linear schedule.
+    pub fn new(learning_rate: f64, warmup_steps: usize, total_steps: usize) -> Self {
+        Self { learning_rate, warmup_steps, total_steps, kind: ScheduleKind::Linear }
+    }
+
+    /// Sets [`kind`](Self::kind), by default [`ScheduleKind::Linear`].
+    pub fn with_kind(mut self, kind: ScheduleKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
     /// `ratio` · `total_steps`, rounded up as in transformers.
     pub fn warmup_steps_for(ratio: f64, total_steps: usize) -> usize {
         (total_steps as f64 * ratio).ceil() as usize
@@ -74,7 +90,7 @@ impl ScheduleConfig {
     }
 
     /// The learning rate of step `step`, counted from 0.
-    pub fn learning_rate_at(&self, step: usize) -> LearningRate {
+    pub fn learning_rate_at(&self, step: usize) -> f64 {
         let (warmup, total) = (self.warmup_steps, self.total_steps);
         let factor = if step < warmup {
             step as f64 / warmup as f64
@@ -123,36 +139,26 @@ pub struct TotalPull {
     pub sum: f64,
 }
 
-/// A [`ScheduleConfig`] at some step; implements Burn's [`LrScheduler`].
+/// A [`ScheduleConfig`] at some step; implements `LrScheduler`, of each Burn whose feature is on.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     config: ScheduleConfig,
-    step: usize,
+    /// The steps taken.
+    pub(crate) step: usize,
 }
 
-impl LrScheduler for Schedule {
-    type Record<B: Backend> = usize;
-
-    fn step(&mut self) -> LearningRate {
+impl Schedule {
+    /// Takes a step: its learning rate.
+    pub(crate) fn advance(&mut self) -> f64 {
         let learning_rate = self.config.learning_rate_at(self.step);
         self.step += 1;
         learning_rate
-    }
-
-    fn to_record<B: Backend>(&self) -> Self::Record<B> {
-        self.step
-    }
-
-    fn load_record<B: Backend>(mut self, record: Self::Record<B>) -> Self {
-        self.step = record;
-        self
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::backend::Flex;
 
     /// transformers 5.23.0, rounded to 12 digits:
     /// `get_{linear,cosine,constant}_schedule_with_warmup(SGD([p], lr=1.0), 3, 10)`, twelve steps.
@@ -179,7 +185,7 @@ mod tests {
             let last = *after.last().unwrap();
             let expected = [0.0, third, 2.0 * third].into_iter().chain(after).chain([last]);
             for (step, expected) in expected.enumerate() {
-                let actual = schedule.step();
+                let actual = schedule.advance();
                 assert!((actual - expected).abs() < 1e-11, "{kind:?} {step}: {actual} {expected}");
             }
         }
@@ -192,23 +198,11 @@ mod tests {
                 let mut schedule =
                     ScheduleConfig::new(1.0, warmup, total).with_kind(kind).init().unwrap();
                 for _ in 0..12 {
-                    let rate = schedule.step();
+                    let rate = schedule.advance();
                     assert!((0.0..=1.0).contains(&rate), "{kind:?} {warmup} {total}: {rate}");
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_record_holds_the_step() {
-        let config = ScheduleConfig::new(1.0, 2, 9);
-        let mut schedule = config.init().unwrap();
-        for _ in 0..4 {
-            schedule.step();
-        }
-        let record = schedule.to_record::<Flex>();
-        let mut resumed = config.init().unwrap().load_record::<Flex>(record);
-        assert_eq!(resumed.step(), schedule.step());
     }
 
     #[test]
@@ -224,7 +218,7 @@ mod tests {
             let config = ScheduleConfig::new(0.3, 4, 30).with_kind(kind);
             let (mut schedule, anchor, mut theta) = (config.init().unwrap(), 3.0, 5.0);
             for _ in 0..30 {
-                let rate = schedule.step() * 0.5;
+                let rate = schedule.advance() * 0.5;
                 theta = (1.0 - rate) * theta + rate * anchor;
             }
             let pull = config.total_pull(0.5);

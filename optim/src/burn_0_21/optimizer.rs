@@ -1,4 +1,4 @@
-//! AdamWL2SP for a whole module.
+//! AdamWL2SP for a whole module of Burn 0.21.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -13,7 +13,22 @@ use burn::tensor::{Tensor, TensorPrimitive};
 
 use crate::groups::Resolved;
 use crate::parameters::PathStack;
-use crate::{AdamWL2SP, AdamWL2SPState, Anchors, Groups, OptimizerError, Role};
+use crate::{AdamWL2SP, AdamWL2SPConfig, AdamWL2SPState, Anchors, Groups, OptimizerError, Role};
+
+impl AdamWL2SPConfig {
+    /// An optimizer for all parameters of `model`, each with the role that `groups` gives it.
+    ///
+    /// # Errors
+    /// A value out of range, a rule of `groups` that matches nothing, tied parameters with different
+    /// roles, or anchors that do not fit the model; the error lists the names.
+    pub fn init<B: AutodiffBackend, M: AutodiffModule<B>>(
+        &self,
+        model: &M,
+        groups: Groups<B::InnerBackend>,
+    ) -> Result<AdamWL2SPOptimizer<B>, OptimizerError> {
+        AdamWL2SPOptimizer::new(self.build()?, model, groups)
+    }
+}
 
 /// The state of an [`AdamWL2SPOptimizer`]: that of each stepped parameter by its path, anchors
 /// included.
@@ -24,7 +39,7 @@ use crate::{AdamWL2SP, AdamWL2SPState, Anchors, Groups, OptimizerError, Role};
 pub type AdamWL2SPRecord<B> = Vec<(String, AdaptorRecord<AdamWL2SP, B>)>;
 
 /// [`AdamWL2SP`] over all parameters of a module, made by
-/// [`AdamWL2SPConfig::init`](crate::AdamWL2SPConfig::init).
+/// [`AdamWL2SPConfig::init`].
 ///
 /// An [`Optimizer`] for any module of that structure: the Learner, a custom loop and multi-device
 /// training take it like one of Burn's own. A step leaves a parameter without a gradient unchanged,
@@ -38,13 +53,13 @@ pub struct AdamWL2SPOptimizer<B: AutodiffBackend> {
 }
 
 impl<B: AutodiffBackend> AdamWL2SPOptimizer<B> {
-    pub(crate) fn new<M: AutodiffModule<B>>(
+    fn new<M: AutodiffModule<B>>(
         rule: AdamWL2SP,
         model: &M,
         groups: Groups<B::InnerBackend>,
     ) -> Result<Self, OptimizerError> {
         let model = model.valid();
-        let Resolved { roles, anchors } = groups.resolve(&model)?;
+        let Resolved { roles, anchors } = groups.apply(&model)?;
         let mut seed =
             AnchorStates { path: PathStack::default(), anchors: &anchors, states: BTreeMap::new() };
         model.visit(&mut seed);
@@ -128,12 +143,6 @@ impl<B: AutodiffBackend> AdamWL2SPOptimizer<B> {
             panic!("the optimizer was made for a module without the parameter `{path}`")
         })
     }
-
-    fn rule(&self, role: Role) -> AdamWL2SP {
-        let rule = self.rule.clone();
-        let rule = if role.source { rule } else { rule.novel() };
-        if role.decayed { rule } else { rule.undecayed() }
-    }
 }
 
 impl<M: AutodiffModule<B>, B: AutodiffBackend> Optimizer<M, B> for AdamWL2SPOptimizer<B> {
@@ -189,7 +198,7 @@ impl<B: AutodiffBackend> ModuleMapper<B> for Step<'_, B> {
         if role.frozen {
             return Param::from_mapped_value(id, tensor, mapper);
         }
-        let rule = self.optimizer.rule(role);
+        let rule = self.optimizer.rule.clone().for_role(role);
         let state = self.optimizer.states.remove(&path).map(|record| {
             <AdamWL2SP as SimpleOptimizer<B::InnerBackend>>::to_device(record.into_state(), &device)
         });

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 
 #[cfg(feature = "flex")]
-use crate::flex;
+use super::flex;
 #[cfg(feature = "flex")]
 use burn::tensor::ElementConversion;
 

@@ -42,6 +42,13 @@ impl Arithmetic for f32 {
     }
 }
 
+impl<N> Moments<N> {
+    /// Applies `f` to each moment.
+    fn map<M>(self, f: impl Fn(N) -> M) -> Moments<M> {
+        Moments { first: f(self.first), second: f(self.second), largest: self.largest.map(f) }
+    }
+}
+
 /// Whether `tensor` is one of flex's in float32, without autodiff.
 pub(crate) fn is_flex<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> bool {
     flex_simd::is_flex::<B>() && tensor.dtype() == DType::F32
