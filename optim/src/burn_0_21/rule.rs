@@ -129,7 +129,8 @@ impl<B: Backend, const D: usize> Values for Tensor<B, D> {
     }
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(feature = "flex")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::AdamWL2SPConfig;

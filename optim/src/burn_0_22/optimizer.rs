@@ -14,7 +14,9 @@ impl AdamWL2SPConfig {
     /// Step the same model with it, not a part of it nor a module around it: parameters are matched by their paths.
     ///
     /// It has one group for each role, and one for each parameter with an anchor from `groups`. A step leaves a parameter
-    /// without a gradient unchanged, its count of steps included.
+    /// without a gradient unchanged, its count of steps included. Clip with
+    /// [`clip_grad_norm`](crate::burn_0_22::clip_grad_norm) before the step: `ModuleOptimizer::with_grad_clipping` sets the
+    /// clipping of its first group only, which has no parameters here.
     ///
     /// A record of it has the anchors, which then count instead of those of `groups`. Burn's `ModuleOptimizer` finds the
     /// states of a record by the parameters' *ids*, which Burn's own files keep. A model that was loaded from a safetensors
