@@ -1,4 +1,5 @@
 //! A small model trained with each Burn: the same rule gives the same numbers.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use adamw_l2sp::{AdamWL2SPConfig, ScheduleConfig};
 
@@ -66,28 +67,28 @@ mod old {
     use burn_0_21::nn::Linear;
     use burn_0_21::tensor::Tensor;
 
-    pub use adamw_l2sp::{Anchors, Groups, clip_grad_norm};
+    pub(super) use adamw_l2sp::{Anchors, Groups, clip_grad_norm};
 
-    pub type Layer = Linear<Autodiff<Flex>>;
-    pub type Matrix = Tensor<Autodiff<Flex>, 2>;
+    pub(super) type Layer = Linear<Autodiff<Flex>>;
+    pub(super) type Matrix = Tensor<Autodiff<Flex>, 2>;
     type Model = (Layer, Layer);
 
-    pub fn device() -> FlexDevice {
+    pub(super) fn device() -> FlexDevice {
         FlexDevice
     }
 
-    pub fn plain(model: &Model) -> impl burn_0_21::module::Module<Flex> {
+    pub(super) fn plain(model: &Model) -> impl burn_0_21::module::Module<Flex> {
         model.valid()
     }
 
-    pub fn optimizer(
+    pub(super) fn optimizer(
         model: &Model,
         groups: Groups<Flex>,
     ) -> adamw_l2sp::AdamWL2SPOptimizer<Autodiff<Flex>> {
         super::config().init(model, groups).unwrap()
     }
 
-    pub fn number(scalar: Tensor<Flex, 1>) -> f32 {
+    pub(super) fn number(scalar: Tensor<Flex, 1>) -> f32 {
         scalar.into_scalar()
     }
 }
@@ -97,25 +98,25 @@ mod new {
     use burn::optim::ModuleOptimizer;
     use burn::tensor::{Device, Tensor};
 
-    pub use adamw_l2sp::burn_0_22::{Anchors, Groups, clip_grad_norm};
+    pub(super) use adamw_l2sp::burn_0_22::{Anchors, Groups, clip_grad_norm};
 
-    pub type Layer = Linear;
-    pub type Matrix = Tensor<2>;
+    pub(super) type Layer = Linear;
+    pub(super) type Matrix = Tensor<2>;
     type Model = (Layer, Layer);
 
-    pub fn device() -> Device {
+    pub(super) fn device() -> Device {
         Device::flex().autodiff()
     }
 
-    pub fn plain(model: &Model) -> Model {
+    pub(super) fn plain(model: &Model) -> Model {
         model.clone()
     }
 
-    pub fn optimizer(model: &Model, groups: Groups) -> ModuleOptimizer {
+    pub(super) fn optimizer(model: &Model, groups: Groups) -> ModuleOptimizer {
         super::config().module_optimizer(model, groups).unwrap()
     }
 
-    pub fn number(scalar: Tensor<1>) -> f32 {
+    pub(super) fn number(scalar: Tensor<1>) -> f32 {
         scalar.into_scalar()
     }
 }
