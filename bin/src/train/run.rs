@@ -153,7 +153,7 @@ impl<B: AutodiffBackend> Run<B> {
         self.patience.is_some_and(|patience| without_improvement >= patience)
     }
 
-    /// Evaluate on the validation examples; `None` if the run is asked to stop meanwhile.
+    /// Evaluate on the validation examples. If the run is asked to stop meanwhile, there is no record.
     fn evaluate(
         &mut self,
         validation: &dyn DataLoader<B::InnerBackend, TextBatch<B::InnerBackend>>,
