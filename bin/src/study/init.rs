@@ -1,10 +1,11 @@
 //! A plan to begin with: how stable is the fine-tuning of a run, and what does the pull change?
 
-use toml::{Table, Value};
+use toml::Table;
 
 use super::plan::DECIDED;
 use crate::ProgramError;
 use crate::settings::Settings;
+use crate::train::rounded;
 
 /// Multiples of the run's learning rate. AdamW begins to fail above the rate that works.
 const RATES: [f64; 3] = [1.0, 3.0, 10.0];
@@ -31,7 +32,8 @@ pub(crate) const RUNS: usize = SEEDS * RATES.len() * (1 + PULLS.len());
 pub(crate) fn starter_plan(settings: &Settings) -> Result<String, ProgramError> {
     let base = toml::to_string(&base(settings)?)
         .map_err(|error| ProgramError::Internal(error.to_string()))?;
-    let rates = RATES.map(|factor| short(factor * settings.learning_rate)).join(", ");
+    let rate = |factor| format!("{:e}", rounded(factor * settings.learning_rate, 3));
+    let rates = RATES.map(rate).join(", ");
     let weight_decay = if settings.weight_decay > 0.0 { settings.weight_decay } else { 0.01 };
     let novel_decay = match settings.novel_decay {
         0.0 => String::new(),
@@ -56,21 +58,14 @@ pub(crate) fn starter_plan(settings: &Settings) -> Result<String, ProgramError> 
 /// The settings that differ from the defaults of their model.
 fn base(settings: &Settings) -> Result<Table, ProgramError> {
     let mut base = settings.to_table();
-    let model = base.get("model").cloned().unwrap_or(Value::String(String::new()));
-    let defaults = Settings::from_table(Table::from_iter([("model".to_owned(), model)]))?;
-    let defaults = defaults.to_table();
+    let model = base.get_key_value("model").map(|(key, model)| (key.clone(), model.clone()));
+    let defaults = Settings::from_table(model.into_iter().collect())?.to_table();
+    let left_out = [&DECIDED[..], &COMPARED, &OF_ONE_RUN].concat();
     base.retain(|key, value| {
-        let named = ["model", "data"].contains(&key);
-        let decided = [&DECIDED[..], &COMPARED, &OF_ONE_RUN].concat().contains(&key);
-        named || !decided && defaults.get(key) != Some(value)
+        let is_named = ["model", "data"].contains(&key);
+        is_named || !left_out.contains(&key) && defaults.get(key) != Some(value)
     });
     Ok(base)
-}
-
-/// A learning rate with at most three significant digits.
-fn short(rate: f64) -> String {
-    let rounded: f64 = format!("{rate:.2e}").parse().unwrap_or(rate);
-    format!("{rounded:e}")
 }
 
 #[cfg(test)]

@@ -53,9 +53,9 @@ pub(crate) struct Inputs {
     pub task: Task,
     /// The training examples.
     pub train: Arc<Vec<EncodedExample>>,
-    /// The validation examples, …
+    /// The validation examples as tokens.
     pub validation: Vec<EncodedExample>,
-    /// … and their texts.
+    /// The validation examples as texts.
     pub validation_texts: TextDataset,
 }
 
@@ -416,7 +416,7 @@ fn first_few(names: &[String]) -> String {
 }
 
 /// `value` rounded to this number of significant digits.
-fn rounded(value: f64, digits: usize) -> f64 {
+pub(crate) fn rounded(value: f64, digits: usize) -> f64 {
     format!("{value:.*e}", digits - 1).parse().unwrap_or(value)
 }
 
