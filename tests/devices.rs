@@ -163,6 +163,21 @@ fn several_devices_give_the_result_of_gradient_accumulation() {
     }
 }
 
+/// On XLA graphs are compiled in the first steps and the first evaluation, and never again.
+#[cfg(feature = "xla")]
+#[test]
+fn longer_runs_on_xla_compile_no_more_graphs() {
+    let _training = TRAINING.lock();
+    let world = World::new(PROGRAM);
+    let [short, long] = ["3", "9"].map(|steps| {
+        let args = ["--device", "xla", "--dashboard", "plain", "--max-steps", steps];
+        let stderr = world.finetune(steps, &args).succeeds().stderr;
+        let count = stderr.lines().find_map(|line| line.strip_prefix("compiled ")?.split_once(' '));
+        count.expect("the number of graphs").0.parse::<usize>().expect("a number")
+    });
+    assert_eq!(short, long);
+}
+
 fn probabilities(run: ProgramOutput) -> Vec<f64> {
     let rows = run.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     rows.map(|row| row["probabilities"]["entailment"].as_f64().expect("a number")).collect()

@@ -23,7 +23,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 RELEASE = HERE.parent.parent / "target/release"
-CPUS = ["cpu", "tch", "ndarray"]
+CPUS = ["cpu", "tch", "ndarray", "xla"]
 LABELS = ["entailment", "not_entailment"]
 
 
@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=20, help="of real RTE")
     parser.add_argument("--warm-up", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu", help="as of `l2sp devices`; PyTorch takes the GPU if it is one of NVIDIA's")
+    parser.add_argument("--device", default="cpu", help="as of `l2sp devices`; PyTorch takes NVIDIA's GPU or XLA if this is one")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"], help="ours")
     parser.add_argument("--pytorch-precision", default="fp32", choices=["fp32", "tf32", "bf16"])
     parser.add_argument("--size", default="base", choices=["base", "large", "minilm"],
@@ -182,7 +182,7 @@ def main() -> None:
     minilm = model("minilm", BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536, num_labels=2))
 
     trained = dict(base=base, large=large, minilm=minilm)[args.size]
-    theirs_device = "cuda" if "cuda" in args.device else "cpu"
+    theirs_device = next((kind for kind in ("cuda", "xla") if kind in args.device), "cpu")
 
     def longest(examples):
         return max(len(ids) for ids, _, _ in examples)

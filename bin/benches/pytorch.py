@@ -29,7 +29,17 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = args.precision == "tf32"
     lower = torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.precision == "bf16")
 
+    if args.device == "xla":
+        import torch_xla
+        import torch_xla.debug.metrics
+
+    def compute_recorded():
+        if args.device == "xla":
+            torch_xla.sync()
+
     def now():
+        if args.device == "xla":
+            torch_xla.sync(wait=True)
         if args.device.startswith("cuda"):
             torch.cuda.synchronize()
         return time.perf_counter()
@@ -49,6 +59,7 @@ def main() -> None:
             loss = torch.nn.functional.cross_entropy(model(**batch).logits, labels)
         optimizer.zero_grad()
         loss.backward()
+        compute_recorded()
         return loss.item()
 
     loss = None
@@ -57,14 +68,18 @@ def main() -> None:
         start = now()
         if args.work == "train":
             loss = gradients(tensors(rows))
-            float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0))
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            compute_recorded()
+            float(norm)
             optimizer.step()
         elif args.work == "evaluate":
             model.eval()
             with torch.no_grad(), lower:
                 batch = tensors(rows)
                 labels = batch.pop("labels")
-                loss = torch.nn.functional.cross_entropy(model(**batch).logits, labels).item()
+                loss = torch.nn.functional.cross_entropy(model(**batch).logits, labels)
+                compute_recorded()
+                loss = loss.item()
         else:
             if loss is None:
                 loss = gradients(tensors(rows))
@@ -73,6 +88,8 @@ def main() -> None:
                 optimizer.step()
         seconds = now() - start
         print(seconds / STEPS if args.work == "optimizer" else seconds, loss, flush=True)
+    if args.device == "xla":
+        print(f"compiled {torch_xla.debug.metrics.metric_data('CompileTime')[0]} graphs", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -80,8 +80,9 @@ fn gradients<B: AutodiffBackend>(
 ) -> (f64, GradientsParams) {
     let (input, labels) = batch.tensors(device);
     let loss = cross_entropy(model.in_precision(precision).forward(&input), labels);
-    let value = loss.clone().into_scalar().elem();
-    (value, GradientsParams::from_grads(loss.backward(), model))
+    let grads = GradientsParams::from_grads(loss.backward(), model);
+    device::compute_recorded();
+    (loss.into_scalar().elem(), grads)
 }
 
 fn optimizer<B: AutodiffBackend>(
@@ -120,17 +121,21 @@ fn time<B: AutodiffBackend>(
             Kind::Train => {
                 let start = Instant::now();
                 let (loss, mut grads) = gradients(&model, args.precision, &batch, device);
-                let norm: f64 = clip_grad_norm(&mut grads, &model, 1.0).into_scalar().elem();
-                model = optimizer.step(2e-5, model, grads);
+                let norm = clip_grad_norm(&mut grads, &model, 1.0);
+                device::compute_recorded();
+                let norm: f64 = norm.into_scalar().elem();
                 assert!(norm.is_finite());
-                B::sync(device)?;
+                model = optimizer.step(2e-5, model, grads);
+                device::finish::<B>(device)?;
                 (start.elapsed(), loss)
             }
             Kind::Evaluate => {
                 let valid = model.valid().in_precision(args.precision);
                 let start = Instant::now();
                 let (input, labels) = batch.tensors(device);
-                let loss: f64 = cross_entropy(valid.forward(&input), labels).into_scalar().elem();
+                let loss = cross_entropy(valid.forward(&input), labels);
+                device::compute_recorded();
+                let loss: f64 = loss.into_scalar().elem();
                 (start.elapsed(), loss)
             }
             Kind::Optimizer => {
@@ -146,10 +151,10 @@ fn time<B: AutodiffBackend>(
                 for _ in 0..STEPS {
                     let mut again = GradientsParams::new();
                     burn::module::Module::visit(&model, &mut Copy { from: &grads, to: &mut again });
-                    B::sync(device)?;
+                    device::finish::<B>(device)?;
                     let start = Instant::now();
                     model = optimizer.step(2e-5, model, again);
-                    B::sync(device)?;
+                    device::finish::<B>(device)?;
                     took += start.elapsed();
                 }
                 kept = Some((loss, grads));

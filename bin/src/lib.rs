@@ -16,6 +16,8 @@ mod data;
 pub mod device;
 mod error;
 mod hub;
+#[cfg(feature = "xla")]
+mod libtorch;
 pub mod memory;
 mod model_card;
 mod model_folder;

@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 #[cfg(feature = "tch")]
+mod libtorch;
+#[cfg(feature = "tch")]
 mod with_libtorch;
 
 #[cfg(not(feature = "tch"))]

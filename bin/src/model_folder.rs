@@ -289,10 +289,10 @@ impl ModelFolder {
         Ok(examples)
     }
 
-    /// Makes batches padded to their longest example.
-    pub(crate) fn batcher(&self) -> TextBatcher {
+    /// Makes batches.
+    pub(crate) fn batcher(&self, padding: Padding) -> TextBatcher {
         TextBatcher {
-            padding: Padding::Longest,
+            padding,
             max_length: self.max_length,
             pad_token_id: self.tokenizer.pad_token_id(),
         }

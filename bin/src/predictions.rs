@@ -8,6 +8,7 @@ use rte::TextDataset;
 use serde::Serialize;
 
 use crate::ProgramError;
+use crate::device;
 use crate::resume::state::Tensors;
 
 /// The predictions for examples, in their order.
@@ -25,8 +26,10 @@ const PREDICTED: &str = "best_predicted";
 impl Predicted {
     /// The predictions that `logits` `[batch, labels]` stand for.
     pub(crate) fn of<B: Backend>(logits: Tensor<B, 2>) -> Self {
-        let labels = logits.clone().argmax(1).into_data().iter().collect();
-        let probabilities = softmax(logits, 1).into_data().iter().collect();
+        let (labels, probabilities) = (logits.clone().argmax(1), softmax(logits, 1));
+        device::compute_recorded();
+        let labels = labels.into_data().iter().collect();
+        let probabilities = probabilities.into_data().iter().collect();
         Self { labels, probabilities }
     }
 

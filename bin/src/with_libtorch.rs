@@ -13,6 +13,8 @@ use std::process::ExitCode;
 
 use libloading::{Library, library_filename};
 
+use crate::libtorch;
+
 /// This package's library.
 const LIBRARY: &str = "l2sp";
 
@@ -80,7 +82,7 @@ fn program_main() -> Result<extern "C" fn() -> u8, LoadError> {
     };
     // Never unloaded: libtorch ends with the process.
     let library = Box::leak(Box::new(unsafe { Library::new(part) }.map_err(LoadError::Libtorch)?));
-    if let Some(folder) = loaded_from()
+    if let Some(folder) = libtorch::loaded_from()
         && let Some(version) = version(&folder)
         && version != VERSION
     {
@@ -89,16 +91,6 @@ fn program_main() -> Result<extern "C" fn() -> u8, LoadError> {
     unsafe { library.get(b"l2sp_main") }
         .map(|main| *main)
         .map_err(|_| LoadError::OtherBuild(part.clone()))
-}
-
-/// The folder of the libtorch that this process has loaded, where the system tells.
-fn loaded_from() -> Option<PathBuf> {
-    let maps = fs::read_to_string("/proc/self/maps").ok()?;
-    let path = maps.lines().find_map(|line| {
-        let start = line.find('/')?;
-        line.ends_with("/libtorch_cpu.so").then(|| &line[start..])
-    })?;
-    Path::new(path).parent().map(Path::to_owned)
 }
 
 /// What the folder above `lib` says of itself: `version.py` in a Python package, `build-version` in a C++ distribution.

@@ -10,7 +10,7 @@ use albert::{AlbertForPreTraining, EncoderInput, ModelConfig, SequenceClassifier
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor, activation};
-use l2sp::device::Work;
+use l2sp::device::{self, Work};
 use tests::{Array, Arrays, Report, cases, ok, on_every_device, own_cases, with_gradients};
 
 /// The absolute tolerance of logits and loss.
@@ -34,6 +34,7 @@ fn check_loss<B: Backend>(
     expected: &Arrays,
     loss: Tensor<B, 1>,
 ) {
+    device::compute_recorded();
     let value: f64 = loss.into_scalar().elem();
     let error = (value - expected.get("loss").values[0]).abs();
     report.check(folder, "loss", "the batch", error, OUTPUT);

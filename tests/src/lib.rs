@@ -85,6 +85,7 @@ impl Array {
 
 impl<B: Backend, const D: usize> From<Tensor<B, D>> for Array {
     fn from(tensor: Tensor<B, D>) -> Self {
+        device::compute_recorded();
         Self { shape: tensor.dims().to_vec(), values: tensor.into_data().iter().collect() }
     }
 }
@@ -106,5 +107,7 @@ pub fn with_gradients<B: AutodiffBackend, M: AutodiffModule<B>>(
             Param::from_mapped_value(id, gradient, mapper)
         }
     }
-    module.map(&mut Replace(grads))
+    let module = module.map(&mut Replace(grads));
+    device::compute_recorded();
+    module
 }

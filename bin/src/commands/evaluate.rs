@@ -3,8 +3,6 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use burn::data::dataloader::DataLoaderBuilder;
-use burn::data::dataset::InMemDataset;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use clap::Args;
 use rte::{Metric, Split, Task};
@@ -13,7 +11,7 @@ use serde_json::{Value, json};
 use super::inference::InferenceArgs;
 use crate::ProgramError;
 use crate::data;
-use crate::device::{self, Work};
+use crate::device::{self, DeviceKind, Work};
 use crate::settings::{EMBEDDED, is_embedded};
 use crate::terminal::progress_bar;
 use crate::train::progress::Evaluation;
@@ -53,7 +51,7 @@ pub(super) fn evaluate(args: &EvaluateArgs) -> Result<(), ProgramError> {
         ));
     }
     let device = args.inference.choose_device()?;
-    let (task, evaluation) = device::run(device.name, args)??;
+    let (task, evaluation) = device::run(device.name, Evaluate { args, kind: device.name.kind })??;
     let mut stdout = std::io::stdout();
     let printed = match args.json {
         true => writeln!(stdout, "{}", as_json(&task, &evaluation)),
@@ -109,16 +107,21 @@ fn correct(evaluation: &Evaluation) -> u64 {
     evaluation.confusion.rows().enumerate().map(|(label, row)| row[label]).sum()
 }
 
-impl Work for &EvaluateArgs {
+struct Evaluate<'a> {
+    args: &'a EvaluateArgs,
+    kind: DeviceKind,
+}
+
+impl Work for Evaluate<'_> {
     type Output = Result<(Task, Evaluation), ProgramError>;
 
     fn on<B: AutodiffBackend>(self, device: B::Device) -> Self::Output {
-        run::<B::InnerBackend>(self, &device)
+        run::<B::InnerBackend>(&self, &device)
     }
 }
 
 fn run<B: Backend>(
-    args: &EvaluateArgs,
+    &Evaluate { args, kind }: &Evaluate<'_>,
     device: &B::Device,
 ) -> Result<(Task, Evaluation), ProgramError> {
     let folder = args.inference.open()?;
@@ -130,10 +133,7 @@ fn run<B: Backend>(
     let examples = folder.encode(&dataset, &label_indices)?;
     let model = folder.load_fine_tuned::<B>(args.inference.precision, device)?;
     let progress = progress_bar(examples.len(), "examples");
-    let loader = DataLoaderBuilder::new(folder.batcher())
-        .batch_size(args.inference.batch_size)
-        .set_device(device.clone())
-        .build(InMemDataset::new(examples));
+    let loader = args.inference.batches::<B>(&folder, examples, kind, device);
     let mut total = Evaluation::new(task.labels.len());
     for batch in loader.iter() {
         total += &step::evaluate(&model, batch).0;

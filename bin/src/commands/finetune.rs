@@ -115,6 +115,9 @@ fn start(mut settings: Settings, destination: Destination) -> Result<(), Program
         FineTune { settings: &settings, found: &found, inputs: &inputs, destination, stop: &stop };
     let Finished { output, summary } = device::run_on_all(&devices, work)??;
 
+    if let Some((count, seconds)) = device::compilations() {
+        notice(format_args!("compiled {count} graphs in {seconds:.0} s"));
+    }
     let percent = |share: Option<f64>| format!("{:.2} %", 100.0 * share.unwrap_or(f64::NAN));
     let failed = match summary.failed {
         Some(true) => "; not above the majority class: this run failed to learn",

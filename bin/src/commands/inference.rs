@@ -1,12 +1,17 @@
 //! What `evaluate` and `predict` share.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use albert::Precision;
+use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
+use burn::data::dataset::InMemDataset;
+use burn::tensor::backend::Backend;
 use clap::Args;
+use rte::{EncodedExample, Padding, TextBatch};
 
 use crate::ProgramError;
-use crate::device::{self, DeviceName, Found};
+use crate::device::{self, DeviceKind, DeviceName, Found};
 use crate::model_folder::ModelFolder;
 use crate::settings::{at_least_one, precision};
 use crate::terminal::notice;
@@ -44,6 +49,20 @@ impl InferenceArgs {
         let device = device::choose(self.device, self.precision)?;
         notice(format_args!("device {device}, {}", self.precision.name()));
         Ok(device)
+    }
+
+    /// A loader of the examples as batches for a device of `kind`.
+    pub(super) fn batches<B: Backend>(
+        &self,
+        folder: &ModelFolder,
+        examples: Vec<EncodedExample>,
+        kind: DeviceKind,
+        device: &B::Device,
+    ) -> Arc<dyn DataLoader<B, TextBatch<B>>> {
+        DataLoaderBuilder::new(folder.batcher(kind.padding(Padding::Longest)))
+            .batch_size(self.batch_size)
+            .set_device(device.clone())
+            .build(InMemDataset::new(examples))
     }
 
     /// Open the model's folder.

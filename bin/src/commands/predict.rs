@@ -3,15 +3,13 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use burn::data::dataloader::DataLoaderBuilder;
-use burn::data::dataset::InMemDataset;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use clap::{Args, ValueEnum};
 use rte::{Example, Split, Task, TextDataset, read_examples};
 
 use super::inference::InferenceArgs;
 use crate::ProgramError;
-use crate::device::{self, Work};
+use crate::device::{self, DeviceKind, Work};
 use crate::model_folder::ModelFolder;
 use crate::predictions::{Predicted, json_lines};
 use crate::terminal::progress_bar;
@@ -81,7 +79,8 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
     if examples.is_empty() {
         return Err(ProgramError::Mismatch("standard input is empty".into()));
     }
-    let work = Predict { args, folder: &folder, examples: &examples };
+    let kind = device.name.kind;
+    let work = Predict { args, folder: &folder, examples: &examples, kind };
     let predicted = device::run(device.name, work)??;
     let text = format(args.format, &folder, &task, &examples, &predicted)?;
     if args.output == Path::new("-") {
@@ -135,30 +134,26 @@ struct Predict<'a> {
     args: &'a PredictArgs,
     folder: &'a ModelFolder,
     examples: &'a [Example],
+    kind: DeviceKind,
 }
 
 impl Work for Predict<'_> {
     type Output = Result<Predicted, ProgramError>;
 
     fn on<B: AutodiffBackend>(self, device: B::Device) -> Self::Output {
-        run::<B::InnerBackend>(self.args, self.folder, self.examples, &device)
+        run::<B::InnerBackend>(&self, &device)
     }
 }
 
 fn run<B: Backend>(
-    args: &PredictArgs,
-    folder: &ModelFolder,
-    examples: &[Example],
+    &Predict { args, folder, examples, kind }: &Predict<'_>,
     device: &B::Device,
 ) -> Result<Predicted, ProgramError> {
     let encoded = folder.tokenizer.encode_all(examples)?;
     let model = folder.load_fine_tuned::<B>(args.inference.precision, device)?;
     let progress = progress_bar(encoded.len(), "examples");
     let mut predicted = Predicted::default();
-    let loader = DataLoaderBuilder::new(folder.batcher())
-        .batch_size(args.inference.batch_size)
-        .set_device(device.clone())
-        .build(InMemDataset::new(encoded));
+    let loader = args.inference.batches::<B>(folder, encoded, kind, device);
     for batch in loader.iter() {
         predicted.extend(Predicted::of(model.forward(&input(batch))));
         progress.set_position(predicted.len() as u64);

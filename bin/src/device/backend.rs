@@ -83,6 +83,9 @@ pub fn run_on_all<W: WorkOnAll>(devices: &Devices, work: W) -> Result<W::Output,
         DeviceKind::TchMps => {
             work.on_all::<Autodiff<burn::backend::LibTorch>>(vec![libtorch::MPS; names.len()])
         }
+        #[cfg(feature = "xla")]
+        DeviceKind::Xla => work
+            .on_all::<Autodiff<burn::backend::LibTorch>>(indices.map(super::xla::device).collect()),
         #[cfg(feature = "wgpu")]
         DeviceKind::Wgpu | DeviceKind::Vulkan | DeviceKind::Metal => {
             kernels::keep_caches();
@@ -142,6 +145,8 @@ const COMPILED_IN: &[(DeviceKind, Search)] = &[
     (DeviceKind::CubeclCpu, || Ok(vec![found(DeviceKind::CubeclCpu, 0, "CubeCL")])),
     #[cfg(feature = "ndarray")]
     (DeviceKind::NdArray, || Ok(vec![found(DeviceKind::NdArray, 0, "ndarray")])),
+    #[cfg(feature = "xla")]
+    (DeviceKind::Xla, super::xla::devices),
 ];
 
 /// A device of unknown memory that is no emulation.

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
+use rte::Padding;
 use serde::{Deserialize, Serialize};
 
 /// A kind of device: a Burn backend, or one of the devices of a backend.
@@ -20,10 +21,11 @@ pub enum DeviceKind {
     Tch,
     CubeclCpu,
     NdArray,
+    Xla,
 }
 
 /// The name of each kind, the Cargo feature it needs and a description; the preferred ones first.
-pub const KINDS: [(DeviceKind, &str, &str, &str); 11] = [
+pub const KINDS: [(DeviceKind, &str, &str, &str); 12] = [
     (DeviceKind::Cuda, "cuda", "cuda", "NVIDIA GPUs, with Burn's own kernels"),
     (DeviceKind::Rocm, "rocm", "rocm", "AMD GPUs, with Burn's own kernels"),
     (DeviceKind::Metal, "metal", "metal", "Apple GPUs, with Burn's own kernels in Metal"),
@@ -50,6 +52,12 @@ pub const KINDS: [(DeviceKind, &str, &str, &str); 11] = [
     (DeviceKind::Tch, "tch", "tch", "the CPU, with libtorch"),
     (DeviceKind::CubeclCpu, "cubecl-cpu", "cpu", "the CPU, with Burn's own kernels"),
     (DeviceKind::NdArray, "ndarray", "ndarray", "the CPU, in Rust: Burn's ndarray backend"),
+    (
+        DeviceKind::Xla,
+        "xla",
+        "xla",
+        "TPUs and whatever else torch_xla reaches, with libtorch; experimental",
+    ),
 ];
 
 impl DeviceKind {
@@ -72,6 +80,15 @@ impl DeviceKind {
     /// What it computes on, and how.
     pub fn description(self) -> &'static str {
         self.row().3
+    }
+
+    /// The padding of batches on it, where `padding` is asked for. On XLA all batches get the same length, because each
+    /// length is a graph that is compiled.
+    pub fn padding(self, padding: Padding) -> Padding {
+        match self {
+            Self::Xla => Padding::MaxLength,
+            _ => padding,
+        }
     }
 
     /// Whether there can be more than one, so that they are numbered.
@@ -291,6 +308,7 @@ mod tests {
             ("cuda", "cuda:0"),
             ("cuda:12", "cuda:12"),
             ("vulkan:0", "vulkan:0"),
+            ("xla:1", "xla:1"),
         ] {
             assert_eq!(text.parse::<DeviceName>().expect(text).to_string(), written);
         }
@@ -325,6 +343,6 @@ mod tests {
             assert!(!name.is_empty());
         }
         // A kind more than there are rows would be the last one's successor.
-        assert_eq!(DeviceKind::NdArray as usize + 1, KINDS.len());
+        assert_eq!(DeviceKind::Xla as usize + 1, KINDS.len());
     }
 }

@@ -22,7 +22,7 @@ use burn::module::AutodiffModule;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::backend::AutodiffBackend;
 use report::Summary;
-use rte::{ConfusionMatrix, EncodedExample, Task, TextBatcher, TextDataset};
+use rte::{ConfusionMatrix, EncodedExample, Task, TextDataset};
 
 use crate::ProgramError;
 use crate::data;
@@ -167,7 +167,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     let baseline = baseline(validation, task.labels.len());
     let progress =
         checkpoint.as_ref().map_or_else(Progress::default, |it| it.header.progress.clone());
-    let batcher = TextBatcher { padding: settings.padding, ..folder.batcher() };
+    let batcher = folder.batcher(found[0].name.kind.padding(settings.padding));
     let validation = DataLoaderBuilder::new(batcher.clone())
         .batch_size(settings.batch_size)
         .set_device(devices[0].clone())

@@ -10,6 +10,7 @@ use burn::tensor::{ElementConversion, Int, Tensor};
 use rte::TextBatch;
 
 use super::progress::{Evaluation, Score};
+use crate::device;
 use crate::predictions::Predicted;
 
 /// A model with its optimizer, learning-rate schedule and gradient clipping.
@@ -78,7 +79,9 @@ impl<B: AutodiffBackend> Trainer<B> {
         self.model = self.optimizer.step(learning_rate, before.clone(), grads);
         self.last_good = Some(before);
 
-        let squared: f64 = self.anchors.squared_distance(&self.model).into_scalar().elem();
+        let squared = self.anchors.squared_distance(&self.model);
+        device::compute_recorded();
+        let squared: f64 = squared.into_scalar().elem();
         Ok(Step { score, learning_rate, grad_norm, distance: squared.sqrt() })
     }
 }
@@ -142,13 +145,14 @@ impl<B: AutodiffBackend> FineTuning<B> {
         let main = self.model.classifier.weight.device();
         let replicas = self.replicas(&main, &batches);
         for replica in &replicas {
-            B::seed(&replica.device, self.dropout_seed);
+            device::seed::<B>(&replica.device, self.dropout_seed);
         }
         let examples: usize = batches.iter().map(|batch| batch.idx.len()).sum();
         let mut score = Score { examples, ..Score::default() };
         let mut accumulator = GradientsAccumulator::new();
         let mut started: Vec<Backward<B>> = Vec::new();
         let mut finish = |started: &mut Vec<Backward<B>>| {
+            device::compute_recorded();
             for batch in started.drain(..) {
                 score.correct += batch.correct.into_scalar().elem::<i64>() as usize;
                 score.loss_sum += batch.loss.into_scalar().elem::<f64>() * examples as f64;
@@ -207,8 +211,8 @@ impl<B: AutodiffBackend> FineTuning<B> {
     fn scaled_gradients(&self, batches: Vec<TextBatch<B>>) -> (GradientsParams, Score) {
         let mut loss_scale = LOSS_SCALE;
         loop {
-            let (grads, score) = self.gradients_at_scale(batches.clone(), loss_scale);
-            let norm: f64 = grad_norm(&grads, self).into_scalar().elem();
+            let (mut grads, score) = self.gradients_at_scale(batches.clone(), loss_scale);
+            let norm = clip(&mut grads, self, 0.0);
             if norm.is_finite() || loss_scale <= 1.0 {
                 return (grads, score);
             }
@@ -242,6 +246,7 @@ pub(crate) fn clip<B: AutodiffBackend, M: AutodiffModule<B>>(
         true => clip_grad_norm(grads, model, max_norm),
         false => grad_norm(grads, model),
     };
+    device::compute_recorded();
     norm.into_scalar().elem()
 }
 
@@ -260,8 +265,9 @@ pub(crate) fn evaluate<B: Backend>(
     let mut evaluation = Evaluation::new(label_count);
     let Some((input, labels)) = labelled(batch) else { return (evaluation, Predicted::default()) };
     let logits = model.forward(&input);
-    let loss: f64 = cross_entropy(logits.clone(), labels.clone()).into_scalar().elem();
+    let loss = cross_entropy(logits.clone(), labels.clone());
     let predicted = Predicted::of(logits);
+    let loss: f64 = loss.into_scalar().elem();
     for (label, prediction) in labels.into_data().iter::<i64>().zip(predicted.labels()) {
         evaluation.confusion.add(label as usize, prediction);
     }

@@ -1,0 +1,36 @@
+# What l2sp asks of torch_xla, in the Python interpreter that it embeds (xla.rs).
+import logging
+
+# "Defaulting to PJRT_DEVICE=CPU": the device is shown anyway.
+logging.getLogger().setLevel(logging.ERROR)
+
+import torch_xla
+import torch_xla.debug.metrics
+import torch_xla.runtime
+
+
+def devices():
+    """The number of devices and the name of their PJRT client: CPU, TPU, CUDA."""
+    count = torch_xla.runtime.addressable_runtime_device_count()
+    return f"{count} {torch_xla.runtime.device_type()}"
+
+
+def names():
+    return [f"xla:{i}" for i in range(torch_xla.runtime.addressable_runtime_device_count())]
+
+
+def sync(wait=False):
+    """torch_xla.sync() of every device, which computes what operations have recorded."""
+    for name in names():
+        torch_xla._XLAC._xla_step_marker(name, [], wait=wait)
+
+
+def seed(seed):
+    for name in names():
+        torch_xla._XLAC._xla_set_rng_seed(seed, name)
+
+
+def compilations():
+    """The number of graphs that were compiled and the seconds it took."""
+    data = torch_xla.debug.metrics.metric_data("CompileTime")
+    return f"{data[0]} {data[1] / 1e9}" if data else "0 0"
