@@ -8,25 +8,22 @@ import torch_xla
 import torch_xla.debug.metrics
 import torch_xla.runtime
 
+NAMES = [f"xla:{i}" for i in range(torch_xla.runtime.addressable_runtime_device_count())]
+
 
 def devices():
     """The number of devices and the name of their PJRT client: CPU, TPU, CUDA."""
-    count = torch_xla.runtime.addressable_runtime_device_count()
-    return f"{count} {torch_xla.runtime.device_type()}"
-
-
-def names():
-    return [f"xla:{i}" for i in range(torch_xla.runtime.addressable_runtime_device_count())]
+    return f"{len(NAMES)} {torch_xla.runtime.device_type()}"
 
 
 def sync(wait=False):
     """torch_xla.sync() of every device, which computes what operations have recorded."""
-    for name in names():
+    for name in NAMES:
         torch_xla._XLAC._xla_step_marker(name, [], wait=wait)
 
 
 def seed(seed):
-    for name in names():
+    for name in NAMES:
         torch_xla._XLAC._xla_set_rng_seed(seed, name)
 
 
