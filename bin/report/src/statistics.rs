@@ -175,8 +175,10 @@ pub(crate) fn wilson_interval(successes: usize, trials: usize) -> [f64; 2] {
     let centre = p + z * z / (2.0 * n);
     let radius = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
     let scale = 1.0 + z * z / n;
-    // Rounding may leave the bounds of 0 of n and n of n just outside [0, 1].
-    [((centre - radius) / scale).max(0.0), ((centre + radius) / scale).min(1.0)]
+    // Rounding would leave the bounds of 0 of n and n of n near 0 and 1, inside or outside.
+    let lower = if successes == 0 { 0.0 } else { (centre - radius) / scale };
+    let upper = if successes == trials { 1.0 } else { (centre + radius) / scale };
+    [lower, upper]
 }
 
 /// McNemar's exact test: two-sided binomial test with probability ½ on the discordant pairs, where only the first
