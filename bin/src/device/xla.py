@@ -1,10 +1,20 @@
 # What l2sp asks of torch_xla, in the Python interpreter that it embeds (xla.rs).
 import logging
+import os
+import sys
 
 # "Defaulting to PJRT_DEVICE=CPU": the device is shown anyway.
 logging.getLogger().setLevel(logging.ERROR)
 
+import torch
+
+# torch_xla and libtorch each contain a oneDNN, of different versions. Where libtorch's symbols are global, as in a program that
+# is linked with it, torch_xla's would call functions of the other and take its slow reference path for matrix products.
+flags = sys.getdlopenflags()
+sys.setdlopenflags(flags | os.RTLD_DEEPBIND)
 import torch_xla
+
+sys.setdlopenflags(flags)
 import torch_xla.debug.metrics
 import torch_xla.runtime
 
