@@ -207,22 +207,35 @@ pub fn choose_all(
 }
 
 fn best(precision: Precision) -> Result<Found, DeviceError> {
-    let (mut candidates, mut problems) = (Vec::new(), Vec::new());
+    let (mut emulated, mut problems) = (Vec::new(), Vec::new());
+    // A search may take seconds, so the next kind is searched for only if no device of this one is usable.
     for (kind, devices) in devices() {
         match devices {
-            Ok(devices) => candidates.extend(devices),
+            Ok(devices) => {
+                let (software, hardware) = devices.into_iter().partition(|it| it.is_software);
+                if let Some(device) = first_usable(hardware, precision, &mut problems) {
+                    return Ok(device);
+                }
+                emulated.extend::<Vec<_>>(software);
+            }
             Err(reason) => problems.push(format!("{}: {reason}", kind.name())),
         }
     }
-    // An emulated GPU comes after the CPU.
-    candidates.sort_by_key(|device| device.is_software);
-    for device in candidates {
-        match test(device.name, precision) {
-            Ok(()) => return Ok(device),
-            Err(error) => problems.push(error.to_string()),
-        }
-    }
-    Err(DeviceError::None(problems.join("; ")))
+    first_usable(emulated, precision, &mut problems)
+        .ok_or_else(|| DeviceError::None(problems.join("; ")))
+}
+
+/// The first device that works; what is wrong with those before it is added to `problems`.
+fn first_usable(
+    devices: Vec<Found>,
+    precision: Precision,
+    problems: &mut Vec<String>,
+) -> Option<Found> {
+    devices.into_iter().find(|device| {
+        let tested = test(device.name, precision);
+        problems.extend(tested.as_ref().err().map(ToString::to_string));
+        tested.is_ok()
+    })
 }
 
 /// Test a device with a small computation, so that a defect is reported before the run starts.
