@@ -14,7 +14,7 @@ use burn::optim::{GradientsParams, Optimizer};
 use burn::record::{BinBytesRecorder, FullPrecisionSettings, Recorder};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use l2sp::device::Work;
+use l2sp::device::{self, Work};
 use tests::{Arrays, ok, on_every_device, own_cases};
 
 use crate::models::input;
@@ -163,6 +163,7 @@ fn assert_same(actual: &Bits, expected: &Bits, what: &str) {
 
 /// The parameters of `module`, copied to the host.
 fn bits<B: Backend, M: Module<B>>(module: &M) -> Bits {
+    device::compute_recorded();
     let mut read = Read::<B> { path: Vec::new(), anchors: None, bits: Bits::new() };
     module.visit(&mut read);
     read.bits
@@ -170,6 +171,7 @@ fn bits<B: Backend, M: Module<B>>(module: &M) -> Bits {
 
 /// The optimizer's state of each parameter, copied to the host.
 fn states<B: AutodiffBackend>(optimizer: &AdamWL2SPOptimizer<B>) -> Bits {
+    device::compute_recorded();
     let recorder = BinBytesRecorder::<FullPrecisionSettings>::default();
     optimizer
         .to_record()
