@@ -42,6 +42,7 @@ fn compare(folder: &Path, file: &Path) {
         padding: Padding::MaxLength,
         max_length,
         pad_token_id: tokenizer.pad_token_id(),
+        rows: None,
     };
     let batch: TextBatch<OneBackend> = batcher.batch(encoded, &Default::default());
 

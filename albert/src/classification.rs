@@ -105,7 +105,7 @@ impl<B: Backend> SequenceClassifier<B> {
 /// assert!((loss - (0.693_147 + 0.126_928) / 2.0).abs() < 1e-6);
 /// ```
 pub fn cross_entropy<B: Backend>(logits: Tensor<B, 2>, labels: Tensor<B, 1, Int>) -> Tensor<B, 1> {
-    log_probabilities(logits).gather(1, labels.unsqueeze_dim(1)).mean().neg()
+    cross_entropies(logits, labels, 0.0).mean()
 }
 
 /// [`cross_entropy`] with label smoothing (Szegedy et al., <https://arxiv.org/abs/1512.00567>): ε = `smoothing` of the target
@@ -127,17 +127,25 @@ pub fn smoothed_cross_entropy<B: Backend>(
     labels: Tensor<B, 1, Int>,
     smoothing: f64,
 ) -> Tensor<B, 1> {
-    let log_probabilities = log_probabilities(logits);
-    let uniform = log_probabilities.clone().mean().neg();
-    let of_labels = log_probabilities.gather(1, labels.unsqueeze_dim(1)).mean().neg();
-    of_labels * (1.0 - smoothing) + uniform * smoothing
+    cross_entropies(logits, labels, smoothing).mean()
 }
 
-/// log softmax, in float32 for 16-bit logits.
-fn log_probabilities<B: Backend>(logits: Tensor<B, 2>) -> Tensor<B, 2> {
+/// The terms of the mean in [`cross_entropy`], and for a `smoothing` other than 0 in [`smoothed_cross_entropy`]: the loss of
+/// each example, `[n]`.
+pub fn cross_entropies<B: Backend>(
+    logits: Tensor<B, 2>,
+    labels: Tensor<B, 1, Int>,
+    smoothing: f64,
+) -> Tensor<B, 1> {
+    // Probabilities are float32 even for 16-bit logits.
     let low = matches!(logits.dtype(), DType::BF16 | DType::F16);
     let logits = if low { cast(logits, DType::F32) } else { logits };
-    activation::log_softmax(logits, 1)
+    let losses = activation::log_softmax(logits, 1).neg();
+    let of_labels = losses.clone().gather(1, labels.unsqueeze_dim(1)).squeeze_dim(1);
+    match smoothing {
+        0.0 => of_labels,
+        _ => of_labels * (1.0 - smoothing) + losses.mean_dim(1).squeeze_dim(1) * smoothing,
+    }
 }
 
 #[cfg(test)]

@@ -93,7 +93,9 @@ mod weights_error;
 mod weights_file;
 
 pub use attention::SelfAttention;
-pub use classification::{SequenceClassifier, cross_entropy, smoothed_cross_entropy};
+pub use classification::{
+    SequenceClassifier, cross_entropies, cross_entropy, smoothed_cross_entropy,
+};
 pub use config::{ConfigError, HiddenAct, ModelConfig};
 pub use embeddings::Embeddings;
 pub use encoder::{Encoder, EncoderOutput};

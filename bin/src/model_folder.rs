@@ -9,6 +9,7 @@ use rte::{EncodedExample, Padding, Task, TextBatcher, TextDataset, TextTokenizer
 use serde::Deserialize;
 
 use crate::ProgramError;
+use crate::device::DeviceKind;
 use crate::hub::{self, Freshness};
 use crate::settings::{DEFAULT_MAX_LENGTH, DEFAULT_TASK, is_embedded};
 
@@ -289,12 +290,19 @@ impl ModelFolder {
         Ok(examples)
     }
 
-    /// Makes batches.
-    pub(crate) fn batcher(&self, padding: Padding) -> TextBatcher {
+    /// Makes batches of up to `rows` examples for a device. Where each shape is compiled, all have `rows` rows, and one length
+    /// or, if asked for, a few.
+    pub(crate) fn batcher(&self, device: DeviceKind, padding: Padding, rows: usize) -> TextBatcher {
+        let fixed = device.compiles_each_shape();
         TextBatcher {
-            padding,
+            padding: if fixed && padding == Padding::Longest {
+                Padding::MaxLength
+            } else {
+                padding
+            },
             max_length: self.max_length,
             pad_token_id: self.tokenizer.pad_token_id(),
+            rows: fixed.then_some(rows),
         }
     }
 }

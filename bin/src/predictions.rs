@@ -24,12 +24,14 @@ pub(crate) struct Predicted {
 const PREDICTED: &str = "best_predicted";
 
 impl Predicted {
-    /// The predictions that `logits` `[batch, labels]` stand for.
-    pub(crate) fn of<B: Backend>(logits: Tensor<B, 2>) -> Self {
+    /// The predictions that `logits` `[batch, labels]` stand for. Only the first `examples` rows are of examples; the rest is
+    /// padding.
+    pub(crate) fn of<B: Backend>(logits: Tensor<B, 2>, examples: usize) -> Self {
+        let [_, label_count] = logits.dims();
         let (labels, probabilities) = (logits.clone().argmax(1), softmax(logits, 1));
         device::compute_recorded();
-        let labels = labels.into_data().iter().collect();
-        let probabilities = probabilities.into_data().iter().collect();
+        let labels = labels.into_data().iter().take(examples).collect();
+        let probabilities = probabilities.into_data().iter().take(examples * label_count).collect();
         Self { labels, probabilities }
     }
 
@@ -156,11 +158,18 @@ mod tests {
         let device = Default::default();
         let of = |logits: &[[f32; 2]]| {
             let data = TensorData::new(logits.concat(), [logits.len(), 2]);
-            Predicted::of(Tensor::<Flex, 2>::from_data(data, &device))
+            Predicted::of(Tensor::<Flex, 2>::from_data(data, &device), logits.len())
         };
         let mut predicted = of(&[[0.0, 0.0], [3.0f32.ln(), 0.0]]);
         predicted.extend(of(&[[0.0, 200.0]]));
         predicted
+    }
+
+    #[test]
+    fn rows_of_padding_are_no_predictions() {
+        let logits = Tensor::<Flex, 2>::zeros([3, 2], &Default::default());
+        let predicted = Predicted::of(logits, 2);
+        assert_eq!((predicted.len(), predicted.probabilities), (2, vec![0.5; 4]));
     }
 
     #[test]

@@ -96,8 +96,9 @@ pub struct Settings {
     #[arg(long, value_name = "TOKENS", default_value_t = DEFAULT_MAX_LENGTH, help_heading = MODEL_AND_DATA)]
     pub max_length: usize,
 
-    /// Pad the examples of a batch to the longest of them, or always to --max-length
-    #[arg(long, value_name = "NAME", default_value = "longest", value_parser = named::<Padding>(&["longest", "max-length"]), help_heading = MODEL_AND_DATA)]
+    /// Pad the examples of a batch to the longest of them; with max-length always to --max-length; with multiple-of-32 or another
+    /// number to the longest, rounded up to a multiple of it. On XLA longest means max-length
+    #[arg(long, value_name = "NAME", default_value = "longest", help_heading = MODEL_AND_DATA)]
     pub padding: Padding,
 
     /// adamw-l2sp decays pretrained weights towards their start, adamw all weights towards zero

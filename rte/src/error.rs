@@ -273,6 +273,12 @@ pub enum RteError {
         minimum: usize,
     },
 
+    /// A name that is no [`Padding`](crate::Padding).
+    #[error(
+        "no padding is named {0:?}; known are longest, max-length and multiple-of-N, as in multiple-of-32"
+    )]
+    UnknownPadding(String),
+
     /// A tokenizer that has no padding token.
     #[error(
         "{path}: no padding token: neither a token <pad> or [PAD], nor padding settings, nor a pad_token_id in the config.json next to it"

@@ -43,6 +43,7 @@
 //!     padding: Padding::Longest,
 //!     max_length: 128,
 //!     pad_token_id: tokenizer.pad_token_id(),
+//!     rows: None,
 //! };
 //! let batch: TextBatch<Flex> = batcher.batch(examples, &Default::default());
 //! assert_eq!(batch.input_ids.dims(), [1, 8]);

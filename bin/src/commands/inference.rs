@@ -59,7 +59,7 @@ impl InferenceArgs {
         kind: DeviceKind,
         device: &B::Device,
     ) -> Arc<dyn DataLoader<B, TextBatch<B>>> {
-        DataLoaderBuilder::new(folder.batcher(kind.padding(Padding::Longest)))
+        DataLoaderBuilder::new(folder.batcher(kind, Padding::Longest, self.batch_size))
             .batch_size(self.batch_size)
             .set_device(device.clone())
             .build(InMemDataset::new(examples))

@@ -155,7 +155,8 @@ fn run<B: Backend>(
     let mut predicted = Predicted::default();
     let loader = args.inference.batches::<B>(folder, encoded, kind, device);
     for batch in loader.iter() {
-        predicted.extend(Predicted::of(model.forward(&input(batch))));
+        let count = batch.idx.len();
+        predicted.extend(Predicted::of(model.forward(&input(batch)), count));
         progress.set_position(predicted.len() as u64);
     }
     progress.finish_and_clear();

@@ -3,7 +3,6 @@
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
-use rte::Padding;
 use serde::{Deserialize, Serialize};
 
 /// A kind of device: a Burn backend, or one of the devices of a backend.
@@ -77,18 +76,23 @@ impl DeviceKind {
         self.row().2
     }
 
+    /// The command that builds this program with it.
+    pub fn build_command(self) -> String {
+        let program = match self {
+            Self::Xla => "python bin/xla/cargo.py",
+            _ => "cargo",
+        };
+        format!("{program} build --release -p bin --features {}", self.feature())
+    }
+
     /// What it computes on, and how.
     pub fn description(self) -> &'static str {
         self.row().3
     }
 
-    /// The padding of batches on it, where `padding` is asked for. On XLA all batches get the same length, because each
-    /// length is a graph that is compiled.
-    pub fn padding(self, padding: Padding) -> Padding {
-        match self {
-            Self::Xla => Padding::MaxLength,
-            _ => padding,
-        }
+    /// Whether a computation is compiled, in seconds to minutes, for each shape of its batches.
+    pub fn compiles_each_shape(self) -> bool {
+        self == Self::Xla
     }
 
     /// Whether there can be more than one, so that they are numbered.
@@ -242,8 +246,8 @@ pub enum DeviceError {
     Mixed(DeviceName, DeviceName),
     /// A device that this program was built without.
     #[error(
-        "this program was built without {0}; build it with `cargo build --release -p bin --features {feature}`, or use \
-         another --device: `devices` lists them", feature = .0.kind.feature()
+        "this program was built without {0}; build it with `{command}`, or use another --device: `devices` lists them",
+        command = .0.kind.build_command()
     )]
     NotCompiledIn(DeviceName),
     /// No device of this kind was found.

@@ -31,9 +31,10 @@ pub(super) fn device(index: usize) -> LibTorchDevice {
 /// Start torch_xla and find its devices.
 pub(super) fn devices() -> Result<Vec<Found>, String> {
     if option_env!("L2SP_XLA").is_none() {
-        return Err("this program was built without the changes to libtorch's bindings that XLA needs; build it with \
-                    `python bin/xla/cargo.py build --release -p bin --features xla`"
-            .into());
+        return Err(format!(
+            "this program was built without the changes to libtorch's bindings that XLA needs; build it with `{}`",
+            DeviceKind::Xla.build_command()
+        ));
     }
     let python = PYTHON.get_or_init(Python::start).as_ref().map_err(Clone::clone)?;
     let devices = python.evaluate("devices()")?;

@@ -188,7 +188,8 @@ mod tests {
     #[test]
     fn positions_count_through_padded_rows() {
         let document = |length, at| Masked { example: example(length, 1), targets: vec![(at, 9)] };
-        let batcher = TextBatcher { padding: Padding::Longest, max_length: 32, pad_token_id: 0 };
+        let batcher =
+            TextBatcher { padding: Padding::Longest, max_length: 32, pad_token_id: 0, rows: None };
         let documents = vec![document(1, 1), document(4, 2)];
         let batch = masked_batch::<Flex>(&batcher, documents, &Default::default());
         batch.positions.to_data().assert_eq(&TensorData::from([1_i64, 6 + 2]), false);

@@ -27,13 +27,13 @@ use masking::{Masked, MaskedBatch, Masking, masked_batch};
 use vocabulary::unigram_tokenizer;
 
 use crate::ProgramError;
-use crate::device::{self, DeviceName, Work};
+use crate::device::{self, DeviceKind, DeviceName, Work};
 use crate::model_folder::write_tokenizer_config;
 use crate::settings::at_least_one;
 use crate::signals::StopRequest;
 use crate::terminal::{notice, progress_bar};
 use crate::train::metrics_log::MetricsLog;
-use crate::train::step::{clip, count_correct, labelled};
+use crate::train::step::{clip, is_correct, labelled};
 
 /// The flags of `pretrain`.
 #[derive(Args, Debug)]
@@ -169,6 +169,11 @@ fn sinusoids<B: Backend>(config: &ModelConfig, device: &B::Device) -> Tensor<B, 
 /// stopped the program.
 pub(crate) fn pretrain(args: &PretrainArgs) -> Result<(), ProgramError> {
     let device = device::choose(args.device, Precision::Float32)?;
+    if device.name.kind == DeviceKind::Xla {
+        return Err(ProgramError::Usage(
+            "the parts of a step are computed in threads, which XLA does not support; use another --device".into(),
+        ));
+    }
     notice(format_args!("device {device}, fp32"));
     device::run(device.name, args)?
 }
@@ -331,12 +336,12 @@ fn forward<B: Backend>(
     let (scores, sop_logits) = model.forward_at(&input, positions);
     let mlm_loss = cross_entropy(scores.clone(), targets.clone()) * word_share;
     let sop_loss = cross_entropy(sop_logits.clone(), switched.clone()) * document_share;
-    let count = |correct: Tensor<B, 1, Int>| correct.into_scalar().elem::<i64>() as f64;
+    let count = |correct: Tensor<B, 1, Int>| correct.sum().into_scalar().elem::<i64>() as f64;
     let losses = Losses {
         mlm_loss: mlm_loss.clone().into_scalar().elem(),
         sop_loss: sop_loss.clone().into_scalar().elem(),
-        words_found: count(count_correct(scores, targets)) / words as f64,
-        orders_correct: count(count_correct(sop_logits, switched)) / documents as f64,
+        words_found: count(is_correct(scores, targets)) / words as f64,
+        orders_correct: count(is_correct(sop_logits, switched)) / documents as f64,
     };
     (mlm_loss + sop_loss, losses)
 }
@@ -405,6 +410,7 @@ fn batcher(tokenizer: &TextTokenizer) -> TextBatcher {
         padding: Padding::Longest,
         max_length: MAX_LENGTH,
         pad_token_id: tokenizer.pad_token_id(),
+        rows: None,
     }
 }
 

@@ -19,7 +19,7 @@ use rte::{EncodedExample, TextBatch, TextBatcher};
 pub(super) struct StepLoader<B: Backend> {
     /// The training examples.
     pub examples: Arc<Vec<EncodedExample>>,
-    /// Makes a batch of examples.
+    /// Makes a batch of the examples of one device's share.
     pub batcher: TextBatcher,
     /// Examples in a batch.
     pub batch_size: usize,
@@ -139,7 +139,12 @@ mod tests {
         };
         StepLoader {
             examples: Arc::new((0..examples).map(example).collect()),
-            batcher: TextBatcher { padding: Padding::Longest, max_length: 8, pad_token_id: 0 },
+            batcher: TextBatcher {
+                padding: Padding::Longest,
+                max_length: 8,
+                pad_token_id: 0,
+                rows: None,
+            },
             batch_size,
             batches_per_step: 1,
             seed: 7,

@@ -167,14 +167,14 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     let baseline = baseline(validation, task.labels.len());
     let progress =
         checkpoint.as_ref().map_or_else(Progress::default, |it| it.header.progress.clone());
-    let batcher = folder.batcher(found[0].name.kind.padding(settings.padding));
-    let validation = DataLoaderBuilder::new(batcher.clone())
+    let batcher = |rows| folder.batcher(found[0].name.kind, settings.padding, rows);
+    let validation = DataLoaderBuilder::new(batcher(settings.batch_size))
         .batch_size(settings.batch_size)
         .set_device(devices[0].clone())
         .build(InMemDataset::new(validation.clone()));
     let train = StepLoader {
         examples: train.clone(),
-        batcher,
+        batcher: batcher(settings.batch_size.div_ceil(devices.len())),
         batch_size: settings.batch_size,
         batches_per_step: settings.gradient_accumulation,
         seed: settings.data_seed,

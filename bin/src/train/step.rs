@@ -1,7 +1,7 @@
 //! One optimizer step, in the order in which it happens: forward, loss, backward, clip, update.
 
 use adamw_l2sp::{AdamWL2SPOptimizer, Anchors, Schedule, clip_grad_norm, grad_norm, scale_grads};
-use albert::{EncoderInput, Precision, SequenceClassifier, cross_entropy, smoothed_cross_entropy};
+use albert::{EncoderInput, Precision, SequenceClassifier, cross_entropies};
 use burn::module::{AutodiffModule, Module};
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::optim::{GradientsAccumulator, GradientsParams, Optimizer};
@@ -161,6 +161,7 @@ impl<B: AutodiffBackend> FineTuning<B> {
         };
         for batch in batches {
             let share = batch.idx.len() as f64 / examples as f64;
+            let is_example = batch.is_example.clone();
             let device = batch.input_ids.device();
             let replica = replicas.iter().find(|replica| replica.device == device);
             let (Some((input, labels)), Some(replica)) = (labelled(batch), replica) else {
@@ -170,11 +171,19 @@ impl<B: AutodiffBackend> FineTuning<B> {
                 finish(&mut started);
             }
             let logits = replica.in_precision.forward(&input);
-            let correct = count_correct(logits.clone().inner(), labels.clone().inner());
-            let loss = self.loss(logits, labels) * share;
+            let correct = is_correct(logits.clone().inner(), labels.clone().inner());
+            let losses = cross_entropies(logits, labels, self.label_smoothing);
+            // The losses of all batches add up to the mean over the step's examples.
+            let (correct, loss) = match is_example {
+                None => (correct, losses.mean() * share),
+                Some(is_example) => (
+                    correct * is_example.clone().inner(),
+                    (losses * is_example.float()).sum() * (1.0 / examples as f64),
+                ),
+            };
             let scaled = if loss_scale == 1.0 { loss.clone() } else { loss.clone() * loss_scale };
             let grads = GradientsParams::from_grads(scaled.backward(), &replica.model);
-            started.push(Backward { loss: loss.inner(), correct, grads });
+            started.push(Backward { loss: loss.inner(), correct: correct.sum(), grads });
         }
         finish(&mut started);
         let mut grads = accumulator.grads();
@@ -198,13 +207,6 @@ impl<B: AutodiffBackend> FineTuning<B> {
             }
         }
         replicas
-    }
-
-    fn loss(&self, logits: Tensor<B, 2>, labels: Tensor<B, 1, Int>) -> Tensor<B, 1> {
-        match self.label_smoothing {
-            0.0 => cross_entropy(logits, labels),
-            smoothing => smoothed_cross_entropy(logits, labels, smoothing),
-        }
     }
 
     /// The gradients in fp16, at the largest loss scale without an overflow.
@@ -263,15 +265,19 @@ pub(crate) fn evaluate<B: Backend>(
 ) -> (Evaluation, Predicted) {
     let [_, label_count] = model.classifier.weight.dims();
     let mut evaluation = Evaluation::new(label_count);
+    let (examples, is_example) = (batch.idx.len(), batch.is_example.clone());
     let Some((input, labels)) = labelled(batch) else { return (evaluation, Predicted::default()) };
     let logits = model.forward(&input);
-    let loss = cross_entropy(logits.clone(), labels.clone());
-    let predicted = Predicted::of(logits);
-    let loss: f64 = loss.into_scalar().elem();
+    let losses = cross_entropies(logits.clone(), labels.clone(), 0.0);
+    let (loss, count) = match is_example {
+        None => (losses.mean(), examples),
+        Some(is_example) => ((losses * is_example.float()).sum(), 1),
+    };
+    let predicted = Predicted::of(logits, examples);
+    evaluation.loss_sum = loss.into_scalar().elem::<f64>() * count as f64;
     for (label, prediction) in labels.into_data().iter::<i64>().zip(predicted.labels()) {
         evaluation.confusion.add(label as usize, prediction);
     }
-    evaluation.loss_sum = loss * evaluation.examples() as f64;
     (evaluation, predicted)
 }
 
@@ -292,10 +298,11 @@ pub(crate) fn input<B: Backend>(batch: TextBatch<B>) -> EncoderInput<B> {
     }
 }
 
-/// The number of rows of `logits` `[batch, labels]` whose maximum is at the true label, `[1]`; `labels` is `[batch]`.
-pub(crate) fn count_correct<B: Backend>(
+/// 1 for each row of `logits` `[batch, labels]` whose maximum is at the true label, otherwise 0; `labels` and the result are
+/// `[batch]`.
+pub(crate) fn is_correct<B: Backend>(
     logits: Tensor<B, 2>,
     labels: Tensor<B, 1, Int>,
 ) -> Tensor<B, 1, Int> {
-    logits.argmax(1).squeeze_dim::<1>(1).equal(labels).int().sum()
+    logits.argmax(1).squeeze_dim::<1>(1).equal(labels).int()
 }
