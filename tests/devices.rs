@@ -7,6 +7,7 @@
 )]
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use l2sp::device;
 use serde_json::Value;
@@ -32,10 +33,8 @@ fn an_unusable_device_is_refused_with_advice() {
     let nine = ["cpu"; 9].join(",");
     world.finetune("out", &["--device", &nine]).fails(2, &["--batch-size must be at least 9"]);
     for kind in device::not_compiled_in() {
-        let parts = [
-            &*format!("this program was built without {}", kind.name()),
-            &*format!("cargo build --release -p bin --features {}", kind.feature()),
-        ];
+        let parts =
+            [&*format!("this program was built without {}", kind.name()), &*kind.build_command()];
         world.finetune("out", &["--device", kind.name()]).fails(2, &parts);
     }
     for (kind, found) in device::devices() {
@@ -82,7 +81,7 @@ fn the_device_is_printed_and_recorded() {
 }
 
 /// Losses and predictions on each device agree with those on the first. On the same device they are the same bit for bit,
-/// even if the run was stopped and resumed.
+/// even if the run was killed and resumed.
 #[test]
 fn a_run_is_the_same_run_on_every_device() {
     let _training = TRAINING.lock();
@@ -93,11 +92,11 @@ fn a_run_is_the_same_run_on_every_device() {
         let folder = name.replace(':', "-");
         let again = format!("{folder}-again");
         // Without dropout, because each backend has a different random number generator.
-        let finetune = |output: &str, args: &[&str]| {
+        let finetune = |output| {
             let all = ["--device", &name, "--model", "model-without-dropout", "--data", "data"];
             let sizes = ["--batch-size", "8", "--max-length", "40", "--learning-rate", "5e-3"];
-            let end = ["--dashboard", "off", "--output", output];
-            world.run(&[&["finetune"][..], &all, &sizes, &end, args].concat())
+            let end = ["--checkpoint-every", "1", "--dashboard", "off", "--output", output];
+            world.command(&[&["finetune"][..], &all, &sizes, &end].concat())
         };
         if first.is_none() {
             let config = albert::ModelConfig {
@@ -108,9 +107,16 @@ fn a_run_is_the_same_run_on_every_device() {
             };
             world.write_model("model-without-dropout", &config);
         }
-        finetune(&folder, &[]).succeeds();
+        ProgramOutput::of(finetune(&folder).spawn().expect("started")).succeeds();
         let metrics = world.metrics(&folder);
-        finetune(&again, &[]).succeeds();
+        let mut child = finetune(&again).spawn().expect("started");
+        let checkpoint = world.path(&again).join("checkpoints/step-2.checkpoint");
+        while !checkpoint.exists() && child.try_wait().expect("a child").is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().expect("killed");
+        child.wait().expect("a child");
+        world.run(&["finetune", "--resume", &again]).succeeds();
         assert_eq!(world.metrics(&again), metrics, "{device}: the same bits");
 
         let predict = ["predict", "--device", &name, "--model", &folder, "--input", "data/dev.tsv"];
@@ -163,19 +169,27 @@ fn several_devices_give_the_result_of_gradient_accumulation() {
     }
 }
 
-/// On XLA graphs are compiled in the first steps and the first evaluation, and never again.
+/// On XLA graphs are compiled in the first steps and the first evaluation, and never again: not in a longer run, nor for the
+/// smaller last batch of an epoch or of an evaluation.
 #[cfg(feature = "xla")]
 #[test]
-fn longer_runs_on_xla_compile_no_more_graphs() {
+fn the_number_of_graphs_on_xla_depends_on_the_lengths_alone() {
     let _training = TRAINING.lock();
     let world = World::new(PROGRAM);
-    let [short, long] = ["3", "9"].map(|steps| {
-        let args = ["--device", "xla", "--dashboard", "plain", "--max-steps", steps];
-        let stderr = world.finetune(steps, &args).succeeds().stderr;
+    let graphs = |output: &str, args: &[&str]| -> usize {
+        let all = ["finetune", "--device", "xla", "--model", "model", "--data", "data"];
+        let sizes = ["--max-length", "40", "--learning-rate", "5e-3", "--dashboard", "plain"];
+        let rest = [&sizes[..], &["--output", output]].concat();
+        let stderr = world.run(&[&all[..], &rest, args].concat()).succeeds().stderr;
         let count = stderr.lines().find_map(|line| line.strip_prefix("compiled ")?.split_once(' '));
-        count.expect("the number of graphs").0.parse::<usize>().expect("a number")
-    });
-    assert_eq!(short, long);
+        count.expect("the number of graphs").0.parse().expect("a number")
+    };
+    let one_length = graphs("short", &["--batch-size", "8", "--max-steps", "3"]);
+    assert_eq!(graphs("long", &["--batch-size", "8", "--max-steps", "9"]), one_length);
+    assert_eq!(graphs("smaller-last", &["--batch-size", "7"]), one_length);
+    // 16, 32 and 40 tokens.
+    let three = graphs("multiples", &["--batch-size", "8", "--padding", "multiple-of-16"]);
+    assert!((one_length..=3 * one_length).contains(&three), "{three}");
 }
 
 fn probabilities(run: ProgramOutput) -> Vec<f64> {
