@@ -306,3 +306,61 @@ pub(crate) fn is_correct<B: Backend>(
 ) -> Tensor<B, 1, Int> {
     logits.argmax(1).squeeze_dim::<1>(1).equal(labels).int()
 }
+
+#[cfg(test)]
+mod tests {
+    use albert::ModelConfig;
+    use burn::backend::{Autodiff, Flex};
+    use burn::data::dataloader::batcher::Batcher;
+    use rte::{EncodedExample, Padding, TextBatcher};
+
+    use super::*;
+
+    type Train = Autodiff<Flex>;
+
+    /// Three examples in a batch, of `rows` rows if given.
+    fn batch<B: Backend>(rows: Option<usize>) -> TextBatch<B> {
+        let example = |idx: usize| EncodedExample {
+            input_ids: (0..3 + idx as u32).map(|i| 2 + 5 * i + idx as u32).collect(),
+            token_type_ids: vec![0; 3 + idx],
+            label: Some(idx % 2),
+            idx,
+        };
+        TextBatcher { padding: Padding::Longest, max_length: 8, pad_token_id: 0, rows }
+            .batch((0..3).map(example).collect(), &Default::default())
+    }
+
+    #[test]
+    fn rows_of_padding_count_neither_in_a_step_nor_in_an_evaluation() {
+        let config = ModelConfig {
+            vocab_size: 40,
+            embedding_size: 8,
+            hidden_size: 16,
+            num_hidden_layers: 2,
+            num_attention_heads: 2,
+            intermediate_size: 32,
+            hidden_dropout_prob: 0.0,
+            attention_probs_dropout_prob: 0.0,
+            classifier_dropout_prob: Some(0.0),
+            initializer_range: 0.3,
+            ..ModelConfig::albert_base_v2()
+        };
+        let classifier = SequenceClassifier::<Train>::init(&config, 3, &Default::default());
+        let model = FineTuning::new(classifier, Precision::Float32).with_label_smoothing(0.1);
+        let results = |rows| {
+            let (mut grads, score) = model.gradients(vec![batch(rows), batch(rows)]);
+            let (evaluation, predicted) = model.valid().evaluate(batch(rows));
+            let exact =
+                (score.examples, score.correct, evaluation.confusion.clone(), predicted.len());
+            (exact, [score.loss(), clip(&mut grads, &model, 0.0), evaluation.loss()])
+        };
+        let (expected_exact, expected) = results(None);
+        for rows in [3, 5] {
+            let (exact, actual) = results(Some(rows));
+            assert_eq!(exact, expected_exact);
+            for (actual, expected) in actual.into_iter().zip(expected) {
+                assert!((actual / expected - 1.0).abs() < 1e-6, "{actual} instead of {expected}");
+            }
+        }
+    }
+}
