@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests an XLA device and prints what docs/xla.md reports: the devices, the tests, the graphs and speed of a run of the
 # bundled model, and a training step compared with PyTorch's. Takes the folder with RTE's files; needs the Python environment of
-# docs/xla.md with the packages of tests/reference/requirements.txt. An hour on the CPU client, most of it compilation.
+# docs/xla.md with the packages of tests/reference/requirements.txt. Most of its time is compilation.
 #
 #     bash bin/xla/report.sh RTE | tee xla-report.txt
 set -euo pipefail
