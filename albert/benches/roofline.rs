@@ -13,7 +13,7 @@ const SUMS: usize = 12;
 const TIMES: usize = 1 << 20;
 
 /// sum ← 0.999 · sum + 0.001, repeated. Gives the number of operations per thread, and a value that keeps them from being
-/// optimised away.
+/// optimized away.
 struct MultiplyAdd;
 
 impl WithSimd for MultiplyAdd {

@@ -28,7 +28,7 @@ pub struct SequenceClassifier<B: Backend> {
 }
 
 impl<B: Backend> SequenceClassifier<B> {
-    /// A model whose parameters are initialised on first use, to be replaced by loaded ones.
+    /// A model whose parameters are initialized on first use, to be replaced by loaded ones.
     ///
     /// `config` must be [valid](ModelConfig::validate).
     pub fn new(config: &ModelConfig, device: &B::Device) -> Self {

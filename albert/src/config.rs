@@ -19,7 +19,7 @@ const MAX_LAYERS: usize = 1000;
 /// More labels than the largest classification tasks have; each has a name in memory.
 const MAX_LABELS: usize = 1 << 16;
 
-/// Everything that defines a model but its weights.
+/// Everything that defines a model except its weights.
 ///
 /// The fields have the names of `config.json`, there with Hugging Face's defaults for the model's type:
 ///
@@ -67,7 +67,7 @@ pub struct ModelConfig {
     pub hidden_size: usize,
     /// Width of the word, position and segment embeddings, before ALBERT projects them to `hidden_size`.
     pub embedding_size: usize,
-    /// How many times a group of layers is applied.
+    /// Number of layers. In ALBERT, the applications of all groups together.
     pub num_hidden_layers: usize,
     /// Number of groups; the applications of one group share their parameters.
     pub num_hidden_groups: usize,
@@ -90,7 +90,7 @@ pub struct ModelConfig {
     pub max_position_embeddings: usize,
     /// Number of segments. A model with a single one ignores `token_type_ids`.
     pub type_vocab_size: usize,
-    /// Standard deviation of freshly drawn weights.
+    /// Standard deviation of newly initialized weights.
     pub initializer_range: f64,
     /// ε of the layer norms.
     pub layer_norm_eps: f64,
@@ -173,7 +173,7 @@ pub enum ConfigError {
     },
     /// A sequence is longer than the position embeddings reach.
     #[error(
-        "a length of {length} tokens is beyond the {max} that the model's position embeddings allow (max_position_embeddings)"
+        "a length of {length} tokens exceeds the {max} that the model's position embeddings allow (max_position_embeddings); use at most {max}"
     )]
     TooLong {
         /// The length asked for, in tokens.
@@ -183,8 +183,8 @@ pub enum ConfigError {
     },
     /// A layer has no parameters of its own.
     #[error(
-        "the model's {layers} layers share the parameters of {groups} (num_hidden_groups), as in ALBERT, so they cannot be \
-         treated differently; this needs a model with parameters for each layer, as BERT or RoBERTa"
+        "the model's {layers} layers share the parameters of {groups} (num_hidden_groups), as in ALBERT, so single layers \
+         cannot be treated separately; use a model with separate parameters for each layer, such as BERT or RoBERTa"
     )]
     SharedLayers {
         /// The number of layers.
@@ -193,7 +193,7 @@ pub enum ConfigError {
         groups: usize,
     },
     /// The model has fewer layers.
-    #[error("the model has {layers} layers, fewer than {asked}")]
+    #[error("the model has only {layers} layers, not {asked}; use at most {layers}")]
     TooFewLayers {
         /// The number of layers asked for.
         asked: usize,

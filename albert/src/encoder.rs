@@ -51,7 +51,7 @@ pub struct EncoderOutput<B: Backend> {
 }
 
 impl<B: Backend> Encoder<B> {
-    /// An encoder whose parameters are initialised on first use, to be replaced by loaded ones.
+    /// An encoder whose parameters are initialized on first use, to be replaced by loaded ones.
     ///
     /// `config` must be [valid](ModelConfig::validate).
     pub fn new(config: &ModelConfig, device: &B::Device) -> Self {
@@ -73,7 +73,7 @@ impl<B: Backend> Encoder<B> {
         }
     }
 
-    /// An encoder with freshly drawn parameters: weights normal with mean 0 and standard deviation `initializer_range`,
+    /// An encoder with newly initialized parameters: weights normal with mean 0 and standard deviation `initializer_range`,
     /// biases zero, layer norms the identity, and the padding token's embeddings zero. The values depend on `seed`
     /// alone, not on the backend.
     ///

@@ -1,4 +1,4 @@
-//! Initialisation, drawn on the host so that a seed gives the same values on every backend.
+//! Initialization, drawn on the host so that a seed gives the same values on every backend.
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;

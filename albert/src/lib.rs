@@ -3,7 +3,7 @@
 //! # Fine-tuning a pretrained model
 //!
 //! A Hugging Face folder has a `config.json` and a `model.safetensors`, whole or in shards. The two become a
-//! [`ModelConfig`] and a [`SequenceClassifier`]; where the file holds no classifier, a new one is drawn from the seed.
+//! [`ModelConfig`] and a [`SequenceClassifier`]; if the file has no classifier, a new one is initialized with the seed.
 //!
 //! ```no_run
 //! use albert::{ModelConfig, SequenceClassifier};
@@ -65,7 +65,7 @@
 //! | Which models are there, and how do they differ? | [`ModelType`] |
 //! | What is in a `config.json`? | [`ModelConfig`] |
 //! | What does a model read and compute? | [`EncoderInput`], [`Encoder`], [`SequenceClassifier`], [`cross_entropy`] |
-//! | Which parameters were loaded, which drawn? | [`LoadReport`] |
+//! | Which parameters were loaded, which initialized? | [`LoadReport`] |
 //! | How is mixed precision switched on? | [`Precision`] |
 //! | How is an ALBERT pretrained? | [`AlbertForPreTraining`] |
 

@@ -33,7 +33,7 @@ pub struct AlbertForPreTrainingOutput<B: Backend> {
 }
 
 impl<B: Backend> AlbertForPreTraining<B> {
-    /// A model whose parameters are initialised on first use, to be replaced by loaded ones.
+    /// A model whose parameters are initialized on first use, to be replaced by loaded ones.
     ///
     /// `config` must be [valid](ModelConfig::validate). As in Hugging Face's model, the sentence order head has
     /// [`num_labels`](ModelConfig::num_labels) outputs, 2 in every published configuration.

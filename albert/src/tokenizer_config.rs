@@ -105,7 +105,7 @@ fn vocabulary(tokenizer: &Value) -> BTreeMap<&str, u64> {
 ///
 /// Since transformers 5, a model's own class takes the vocabulary from `tokenizer.json` and builds the rest itself, from
 /// these settings. So it is named only where the rest is what it builds. ALBERT's and XLM-RoBERTa's classes would drop
-/// most of a Unigram tokenizer's normalisation.
+/// most of a Unigram tokenizer's normalization.
 fn own_class(model_type: ModelType, tokenizer: &Value) -> Map<String, Value> {
     let part = |part: &str, kind: &str| {
         Some(&tokenizer[part]).filter(|part| part["type"].as_str() == Some(kind))
@@ -119,7 +119,7 @@ fn own_class(model_type: ModelType, tokenizer: &Value) -> Map<String, Value> {
     class.as_object().cloned().unwrap_or_default()
 }
 
-/// `BertTokenizer`: BERT's normalisation, words and punctuation, WordPiece, `[CLS] A [SEP] B [SEP]`.
+/// `BertTokenizer`: BERT's normalization, words and punctuation, WordPiece, `[CLS] A [SEP] B [SEP]`.
 fn bert_tokenizer<'a>(
     tokenizer: &'a Value,
     part: impl Fn(&str, &str) -> Option<&'a Value>,
@@ -151,7 +151,7 @@ fn template(post_processor: &Value) -> String {
     pieces.collect::<Vec<_>>().join(" ")
 }
 
-/// `RobertaTokenizer`: byte-level BPE without normalisation, `<s> A </s></s> B </s>`.
+/// `RobertaTokenizer`: byte-level BPE without normalization, `<s> A </s></s> B </s>`.
 fn roberta_tokenizer<'a>(
     tokenizer: &'a Value,
     part: impl Fn(&str, &str) -> Option<&'a Value>,

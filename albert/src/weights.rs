@@ -27,10 +27,13 @@ use crate::pretraining::AlbertForPreTraining;
 use crate::weights_error::{ShapeMismatch, WeightsError};
 use crate::weights_file::{WeightsFile, read_tensors};
 
-/// What loading found besides the tensors it needed, by Hugging Face name and in alphabetical order.
+/// Which parameters were not loaded from the file and which of its tensors were not needed, by Hugging Face name and in
+/// alphabetical order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
-    /// Parameters of the model's head or pooler that the file lacks, and that were therefore drawn.
+    /// Parameters that were initialized instead of loaded: those of the head or pooler that the file lacks, and those that
+    /// [`from_pretrained_encoder`](SequenceClassifier::from_pretrained_encoder) or
+    /// [`reinit_layers`](SequenceClassifier::reinit_layers) replaced.
     pub new: Vec<String>,
     /// Tensors of the file that the model does not have.
     pub unused: Vec<String>,
@@ -72,8 +75,8 @@ impl<B: Backend> Encoder<B> {
 }
 
 impl<B: Backend> SequenceClassifier<B> {
-    /// Loads a Hugging Face folder: a classifier, or the encoder of a base or pre-training model under a classifier that
-    /// is drawn from `seed` as in [`Encoder::init`]. 16-bit weights are widened to float32.
+    /// Loads a Hugging Face folder: a classifier, or the encoder of a base or pre-training model with a classifier that is
+    /// initialized with `seed` as in [`Encoder::init`]. 16-bit weights are widened to float32.
     ///
     /// `config` must be [valid](ModelConfig::validate); it is usually [read](ModelConfig::from_folder) from the same
     /// folder.
@@ -81,7 +84,7 @@ impl<B: Backend> SequenceClassifier<B> {
     /// # Errors
     ///
     /// No weights in the folder; a file that is damaged or not in the safetensors format; one that lacks a tensor of
-    /// the encoder, has one of another shape, such as a classifier for another number of labels, or holds a NaN.
+    /// the encoder, has one of another shape, such as a classifier for another number of labels, or holds a NaN or an infinity.
     pub fn from_pretrained(
         folder: &Path,
         config: &ModelConfig,
@@ -106,8 +109,8 @@ impl<B: Backend> SequenceClassifier<B> {
         load(Self::new(config, device), folder, config, seed, Head::New)
     }
 
-    /// Draws the parameters that were [new](LoadReport::new) when this model was loaded from another seed: the same model
-    /// as if it had been loaded with that seed.
+    /// Initializes the parameters that were [new](LoadReport::new) when this model was loaded with another seed: the result
+    /// is the model as if it had been loaded with that seed.
     pub fn redraw_new(self, report: &LoadReport, config: &ModelConfig, seed: u64) -> Self {
         init::draw(self, config, seed, |path| report.is_new(path))
     }
@@ -131,9 +134,9 @@ impl<B: Backend> SequenceClassifier<B> {
         load_file(Self::new(config, device), file, config, seed, Head::Loaded)
     }
 
-    /// Draws the `count` layers nearest the output and the pooler (RoBERTa's `dense`) anew, as Zhang et al. propose for
+    /// Reinitializes the `count` layers nearest the output and the pooler (RoBERTa's `dense`), as Zhang et al. propose for
     /// fine-tuning on few examples (*Revisiting Few-sample BERT Fine-tuning*, <https://arxiv.org/abs/2006.05987>). With a
-    /// `count` of 0 it is the pooler alone.
+    /// `count` of 0, only the pooler.
     ///
     /// `report` is that of loading the model, and counts the layers as new afterwards. All new parameters, the classifier
     /// too where it is one, are drawn together from `seed`.
@@ -316,7 +319,7 @@ struct Parameter {
     shape: Vec<usize>,
 }
 
-/// Lists a module's parameters without initialising them.
+/// Lists a module's parameters without initializing them.
 #[derive(Default)]
 struct Parameters {
     model_type: ModelType,

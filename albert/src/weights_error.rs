@@ -19,7 +19,7 @@ pub enum WeightsError {
         hint: &'static str,
     },
     /// The file is not a safetensors file, or not a whole one.
-    #[error("{} is not a complete safetensors file ({reason}); fetch or write it again", path.display())]
+    #[error("{} is not a complete safetensors file ({reason}); download or save it again", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,

@@ -7,7 +7,7 @@ use crate::parameters::Parameter;
 
 /// The values θ⁰ that source parameters are pulled back to, by parameter path; `V` holds a tensor of any rank.
 ///
-/// Each Burn has its alias of this, `Anchors`, which takes the values from a module.
+/// The alias `Anchors` is this type for one version of Burn; it takes the values from a module.
 #[derive(Clone, Debug)]
 pub struct AnchorMap<V> {
     values: BTreeMap<String, Anchor<V>>,
@@ -29,7 +29,7 @@ impl<V> AnchorMap<V> {
         self.values.keys().map(String::as_str)
     }
 
-    /// The anchors for whose path `keep` is true.
+    /// Keeps only the anchors for whose path `keep` returns true.
     pub fn filter(mut self, keep: impl Fn(&str) -> bool) -> Self {
         self.values.retain(|path, _| keep(path));
         self

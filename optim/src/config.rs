@@ -13,7 +13,7 @@ use crate::{AdamWL2SP, OptimizerError};
 /// The defaults are PyTorch's AdamW with no pull on the source parameters; the RTE recipe uses
 /// ε = 1e-6 and decays (0.5, 0).
 ///
-/// It implements Burn's `Config`, of each Burn whose feature is on, and so is saved as JSON and loaded from it.
+/// It implements the `Config` trait of each version of Burn whose feature is enabled, and so can be saved as JSON and loaded.
 ///
 /// ```
 /// use adamw_l2sp::AdamWL2SPConfig;

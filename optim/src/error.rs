@@ -48,7 +48,7 @@ pub enum OptimizerError {
 
     /// Tied parameters, where Burn 0.22's `ModuleOptimizer` would step only the first of their paths and so untie them.
     #[error(
-        "tied parameters, which Burn's ModuleOptimizer unties: {}; hold such a parameter once and use it twice",
+        "the parameters {} are tied, and Burn's ModuleOptimizer would untie them; hold each in one place and use it from there",
         .names.join(", ")
     )]
     TiedParameters {
@@ -57,21 +57,21 @@ pub enum OptimizerError {
     },
 
     /// Anchors whose name no parameter of the model has.
-    #[error("anchors that match no parameter of the model: {}", .names.join(", "))]
+    #[error("the model has no parameters for the anchors {}; leave these anchors out with `filter`", .names.join(", "))]
     UnmatchedAnchors {
         /// The anchors' names.
         names: Vec<String>,
     },
 
     /// Source parameters for which the given anchors hold no value.
-    #[error("source parameters without an anchor: {}", .names.join(", "))]
+    #[error("the source parameters {} have no anchor; add their anchors, or make them novel", .names.join(", "))]
     MissingAnchors {
         /// The parameters' paths.
         names: Vec<String>,
     },
 
     /// Anchors whose shape is not their parameter's.
-    #[error("anchors of another shape than their parameter: {}", .mismatches.join(", "))]
+    #[error("the shapes of anchors and parameters differ: {}", .mismatches.join(", "))]
     AnchorShape {
         /// `path: anchor [shape], parameter [shape]`, one entry per anchor.
         mismatches: Vec<String>,
@@ -79,7 +79,7 @@ pub enum OptimizerError {
 
     /// Anchors whose values differ from the model's, where
     /// [`anchors_must_equal_model`](crate::ParameterGroups::anchors_must_equal_model) is set.
-    #[error("anchors that differ from the model's current values: {}", .names.join(", "))]
+    #[error("the anchors of {} differ from the model's current values; load both from the same checkpoint", .names.join(", "))]
     AnchorsDiffer {
         /// The parameters' paths.
         names: Vec<String>,

@@ -24,15 +24,15 @@ pub struct Role {
 
 /// Rules that give every parameter of a model its [`Role`]; `V` holds an anchor.
 ///
-/// Each Burn has its alias of this, `Groups`.
+/// The alias `Groups` is this type for one version of Burn.
 ///
-/// Without a rule a parameter is novel and decayed, with the learning rate as it is. Where several
+/// Without a rule a parameter is novel and decayed, with the unscaled learning rate. Where several
 /// rules of a kind match, the last one wins. A *path* names one parameter (`head.weight`) or a module
 /// and everything below it (`encoder`); a regex is searched for anywhere in the parameter's path. A
 /// rule that matches nothing is an error when the optimizer is made.
 ///
 /// A tied parameter, one that a module holds at several paths, must have the same role at each of them. The running
-/// statistics of batch norms are no parameters: nothing matches them.
+/// statistics of batch norms are not parameters: no rule matches them.
 #[derive(Clone, Debug)]
 pub struct ParameterGroups<V> {
     rules: Vec<(Selector, Effect)>,
@@ -147,7 +147,7 @@ impl<V> ParameterGroups<V> {
         self.rule(Selector::Matching(pattern.to_string()), Effect::Frozen)
     }
 
-    /// Parameters with `bias` in their own name and all parameters of normalisation modules do not
+    /// Parameters with `bias` in their own name and all parameters of normalization modules do not
     /// decay: the usual choice for transformers.
     pub fn biases_and_norms_undecayed(self) -> Self {
         self.rule(Selector::BiasesAndNorms, Effect::Undecayed)
@@ -297,7 +297,7 @@ impl std::fmt::Display for Selector {
             Self::Matching(pattern) => write!(f, "the regex `{pattern}`"),
             Self::Named(names) => {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                write!(f, "a parameter of the other module ({})", names.join(", "))
+                write!(f, "any of the names {}", names.join(", "))
             }
             Self::BiasesAndNorms => f.write_str("biases and norms"),
         }

@@ -2,10 +2,10 @@
 //! started (L²-SP, "starting point") instead of to zero. For any [Burn](https://burn.dev) model, on any backend.
 //!
 //! A step of learning rate η moves a *source* (pretrained) parameter θ by η·λ₁·(θ⁰ − θ) towards its
-//! pretrained value θ⁰ and a *novel* one, such as a new head, by η·λ₂·θ towards zero, each besides
-//! AdamW's own step. The full rule is documented at [`AdamWL2SP`].
+//! pretrained value θ⁰ and a *novel* one, such as a new head, by η·λ₂·θ towards zero, each in addition
+//! to AdamW's own step. The full rule is documented at [`AdamWL2SP`].
 //!
-//! # Which Burn
+//! # Supported versions of Burn
 //!
 //! | Burn | feature | where |
 //! |---|---|---|
@@ -26,7 +26,7 @@
 //! |---|---|---|
 //! | `burn-0-21` | yes | the optimizer for Burn 0.21 |
 //! | `burn-0-22` | no | the optimizer for Burn 0.22 |
-//! | `flex` | yes | on Burn 0.21's flex backend an update is one multi-threaded, vectorised pass over memory; on other backends, without the feature and with Burn 0.22 it is computed by the backend's operations |
+//! | `flex` | yes | on Burn 0.21's flex backend an update is one multi-threaded, vectorized pass over memory; on other backends, without the feature and with Burn 0.22 it is computed by the backend's operations |
 
 #[cfg(not(any(feature = "burn-0-21", feature = "burn-0-22")))]
 compile_error!("adamw-l2sp needs one of its features `burn-0-21` and `burn-0-22`");

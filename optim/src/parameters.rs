@@ -23,7 +23,7 @@ impl PathStack {
         self.names.join(".")
     }
 
-    /// Whether this is a parameter with `bias` in its own name, or any parameter of a normalisation
+    /// Whether this is a parameter with `bias` in its own name, or any parameter of a normalization
     /// module (`LayerNorm`, `BatchNorm`, `RmsNorm` …).
     fn is_bias_or_norm(&self) -> bool {
         let bias = self.names.last().is_some_and(|name| name.contains("bias"));

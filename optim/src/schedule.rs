@@ -41,7 +41,7 @@ pub enum ScheduleKind {
 /// assert_eq!(rates, [0.0, 1e-5, 2e-5, 1e-5, 0.0]);
 /// ```
 ///
-/// It implements Burn's `Config`, of each Burn whose feature is on.
+/// It implements the `Config` trait of each version of Burn whose feature is enabled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScheduleConfig {
     /// η, the largest learning rate; at least 0.
@@ -139,7 +139,7 @@ pub struct TotalPull {
     pub sum: f64,
 }
 
-/// A [`ScheduleConfig`] at some step; implements `LrScheduler`, of each Burn whose feature is on.
+/// A [`ScheduleConfig`] at some step. It implements the `LrScheduler` of each version of Burn whose feature is enabled.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     config: ScheduleConfig,

@@ -48,7 +48,7 @@ fn net() -> Net<B> {
 }
 
 impl Net<B> {
-    /// Lazily initialised parameters have no value to compare before their first use.
+    /// Lazily initialized parameters have no value to compare before their first use.
     fn initialized(self) -> Self {
         Anchors::from_module(&self.valid());
         self
@@ -186,7 +186,7 @@ fn anchors_that_differ_from_the_model_are_refused_where_asked() {
     config().init(&model, groups()).unwrap();
     let error = message(config().init(&model, groups().anchors_must_equal_model()));
     // A bias may be drawn alike by chance, never a weight.
-    assert!(error.starts_with("anchors that differ"), "{error}");
+    assert!(error.starts_with("the anchors of "), "{error}");
     assert!(error.contains("encoder.1.weight") && !error.contains("encoder.0"), "{error}");
     let same = Groups::source_in(&model.valid()).anchors_must_equal_model();
     config().init(&model, same).unwrap();
@@ -200,7 +200,7 @@ fn anchors_of_another_shape_are_listed() {
     let error = message(config().init(&model, Groups::source_in(&other.valid())));
     assert_eq!(
         error,
-        "anchors of another shape than their parameter: \
+        "the shapes of anchors and parameters differ: \
          encoder.0.weight: anchor [5, 4], parameter [3, 4]"
     );
 }
@@ -254,7 +254,10 @@ fn explicit_anchors_must_match_both_ways() {
     let anchors = Anchors::from_module(&model.valid());
     let fewer = anchors.clone().filter(|path| path != "encoder.0.weight");
     let error = message(config().init(&model, groups().anchored_at(fewer)));
-    assert_eq!(error, "source parameters without an anchor: encoder.0.weight");
+    assert_eq!(
+        error,
+        "the source parameters encoder.0.weight have no anchor; add their anchors, or make them novel"
+    );
 
     let renamed = Pretrained {
         encoder: model.encoder.clone(),
@@ -263,7 +266,10 @@ fn explicit_anchors_must_match_both_ways() {
     };
     let foreign = Anchors::from_module(&renamed.valid());
     let error = message(config().init(&model, groups().anchored_at(foreign)));
-    assert_eq!(error, "anchors that match no parameter of the model: lm_head.bias, lm_head.weight");
+    assert_eq!(
+        error,
+        "the model has no parameters for the anchors lm_head.bias, lm_head.weight; leave these anchors out with `filter`"
+    );
 }
 
 #[test]
@@ -301,7 +307,10 @@ fn a_file_that_does_not_fit_is_an_error_with_names() {
         Pretrained { encoder: vec![], norm: model.norm.clone(), lm_head: linear::<B>(1, 1) };
     foreign.save_into(&mut SafetensorsStore::from_file(&file)).unwrap();
     let error = message(Anchors::from_safetensors(&file, &model.valid()));
-    assert_eq!(error, "anchors that match no parameter of the model: lm_head.bias, lm_head.weight");
+    assert_eq!(
+        error,
+        "the model has no parameters for the anchors lm_head.bias, lm_head.weight; leave these anchors out with `filter`"
+    );
 
     let missing = folder.path().join("missing.safetensors");
     let error = message(Anchors::from_safetensors(&missing, &model.valid()));

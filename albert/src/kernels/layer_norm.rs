@@ -1,4 +1,4 @@
-//! Layer normalisation of a residual sum.
+//! Layer normalization of a residual sum.
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;

@@ -1,7 +1,7 @@
 //! The operations that account for most of a transformer's time, on any backend.
 //!
 //! Each is *defined* here in Burn's own operations. For float32 tensors of the flex backend, with or without gradients,
-//! the feature `flex` replaces the definition by a CPU kernel of the module `flex`: one multi-threaded, vectorised pass
+//! the feature `flex` replaces the definition by a CPU kernel of the module `flex`: one multi-threaded, vectorized pass
 //! over memory and a hand-written backward pass. Which of the two runs is decided by the tensors at run time, so models
 //! stay generic over the backend.
 //!
@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `linear` | x·W + b |
 //! | `attention` | softmax(Q·Kᵀ/√d + bias)·V per head |
-//! | `add_layer_norm` | layer normalisation of a sum |
+//! | `add_layer_norm` | layer normalization of a sum |
 //! | `activate` | ReLU and GELU |
 //! | `dropout` | x∘D, D random |
 //!

@@ -1,4 +1,4 @@
-//! Two functions for code that is specialised for Burn's flex backend: one recognises the backend in generic code, the
+//! Two functions for code that is specialised for Burn's flex backend: one recognizes the backend in generic code, the
 //! other runs a loop with the widest vector instructions of the CPU.
 //!
 //! ```
@@ -26,7 +26,7 @@ pub fn is_flex<B: Backend>() -> bool {
 
 /// Runs `f` compiled for the best instruction set of this CPU, detected at run time.
 ///
-/// `f` is plain Rust that the compiler vectorises. It must be `#[inline(always)]` and must not consume its captures:
+/// `f` is plain Rust that the compiler vectorizes. It must be `#[inline(always)]` and must not consume its captures:
 /// only then is its body inlined into the function that is compiled for that instruction set.
 pub fn vectorized<R>(f: impl FnMut() -> R) -> R {
     struct Inline<F>(F);

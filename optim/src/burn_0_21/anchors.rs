@@ -55,7 +55,7 @@ impl<B: Backend> AnchorMap<TensorPrimitive<B>> {
 
     /// The values that `store` would load into `model`: filters, name remapping and adapters of
     /// the store apply. Give it `allow_partial(true)` and `validate(false)`, so that parameters
-    /// which only the model has are no error and all shape mismatches are reported together.
+    /// which only the model has are not an error and all shape mismatches are reported together.
     ///
     /// # Errors
     /// An unreadable store, tensors of another shape than `model`'s, and tensors that match none
@@ -127,10 +127,12 @@ impl<B: Backend> AnchorMap<TensorPrimitive<B>> {
         AB: AutodiffBackend<InnerBackend = B>,
         M: AutodiffModule<AB>,
     {
+        let device = model.devices().into_iter().next().unwrap_or_default();
+        let sum = Tensor::<AB, 1>::zeros([1], &device).inner();
         let mut distance =
-            Distance { path: PathStack::default(), anchors: self, seen: Vec::new(), sum: None };
+            Distance { path: PathStack::default(), anchors: self, seen: Vec::new(), sum };
         model.visit(&mut distance);
-        distance.sum.unwrap_or_else(|| Tensor::zeros([1], &Default::default()))
+        distance.sum
     }
 
     /// The paths of the anchors that differ from the parameter of their name in any element.
@@ -191,7 +193,7 @@ struct Distance<'a, B: Backend> {
     path: PathStack,
     anchors: &'a Anchors<B>,
     seen: Vec<ParamId>,
-    sum: Option<Tensor<B, 1>>,
+    sum: Tensor<B, 1>,
 }
 
 impl<AB: AutodiffBackend> ModuleVisitor<AB> for Distance<'_, AB::InnerBackend> {
@@ -211,10 +213,7 @@ impl<AB: AutodiffBackend> ModuleVisitor<AB> for Distance<'_, AB::InnerBackend> {
         self.seen.push(param.id);
         let theta = param.val().inner();
         let squared = squared_distance(theta.clone(), anchor.to_device(&theta.device()));
-        self.sum = Some(match self.sum.take() {
-            Some(sum) => sum.to_device(&squared.device()) + squared,
-            None => squared,
-        });
+        self.sum = self.sum.clone() + squared.to_device(&self.sum.device());
     }
 }
 

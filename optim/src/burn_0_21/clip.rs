@@ -21,7 +21,7 @@ use burn::tensor::ElementConversion;
 /// `GradientClipping::Norm` clips each tensor by itself. The norm is a tensor of one element that
 /// stays on the device: the host waits only if it is read.
 ///
-/// Of [frozen](crate::Groups::frozen) parameters the gradients count, too, unless
+/// The gradients of [frozen](crate::Groups::frozen) parameters count, too, unless
 /// [`freeze`](crate::AdamWL2SPOptimizer::freeze) has switched them off.
 ///
 /// See the [crate's example](crate).

@@ -1,4 +1,4 @@
-//! The update in one multi-threaded, vectorised pass over flex's memory: each of θ, g, m, v and θ⁰ is read once, θ, m
+//! The update in one multi-threaded, vectorized pass over flex's memory: each of θ, g, m, v and θ⁰ is read once, θ, m
 //! and v are written once.
 
 use std::any::Any;

@@ -11,7 +11,7 @@ use crate::{Anchors, OptimizerError, ParameterGroups};
 /// Rules that give every parameter of a model its [`Role`](crate::Role): [`ParameterGroups`] whose anchors are tensors of
 /// the backend `B`.
 ///
-/// A tied parameter is stepped once. To save the gradients of frozen parameters, too, see
+/// A tied parameter is stepped once. To avoid computing the gradients of frozen parameters, see
 /// [`freeze`](crate::AdamWL2SPOptimizer::freeze).
 ///
 /// ```
@@ -45,7 +45,7 @@ pub type Groups<B> = ParameterGroups<TensorPrimitive<B>>;
 
 impl<B: Backend> ParameterGroups<TensorPrimitive<B>> {
     /// The parameters that `module` has under the same path are source, pulled back to the value they
-    /// have *there*. A path that only one of the two has is no error: a pretrained model has heads
+    /// have *there*. A path that only one of the two has is not an error: a pretrained model has heads
     /// that a fine-tuned one lacks, and vice versa. Where both have a head of the same name but of
     /// different size, add [`novel("head")`](Self::novel).
     pub fn source_in<M: Module<B>>(module: &M) -> Self {

@@ -12,13 +12,13 @@ use crate::{OptimizerError, ParameterGroups, Role};
 
 /// Rules that give every parameter of a model its [`Role`]: [`ParameterGroups`] whose anchors are tensors of Burn 0.22.
 ///
-/// To save the gradients of frozen parameters, too, switch them off in the model, for example with Burn's
+/// To avoid computing the gradients of frozen parameters, switch them off in the model, for example with Burn's
 /// `set_require_grad_group`.
 pub type Groups = ParameterGroups<AnyTensor>;
 
 impl ParameterGroups<AnyTensor> {
     /// The parameters that `module` has under the same path are source, pulled back to the value they
-    /// have *there*. A path that only one of the two has is no error: a pretrained model has heads
+    /// have *there*. A path that only one of the two has is not an error: a pretrained model has heads
     /// that a fine-tuned one lacks, and vice versa. Where both have a head of the same name but of
     /// different size, add [`novel("head")`](Self::novel).
     pub fn source_in<M: Module>(module: &M) -> Self {

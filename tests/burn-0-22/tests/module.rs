@@ -40,7 +40,7 @@ fn net() -> Net {
         norm: LayerNormConfig::new(4).init(&device()),
         head: linear(4, 2),
     };
-    // Lazily initialised parameters have no value to compare before their first use.
+    // Lazily initialized parameters have no value to compare before their first use.
     Anchors::from_module(&net);
     net
 }
@@ -212,20 +212,23 @@ fn anchors_that_do_not_fit_are_errors() {
     let error = message(config().module_optimizer(&model, Groups::source_in(&other)));
     assert_eq!(
         error,
-        "anchors of another shape than their parameter: \
+        "the shapes of anchors and parameters differ: \
          encoder.0.weight: anchor [5, 4], parameter [3, 4]"
     );
 
     let anchors = Anchors::from_module(&model);
     let fewer = anchors.filter(|path| path != "encoder.0.weight" && !path.starts_with("head"));
     let error = message(config().module_optimizer(&model, groups().anchored_at(fewer)));
-    assert_eq!(error, "source parameters without an anchor: encoder.0.weight");
+    assert_eq!(
+        error,
+        "the source parameters encoder.0.weight have no anchor; add their anchors, or make them novel"
+    );
 
     let mut moved = model.clone();
     moved.encoder[1] = linear(4, 4);
     let strict = |other: &Net| Groups::source_in(other).anchors_must_equal_model();
     let error = message(config().module_optimizer(&model, strict(&moved)));
-    assert!(error.starts_with("anchors that differ"), "{error}");
+    assert!(error.starts_with("the anchors of "), "{error}");
     assert!(error.contains("encoder.1.weight") && !error.contains("encoder.0"), "{error}");
     config().module_optimizer(&model, strict(&model)).unwrap();
 }
@@ -369,8 +372,8 @@ fn tied_parameters_are_refused_unless_frozen() {
     let error = message(config().module_optimizer(&tied(), Groups::new()));
     assert_eq!(
         error,
-        "tied parameters, which Burn's ModuleOptimizer unties: encoder.0.weight = lm_head.weight; \
-         hold such a parameter once and use it twice"
+        "the parameters encoder.0.weight = lm_head.weight are tied, and Burn's ModuleOptimizer would untie them; \
+         hold each in one place and use it from there"
     );
     let groups = Groups::new().frozen("encoder").frozen("lm_head");
     config().module_optimizer(&tied(), groups).unwrap();

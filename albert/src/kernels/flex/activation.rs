@@ -5,11 +5,8 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use crate::config::HiddenAct;
-use crate::kernels::flex::elements::{exp, map_chunk_pairs, map_chunks, vectorized};
+use crate::kernels::flex::elements::{TASK, exp, map_chunk_pairs, map_chunks, vectorized};
 use crate::kernels::flex::operation::{Operation, primitive, run, tensor};
-
-/// Elements per task.
-const TASK: usize = 1 << 14;
 
 /// [`activate`](crate::kernels::activate) of a tensor that [is flex's](crate::kernels::flex::is_flex).
 pub(crate) fn activate<B: Backend, const D: usize>(

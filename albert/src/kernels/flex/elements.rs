@@ -1,4 +1,4 @@
-//! Loops over elements: vectorised, multi-threaded, with results that depend neither on the CPU nor on the number of
+//! Loops over elements: vectorized, multi-threaded, with results that depend neither on the CPU nor on the number of
 //! threads.
 
 pub(crate) use flex_simd::vectorized;
@@ -12,7 +12,7 @@ const LANES: usize = 16;
 const SERIAL: usize = 1 << 14;
 
 /// Elements per task: few enough for the nearest caches, enough to be worth a task.
-const TASK: usize = 1 << 14;
+pub(crate) const TASK: usize = 1 << 14;
 
 /// Rows of `width` elements per task. Depends on nothing else, so that sums over tasks do not either.
 pub(crate) fn rows_per_task(width: usize) -> usize {
@@ -148,7 +148,7 @@ pub(crate) fn add(sums: &mut [f32], row: &[f32]) {
 /// eˣ, to 2 units in the last place; 0 below −87, ∞ from 88.4, NaN of NaN.
 ///
 /// x = n·ln 2 + r with |r| ≤ ½·ln 2; then eˣ = 2ⁿ·eʳ by Taylor's polynomial. Unlike `f32::exp` it has no branches, so that
-/// a loop over it is vectorised.
+/// a loop over it is vectorized.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     /// Adding it rounds to an integer, left in the lowest bits.

@@ -6,7 +6,7 @@
 //! | `operation` | how an operation takes part in Burn's autodiff |
 //! | `product` | matrix products, in float32 and of bf16 factors |
 //! | `heads` | the heads of attention as blocks of a matrix of tokens |
-//! | `elements` | parallel, vectorised loops and sums |
+//! | `elements` | parallel, vectorized loops and sums |
 
 mod activation;
 mod attention;
