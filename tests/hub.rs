@@ -62,6 +62,13 @@ impl Online {
         self.run_with(args, &[])
     }
 
+    /// Write a file of a data set on the hub.
+    fn publish(&self, file: &str, text: &str) {
+        let path = self.world.path("hub/datasets").join(file);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, text).expect("written");
+    }
+
     fn fetch(&self) -> ProgramOutput {
         self.run(&["fetch", "--model", "someone/small"])
     }
@@ -146,6 +153,82 @@ fn a_run_by_name_fetches_once_and_then_needs_no_network() {
     assert!(online.world.path("third/datasets--someone--tasks").is_dir());
 }
 
+/// Single texts with alternating labels, as CSV.
+fn reviews(rows: usize) -> String {
+    let row = |row: usize| ["good,Rain fell.\n", "bad,It was dry.\n"][row % 2];
+    "label,text\n".to_owned() + &(0..rows).map(row).collect::<String>()
+}
+
+#[test]
+fn the_matched_splits_of_mnli_are_found() {
+    let online = Online::new();
+    for (split, rows) in [("train", 9), ("validation_matched", 6), ("validation_mismatched", 3)] {
+        let row = |row: usize| {
+            let label = ["entailment", "neutral", "contradiction"][row % 3];
+            format!("Rain fell.\tIt was dry.\t{label}\n")
+        };
+        let text = "sentence1\tsentence2\tgold_label\n".to_owned();
+        let text = text + &(0..rows).map(row).collect::<String>();
+        online.publish(&format!("someone/tasks/mnli/{split}.tsv"), &text);
+    }
+    let args = [&finetune("model", "someone/tasks", "out")[..], &["--task", "mnli"]].concat();
+    let run = online.run(&args).succeeds();
+    assert!(run.stderr.contains("9 training and 6 validation examples"), "{}", run.stderr);
+    online.hub.requests();
+    let evaluate = ["evaluate", "--model", "out", "--data", "someone/tasks"];
+    let run =
+        online.run(&[&evaluate[..], &["--split", "validation_mismatched"]].concat()).succeeds();
+    assert!(run.stdout.contains("of 3)"), "{}", run.stdout);
+    assert_eq!(online.hub.requests().len(), 0, "all splits were fetched");
+}
+
+#[test]
+fn a_data_set_needs_only_the_splits_that_are_used() {
+    let online = Online::new();
+    online.publish("someone/reviews/train.csv", &reviews(24));
+    online.publish("someone/held-out/test.csv", &reviews(5));
+    let finetune = |output, more: &[&str]| {
+        let base = finetune("model", "someone/reviews", output);
+        online.run(&[&base[..], &["--text-column", "text"], more].concat())
+    };
+    finetune("out", &[]).fails(1, &["someone/reviews: no validation split", "--validation-share"]);
+    assert!(!online.world.path("out").exists());
+    let run = finetune("divided", &["--validation-share", "0.25"]).succeeds();
+    assert!(run.stderr.contains("18 training and 6 validation examples"), "{}", run.stderr);
+    // What is in the cache was enough for that run, and is not for these.
+    finetune("out", &[]).fails(1, &["someone/reviews: no validation split"]);
+    online.publish("someone/reviews/validation.csv", &reviews(8));
+    let run = finetune("out", &[]).succeeds();
+    assert!(run.stderr.contains("24 training and 8 validation examples"), "{}", run.stderr);
+
+    let evaluate = ["evaluate", "--model", "out", "--data", "someone/held-out"];
+    online.run(&evaluate).fails(1, &["someone/held-out: no validation split"]);
+    let run = online.run(&[&evaluate[..], &["--split", "test"]].concat()).succeeds();
+    assert!(run.stdout.contains("of 5)"), "{}", run.stdout);
+}
+
+#[test]
+fn a_cached_split_that_lacks_a_shard_is_completed() {
+    let online = Online::new();
+    let train = ["train-00000-of-00002", "train-00001-of-00002"];
+    for shard in [&train[..], &["validation-00000-of-00001"]].concat() {
+        online.publish(&format!("someone/shards/data/{shard}.parquet"), shard);
+    }
+    let name = format!("someone/shards@{COMMIT}");
+    let fetch = ["fetch", "--data", &name];
+    online.run(&fetch).succeeds();
+    let snapshots = online.world.path("cache/hub/datasets--someone--shards/snapshots");
+    let shard = snapshots.join(COMMIT).join(format!("data/{}.parquet", train[1]));
+    fs::remove_file(&shard).expect("removed");
+    let offline = [("HF_HUB_OFFLINE", "1")];
+    online.run_with(&fetch, &offline).fails(1, &["is not in the cache"]);
+    // The run completes the data set and then refuses what is in it.
+    let run = online.run(&finetune("model", &name, "out"));
+    run.fails(1, &["not a readable Parquet file"]);
+    assert_eq!(fs::read_to_string(&shard).expect("read"), train[1]);
+    online.run_with(&fetch, &offline).succeeds();
+}
+
 #[test]
 fn fetching_again_downloads_only_new_files() {
     let online = Online::new();
@@ -195,6 +278,23 @@ fn the_token_is_sent_only_to_the_hub() {
         let expected = (!request.storage).then_some("Bearer secret");
         assert_eq!(request.authorization.as_deref(), expected, "{request:?}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_empty_variable_is_not_set() {
+    let online = Online::new();
+    let home = online.world.path("home");
+    let cache = home.join(".cache/huggingface");
+    fs::create_dir_all(&cache).expect("made");
+    fs::write(cache.join("token"), "secret\n").expect("written");
+    let empty = ["HF_HOME", "HF_HUB_CACHE", "HF_TOKEN", "HF_TOKEN_PATH", "XDG_CACHE_HOME"];
+    let empty = empty.map(|name| (name, ""));
+    let variables = [&empty[..], &[("HOME", home.to_str().expect("UTF-8"))]].concat();
+    let run = online.run_with(&["fetch", "--model", "someone/small"], &variables).succeeds();
+    assert!(PathBuf::from(run.stdout.trim()).starts_with(&cache), "{}", run.stdout);
+    let requests = online.hub.requests();
+    assert_eq!(requests[0].authorization.as_deref(), Some("Bearer secret"));
 }
 
 #[test]
@@ -253,7 +353,7 @@ fn a_failed_download_is_resumed_by_the_next_run() {
     for _ in 0..4 {
         online.hub.fail("storage", Fault::Cut(0));
     }
-    online.fetch().fails(1, &["after 5000 of", "goes on where this one ended"]);
+    online.fetch().fails(1, &["after 5000 of", "what was downloaded is kept"]);
     online.assert_no_truncated_file();
     let unusable =
         online.run_with(&finetune("someone/small", "data", "out"), &[("HF_HUB_OFFLINE", "1")]);
@@ -271,7 +371,7 @@ fn a_file_with_a_wrong_checksum_or_size_is_deleted() {
     let online = Online::new();
     for part in ["config.json", "storage"] {
         online.hub.fail(part, Fault::Flip);
-        online.fetch().fails(1, &["its checksum is", "deleted"]);
+        online.fetch().fails(1, &["its checksum is", "discarded"]);
         online.assert_no_truncated_file();
         assert!(
             !online
@@ -321,7 +421,7 @@ fn a_redirect_to_another_path_is_followed() {
         let location = format!("/someone/small/resolve/{COMMIT}/config.json");
         online.hub.fail("config.json", Fault::Status(302, vec![("Location", location)]));
     }
-    online.fetch().fails(1, &["in a circle"]);
+    online.fetch().fails(1, &["redirects more than 5 times"]);
 }
 
 #[test]
@@ -442,7 +542,7 @@ fn an_invalid_endpoint_is_refused_without_a_request() {
         let variables = [("HF_ENDPOINT", endpoint)];
         let run = online.run_with(&["fetch", "--model", "someone/small"], &variables);
         let run = run.fails(1, &["HF_ENDPOINT", endpoint, "https://huggingface.co"]);
-        assert!(!run.stderr.contains("next attempt"), "{}", run.stderr);
+        assert!(!run.stderr.contains("retrying"), "{}", run.stderr);
     }
     assert_eq!(online.hub.requests().len(), 0);
 }

@@ -33,8 +33,11 @@ fn exchange_labels(world: &World, model: &str) {
     let path = world.path(model).join("config.json");
     let text = fs::read_to_string(&path).expect("read");
     let mut config: Value = serde_json::from_str(&text).expect("JSON");
-    config["id2label"] = serde_json::json!({"0": "not_entailment", "1": "entailment"});
-    config["label2id"] = serde_json::json!({"not_entailment": 0, "entailment": 1});
+    let (first, second) = (config["id2label"]["0"].clone(), config["id2label"]["1"].clone());
+    config["id2label"] = serde_json::json!({"0": second, "1": first});
+    for index in config["label2id"].as_object_mut().expect("an object").values_mut() {
+        *index = (1 - index.as_u64().expect("0 or 1")).into();
+    }
     fs::write(&path, config.to_string()).expect("written");
 
     let path = world.path(model).join("model.safetensors");
@@ -72,6 +75,30 @@ fn a_checkpoint_keeps_the_order_of_its_labels() {
     let config = world.json("second/model/config.json");
     assert_eq!(config["id2label"]["0"], "not_entailment", "the names stay with their weights");
     assert_eq!(evaluated(&world, &["--model", "second", "--data", "data"]), expected);
+}
+
+#[test]
+fn the_score_of_a_class_does_not_depend_on_the_order_of_the_labels() {
+    let world = World::new(PROGRAM);
+    for split in ["train", "dev"] {
+        let path = world.path("data").join(format!("{split}.tsv"));
+        let text = fs::read_to_string(&path).expect("read");
+        fs::write(path, text.replace("entailment", "equivalent")).expect("written");
+    }
+    let mrpc = ["--task", "mrpc"];
+    // Not enough to learn all examples, so that F1 of the two classes differs.
+    let more = [&mrpc[..], &["--epochs", "1"]].concat();
+    world.run(&finetune("model", "data", "first", &more)).succeeds();
+    exchange_labels(&world, "first/model");
+    let expected =
+        evaluated(&world, &[&mrpc[..], &["--model", "first", "--data", "data"]].concat());
+    let still = ["--learning-rate", "0", "--epochs", "1", "--output", "second"];
+    let args = ["finetune", "--model", "first", "--data", "data", "--max-length", "40"];
+    world.run(&[&args[..], &mrpc, &still].concat()).succeeds();
+    let summary = world.json("second/summary.json");
+    assert_eq!(summary["eval_f1"], expected["eval_f1"]);
+    let right = &expected["confusion_matrix"];
+    assert_ne!(right[0][0], right[1][1], "the class makes a difference");
 }
 
 #[test]
@@ -309,6 +336,11 @@ fn a_model_is_evaluated_on_the_mismatched_split_of_mnli() {
     assert_eq!(matched["examples"], 8);
     assert_eq!(matched["eval_accuracy"], world.json("out/summary.json")["eval_accuracy"]);
     assert_eq!(evaluate(&["--split", "validation_mismatched"])["examples"], 5);
+    for split in ["dev_matched", "dev_mismatched"] {
+        world
+            .run(&finetune("model", &format!("MNLI/{split}.tsv"), "x", &more))
+            .fails(1, &["--validation-data", &format!("MNLI/{split}.tsv is the validation")]);
+    }
 }
 
 #[test]

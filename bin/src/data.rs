@@ -2,34 +2,29 @@
 
 use std::path::{Path, PathBuf};
 
-use rte::{Example, Split, Task, TextDataset};
+use rte::{Example, RteError, Split, Task, TextDataset};
 
 use crate::ProgramError;
-use crate::hub::{self, Freshness};
+use crate::hub::{self, HubError, repo::Kind};
 use crate::settings::{DEFAULT_TASK, EMBEDDED, Settings, is_embedded};
 use crate::terminal::notice;
 
 /// The name of the bundled task in messages.
 const EMBEDDED_TASK: &str = "the bundled task";
 
-/// The folders in which a collection of tasks on the hub may have one of them.
-pub(crate) fn folders(task: &Task) -> &'static [&'static str] {
-    task.preset().map_or(&[], |preset| preset.folders)
-}
-
 /// Open a split of `--data`: the bundled task, a folder, a file, or a name on the hub.
 ///
 /// # Errors
-/// As [`hub::data`] and [`TextDataset::open`].
+/// As [`hub::named`] and [`TextDataset::open`].
 pub(crate) fn open(data: &Path, task: &Task, split: Split) -> Result<TextDataset, ProgramError> {
     if is_embedded(data) {
         return embedded(task, split);
     }
-    let path = find(data, task)?;
+    let path = find(data, task, &[split])?;
     let dataset = TextDataset::open(&path, task, split)?;
     if dataset.dropped() > 0 {
         notice(format_args!(
-            "{}, {split} split: {} rows skipped",
+            "{}, {split} split: skipped {} rows that are truncated or on whose label annotators did not agree",
             data.display(),
             dataset.dropped()
         ));
@@ -51,12 +46,13 @@ pub(crate) fn open(data: &Path, task: &Task, split: Split) -> Result<TextDataset
     Ok(dataset)
 }
 
-/// The path, or the folder that was downloaded from the hub. Of a path that was found, the path itself.
-fn find(data: &Path, task: &Task) -> Result<PathBuf, ProgramError> {
+/// The path, or the folder that was downloaded from the hub, which has the splits that are needed. Of a path that was
+/// found, the path itself.
+fn find(data: &Path, task: &Task, needed: &[Split]) -> Result<PathBuf, ProgramError> {
     if is_embedded(data) {
         return Ok(data.to_owned());
     }
-    let downloaded = hub::data(data, folders(task), Freshness::Cached)?;
+    let downloaded = hub::named(data, Kind::Data { task, needed })?;
     Ok(downloaded.unwrap_or_else(|| data.to_owned()))
 }
 
@@ -72,13 +68,17 @@ pub(crate) fn open_splits(settings: &Settings) -> Result<(TextDataset, TextDatas
         && validation_share.is_none()
     {
         return Err(ProgramError::Mismatch(format!(
-            "{} is the {split} split, which would be trained on; give the training split or its folder, or \
-             --validation-data if this is intended",
+            "{} is the {split} split; give the training split or its folder as --data, or add --validation-data or \
+             --validation-share to train on it nevertheless",
             data.display()
         )));
     }
+    let needed: &[Split] = match (validation_data, validation_share) {
+        (None, None) => &[Split::Train, Split::Validation],
+        _ => &[Split::Train],
+    };
     // Once, for both splits.
-    let found = find(data, &task)?;
+    let found = find(data, &task, needed).map_err(name_validation_flags)?;
     let train = open(&found, &task, Split::Train)?;
     train.require_labels()?;
     // It has the labels, if they were to be found in the data.
@@ -98,12 +98,7 @@ pub(crate) fn open_splits(settings: &Settings) -> Result<(TextDataset, TextDatas
             // Of a file, the other split is next to it.
             let folder = if found.is_file() { files::parent(&found) } else { &found };
             let validation =
-                open(folder, &task, Split::Validation).map_err(|error| match error {
-                    ProgramError::Rte(error) if data.is_file() => ProgramError::Mismatch(format!(
-                        "{error}; use --validation-data or --validation-share"
-                    )),
-                    error => error,
-                })?;
+                open(folder, &task, Split::Validation).map_err(name_validation_flags)?;
             (train, validation)
         }
     };
@@ -113,6 +108,18 @@ pub(crate) fn open_splits(settings: &Settings) -> Result<(TextDataset, TextDatas
         None => train,
     };
     Ok((train, validation))
+}
+
+/// Where there is no validation split, tell the flags that do without one.
+fn name_validation_flags(error: ProgramError) -> ProgramError {
+    let is_it =
+        |error: &RteError| matches!(error, RteError::MissingSplit { split: Split::Validation, .. });
+    match &error {
+        ProgramError::Rte(missing) if is_it(missing) => {}
+        ProgramError::Hub(HubError::Data(missing)) if is_it(missing) => {}
+        _ => return error,
+    }
+    ProgramError::Mismatch(format!("{error}; use --validation-data or --validation-share"))
 }
 
 /// The split that the name of a file indicates, if it is not the training split.

@@ -1,4 +1,4 @@
-//! Tokenising pairs, and loading a tokenizer.
+//! Tokenizing pairs, and loading a tokenizer.
 #![allow(missing_docs, clippy::expect_used)]
 
 use std::hint::black_box;
@@ -22,7 +22,7 @@ fn tokenizer(c: &mut Criterion) {
         .collect();
     let mut group = c.benchmark_group("tokenizer");
     group.throughput(Throughput::Elements(examples.len() as u64));
-    group.bench_function("tokenise pairs", |b| {
+    group.bench_function("tokenize pairs", |b| {
         b.iter(|| black_box(tokenizer.encode_all(&examples).expect("encoded")));
     });
     group.finish();

@@ -1,4 +1,4 @@
-//! Tokenised examples to the tensors of a batch.
+//! Tokenized examples to the tensors of a batch.
 
 use std::{fmt, num::NonZeroUsize, str::FromStr};
 
@@ -67,7 +67,8 @@ impl From<Padding> for String {
 pub struct TextBatcher {
     /// How long the rows are.
     pub padding: Padding,
-    /// The length of a row with [`Padding::MaxLength`]. Longer examples are never cut: they widen their batch.
+    /// The length of a row with [`Padding::MaxLength`], and the limit of rounding up with [`Padding::MultipleOf`]. Longer
+    /// examples are never cut: they widen their batch.
     pub max_length: usize,
     /// The token id in padded places.
     pub pad_token_id: u32,
@@ -76,7 +77,7 @@ pub struct TextBatcher {
     pub rows: Option<usize>,
 }
 
-/// A batch of tokenised texts.
+/// A batch of tokenized texts.
 #[derive(Debug, Clone)]
 pub struct TextBatch<B: Backend> {
     /// The token ids, `[batch, length]`.

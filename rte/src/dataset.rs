@@ -36,11 +36,7 @@ impl TextDataset {
     /// without an example, and those of [`Format::read`].
     pub fn open(path: &Path, task: &Task, split: Split) -> Result<Self, RteError> {
         let mut dataset = if path.is_dir() {
-            let files = discovery::find(path, task, split)?;
-            if files.is_empty() {
-                return Err(discovery::missing(path, task, split));
-            }
-            Self::from_files(&files, task)?
+            Self::from_files(&discovery::find(path, task, split)?, task)?
         } else {
             Self::from_file(path, task)?
         };
@@ -95,7 +91,7 @@ impl TextDataset {
         dataset.files = names;
         for rows in rows {
             dataset.dropped += rows.skipped;
-            let read = task.examples(rows)?;
+            let read = task.examples(rows, dataset.examples.len())?;
             dataset.examples.extend(read.examples);
             dataset.assumed_label_order |= read.assumed_label_order;
             dataset.first_unlabelled = dataset.first_unlabelled.or(read.first_unlabelled);
@@ -111,8 +107,10 @@ impl TextDataset {
     pub fn splits(folder: &Path, task: &Task) -> Result<Vec<Split>, RteError> {
         let mut splits = Vec::new();
         for split in Split::ALL {
-            if !discovery::find(folder, task, split)?.is_empty() {
-                splits.push(split);
+            match discovery::find(folder, task, split) {
+                Ok(_) => splits.push(split),
+                Err(RteError::MissingSplit { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(splits)
@@ -197,7 +195,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::testing::{self, HUB_SCHEMA, hub_columns, hub_properties, parquet_file};
+    use crate::testing::{self, Column, HUB_SCHEMA, hub_columns, hub_properties, parquet_file};
 
     fn parquet(examples: &[Example]) -> Vec<u8> {
         parquet_file(HUB_SCHEMA, &[hub_columns(examples)], hub_properties())
@@ -281,6 +279,21 @@ mod tests {
     }
 
     #[test]
+    fn rows_without_numbers_are_numbered_across_shards() {
+        let own = Task::from_columns("text", None, "label", vec![]).unwrap();
+        let schema = "message schema { required binary text; required binary label; }";
+        let columns = vec![Column::text(&["x", "y"]), Column::text(&["a", "b"])];
+        let shard = parquet_file(schema, &[columns], hub_properties());
+        let folder = folder(&[
+            ("train-00000-of-00002.parquet", &shard),
+            ("train-00001-of-00002.parquet", &shard),
+        ]);
+        let dataset = TextDataset::open(folder.path(), &own, Split::Train).unwrap();
+        let numbers: Vec<usize> = dataset.examples().iter().map(|example| example.idx).collect();
+        assert_eq!(numbers, [0, 1, 2, 3]);
+    }
+
+    #[test]
     fn a_missing_shard_is_an_error() {
         let shard = parquet(&testing::examples());
         let folder = folder(&[
@@ -298,7 +311,7 @@ mod tests {
         let folder = folder(&[("train.tsv", ""), ("rte/README", "")]);
         assert_eq!(
             error(&folder, Split::Test),
-            "FOLDER: no test split; looked for test-00000-of-00001.parquet, test.parquet, test.jsonl, test.tsv, test.csv, there and in rte/ and data/; the folder holds rte, train.tsv, rte/README"
+            "FOLDER: no test split; looked for test-00000-of-00001.parquet, test.parquet, test.jsonl, test.tsv, test.csv in the folder itself and in its subfolders rte, RTE, data; the folder holds rte, train.tsv, rte/README"
         );
         let empty = tempfile::tempdir().unwrap();
         assert!(error(&empty, Split::Train).ends_with("the folder holds nothing"));
@@ -322,9 +335,9 @@ mod tests {
             ("dev.tsv", b""),
             ("test.parquet", &parquet(&[])),
         ]);
-        assert_eq!(error(&folder, Split::Train), "FOLDER/train.tsv: holds no examples");
-        assert_eq!(error(&folder, Split::Validation), "FOLDER/dev.tsv: holds no examples");
-        assert_eq!(error(&folder, Split::Test), "FOLDER/test.parquet: holds no examples");
+        assert_eq!(error(&folder, Split::Train), "FOLDER/train.tsv contains no examples");
+        assert_eq!(error(&folder, Split::Validation), "FOLDER/dev.tsv contains no examples");
+        assert_eq!(error(&folder, Split::Test), "FOLDER/test.parquet contains no examples");
         let absent = TextDataset::from_file(Path::new("absent.tsv"), &testing::rte())
             .unwrap_err()
             .to_string();
@@ -345,7 +358,7 @@ mod tests {
         let error = open(&folder, Split::Train).unwrap().require_labels().unwrap_err().to_string();
         assert!(
             error.ends_with(
-                "train-00001-of-00002.parquet, row 3: has no label, and training and evaluation need one in every row"
+                "train-00001-of-00002.parquet, row 3: the label is missing; training and evaluation need one in every row"
             ),
             "{error}"
         );

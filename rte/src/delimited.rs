@@ -100,7 +100,8 @@ impl Iterator for Records<'_> {
                     )
                     .collect();
             }
-            if record.len() == 1 && record[0].is_empty() {
+            // The reader passes over empty lines, and in CSV `""` is a row.
+            if self.delimiter == Delimiter::Tab && record.len() == 1 && record[0].is_empty() {
                 continue;
             }
             // The position is that of the empty lines before the record.
@@ -173,7 +174,7 @@ impl<'a> Header<'a> {
                 found: record.len(),
                 hint: match self.delimiter {
                     Delimiter::Tab => {
-                        "fields are separated by single tabs, quotes are ordinary letters"
+                        "fields are separated by single tabs, and quotes are ordinary characters"
                     }
                     Delimiter::Comma => "a field with commas needs quotes around it",
                 },
@@ -264,7 +265,7 @@ mod tests {
         );
         assert_eq!(
             error(format!("{header}\n1\ta\tb\n")),
-            "dev.tsv, line 4: 3 fields where the header has 4; fields are separated by single tabs, quotes are ordinary letters"
+            "dev.tsv, line 4: 3 fields where the header has 4; fields are separated by single tabs, and quotes are ordinary characters"
         );
         assert_eq!(
             error(format!("{header}-1\ta\tb\tentailment\n")),
@@ -300,6 +301,22 @@ mod tests {
             Format::Csv.read(text.as_bytes(), "dev.csv", &testing::rte()).unwrap_err().to_string(),
             "dev.csv, line 6: unknown label \"neutral\"; the labels are entailment (0) and not_entailment (1); -1 or null where there is none"
         );
+    }
+
+    #[test]
+    fn an_empty_quoted_field_is_a_row_and_an_empty_line_is_none() {
+        let labels = vec!["a".to_owned(), "b".to_owned()];
+        let task = Task::from_columns("text", None, "label", labels).unwrap();
+        let read = |format: Format, text: &str| {
+            let examples = format.read(text.as_bytes(), "f", &task).unwrap();
+            examples.into_iter().map(|example| (example.text, example.idx)).collect::<Vec<_>>()
+        };
+        let rows = |texts: &[&str]| {
+            texts.iter().map(|text| (*text).to_owned()).zip(0..).collect::<Vec<(String, usize)>>()
+        };
+        assert_eq!(read(Format::Csv, "text\n\"\"\n\n\"b\"\n"), rows(&["", "b"]));
+        assert_eq!(read(Format::Csv, "text\r\n\"\"\r\n\r\nb\r\n"), rows(&["", "b"]));
+        assert_eq!(read(Format::Tsv, "text\r\n\r\n\nb\r\n"), rows(&["b"]));
     }
 
     #[test]

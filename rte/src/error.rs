@@ -143,7 +143,9 @@ pub enum RteError {
     },
 
     /// A task's name that is not known.
-    #[error("unknown task {name:?}; the tasks are {known}; for other data name its columns")]
+    #[error(
+        "unknown task {name:?}; the tasks are {known}; for other data, give the columns of the text and the label instead"
+    )]
     UnknownTask {
         /// The name.
         name: String,
@@ -153,7 +155,7 @@ pub enum RteError {
 
     /// A task whose targets are scores.
     #[error(
-        "{name} is a regression task, whose scores are no labels; only classification tasks are supported"
+        "{name} is a regression task: its targets are scores, not labels; only classification tasks are supported"
     )]
     Regression {
         /// The name.
@@ -161,16 +163,14 @@ pub enum RteError {
     },
 
     /// Labels that were given and make no task.
-    #[error("the labels {labels}: two or more different labels are needed")]
+    #[error("the labels are {labels}; give at least two, each only once")]
     InvalidLabels {
         /// The labels.
         labels: String,
     },
 
-    /// A training split that does not show what its labels are.
-    #[error(
-        "{file}: column {column} holds one label or none ({found}), and two or more are needed"
-    )]
+    /// A training split with fewer than two labels, or with two labels of the same name.
+    #[error("{file}: column {column} needs two or more different labels, but has {found}")]
     TooFewLabels {
         /// The files of the split.
         file: String,
@@ -182,7 +182,7 @@ pub enum RteError {
 
     /// A share of the training examples that leaves none on one side.
     #[error(
-        "a validation share of {share} of {examples} examples leaves no example for training or for validation; it lies between 0 and 1"
+        "a validation share of {share} of {examples} examples leaves no example for training or for validation; the share must be between 0 and 1 and leave examples on both sides"
     )]
     InvalidShare {
         /// The share.
@@ -192,7 +192,7 @@ pub enum RteError {
     },
 
     /// A split without a single row.
-    #[error("{file}: holds no examples")]
+    #[error("{file} contains no examples")]
     Empty {
         /// The file, or the files of a sharded split.
         file: String,
@@ -227,7 +227,7 @@ pub enum RteError {
     },
 
     /// An example without a label where labels are needed.
-    #[error("{place}: has no label, and training and evaluation need one in every row")]
+    #[error("{place}: the label is missing; training and evaluation need one in every row")]
     Unlabelled {
         /// The first row without a label.
         place: Place,
@@ -275,13 +275,13 @@ pub enum RteError {
 
     /// A name that is no [`Padding`](crate::Padding).
     #[error(
-        "no padding is named {0:?}; known are longest, max-length and multiple-of-N, as in multiple-of-32"
+        "unknown padding {0:?}; the paddings are longest, max-length and multiple-of-N, such as multiple-of-32"
     )]
     UnknownPadding(String),
 
     /// A tokenizer that has no padding token.
     #[error(
-        "{path}: no padding token: neither a token <pad> or [PAD], nor padding settings, nor a pad_token_id in the config.json next to it"
+        "{path}: there is no padding token: no token <pad> or [PAD], no padding settings, and no pad_token_id in the config.json next to it; add a pad_token_id there"
     )]
     NoPadToken {
         /// The tokenizer's file.
@@ -303,7 +303,7 @@ pub enum RteError {
     },
 
     /// A text the tokenizer refuses.
-    #[error("cannot tokenise {what}: {reason}")]
+    #[error("cannot tokenize {what}: {reason}")]
     Encode {
         /// The example.
         what: String,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{RteError, Task, error::Place, text::listed};
+use crate::{RteError, Task, error::Place, task::are_labels, text::listed};
 
 /// One or two texts and their label.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Example {
     pub text_pair: Option<String>,
     /// An index into [`Task::labels`]; `None` where the file has no label.
     pub label: Option<usize>,
-    /// The file's own number for the row, or the row's position from 0 where the file has none.
+    /// The file's own number for the row, or the row's position from 0 in its split where the file has none.
     pub idx: usize,
 }
 
@@ -65,22 +65,9 @@ pub(crate) struct Examples {
 impl Task {
     /// The names of the labels in these files: in their own order where they have one, else sorted, numbers by value.
     pub(crate) fn labels_of(&self, files: &[Rows]) -> Result<Vec<String>, RteError> {
-        if let Some(names) = files.first().and_then(|rows| rows.class_names.clone()) {
-            return Ok(names);
-        }
-        let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
-        for row in files.iter().flat_map(|rows| &rows.rows) {
-            match &row.label {
-                RawLabel::Integer(number) => drop(numbers.insert(*number)),
-                RawLabel::Name(name) if !name.is_empty() => match name.parse() {
-                    Ok(number) => drop(numbers.insert(number)),
-                    Err(_) => drop(names.insert(name.clone())),
-                },
-                _ => {}
-            }
-        }
-        let labels: Vec<String> = numbers.iter().map(i64::to_string).chain(names).collect();
-        if labels.len() < 2 {
+        let class_names = files.first().and_then(|rows| rows.class_names.clone());
+        let labels = class_names.unwrap_or_else(|| sorted_labels(files));
+        if !are_labels(&labels) {
             return Err(RteError::TooFewLabels {
                 file: listed(files.iter().map(|rows| &rows.file)),
                 column: listed(&self.label),
@@ -90,7 +77,8 @@ impl Task {
         Ok(labels)
     }
 
-    pub(crate) fn examples(&self, file: Rows) -> Result<Examples, RteError> {
+    /// The examples of a file; `first` is the position of its first row in the split.
+    pub(crate) fn examples(&self, file: Rows, first: usize) -> Result<Examples, RteError> {
         let class_ids = match &file.class_names {
             Some(names) => Some(self.class_ids(names, &file.file)?),
             None => None,
@@ -118,7 +106,7 @@ impl Task {
                 text: row.text,
                 text_pair: row.text_pair,
                 label: label.map(|(Label::Known(id) | Label::Assumed(id))| id),
-                idx: row.idx.unwrap_or(position),
+                idx: row.idx.unwrap_or(first + position),
             });
         }
         Ok(read)
@@ -196,6 +184,22 @@ impl Task {
     }
 }
 
+/// The labels of the rows, sorted, numbers by value.
+fn sorted_labels(files: &[Rows]) -> Vec<String> {
+    let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
+    for row in files.iter().flat_map(|rows| &rows.rows) {
+        match &row.label {
+            RawLabel::Integer(number) => drop(numbers.insert(*number)),
+            RawLabel::Name(name) if !name.is_empty() => match name.parse() {
+                Ok(number) => drop(numbers.insert(number)),
+                Err(_) => drop(names.insert(name.clone())),
+            },
+            _ => {}
+        }
+    }
+    numbers.iter().map(i64::to_string).chain(names).collect()
+}
+
 enum Label {
     Known(usize),
     /// An integer without a name.
@@ -223,7 +227,7 @@ mod tests {
         assert_eq!(read(&own(), &["yes", "", "no"]).unwrap(), [Some(1), None, Some(0)]);
         assert_eq!(
             read(&own(), &["yes", "yes"]).unwrap_err().to_string(),
-            "f: column label holds one label or none (yes), and two or more are needed"
+            "f: column label needs two or more different labels, but has yes"
         );
     }
 

@@ -18,7 +18,7 @@ pub enum Format {
     Parquet,
     /// JSONL, SuperGLUE's format.
     Jsonl,
-    /// TSV, GLUE's format; quotes are ordinary letters.
+    /// TSV, GLUE's format; quotes are ordinary characters.
     Tsv,
     /// CSV, where a field may be quoted.
     Csv,
@@ -69,7 +69,7 @@ impl Format {
     /// |---|---|---|
     /// | Parquet | a row; pages uncompressed or compressed with Snappy, gzip or Zstandard | by name |
     /// | JSONL | a line with a JSON object | by key; other keys are ignored |
-    /// | TSV | a line; a `"` is a letter | by the header's names |
+    /// | TSV | a line; a `"` is an ordinary character | by the header's names |
     /// | CSV | a record; fields may be quoted | by the header's names |
     ///
     /// The columns are the task's; for a published task `index` or `idx` is the row's own number. Labels and numbers are optional. A
@@ -104,10 +104,10 @@ fn bytes_of(input: impl Read, file: &str) -> Result<Vec<u8>, RteError> {
 
 fn examples(rows: Rows, task: &Task) -> Result<Vec<Example>, RteError> {
     if !task.labels.is_empty() {
-        return Ok(task.examples(rows)?.examples);
+        return Ok(task.examples(rows, 0)?.examples);
     }
     let labels = task.labels_of(std::slice::from_ref(&rows))?;
-    Ok(Task { labels, ..task.clone() }.examples(rows)?.examples)
+    Ok(Task { labels, ..task.clone() }.examples(rows, 0)?.examples)
 }
 
 /// Reads every example of a source of any format, told by how it begins; `file` is the name that errors give it.

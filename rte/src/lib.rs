@@ -1,6 +1,6 @@
-//! Text classification tasks for [Burn](https://burn.dev): reading, tokenising, batching, scoring.
+//! Text classification tasks for [Burn](https://burn.dev): reading, tokenizing, batching, scoring.
 //!
-//! The crate is named after RTE (recognising textual entailment: does the first text of a pair entail the second?), the
+//! The crate is named after RTE (recognizing textual entailment: does the first text of a pair entail the second?), the
 //! GLUE task it began with. It reads every classification task of GLUE, SNLI, and tables of your own.
 //!
 //! | step | here |
@@ -8,7 +8,7 @@
 //! | choose a task, or name the columns of your own | [`Task`], [`PRESETS`] |
 //! | read a split from Parquet, JSONL, TSV or CSV | [`TextDataset`], [`Split`]; streams: [`read_examples`] |
 //! | take a part of it | [`TextDataset::sample`], [`TextDataset::divide`] |
-//! | tokenise texts or pairs | [`TextTokenizer`], [`EncodedExample`] |
+//! | tokenize texts or pairs | [`TextTokenizer`], [`EncodedExample`] |
 //! | make tensors | [`TextBatcher`], [`Padding`], [`TextBatch`] |
 //! | score predictions | [`ConfusionMatrix`], [`Metric`] |
 //!
@@ -52,8 +52,9 @@
 //!
 //! # Your own data
 //!
-//! Columns go by name, the second text is optional, and the labels are those of the training split unless they are
-//! given. The [`Task`] that comes out is stored with the model and reads later files without being described again.
+//! Columns are identified by name, the second text is optional, and the labels are those of the training split unless they
+//! are given. The [`Task`] of the dataset then has them; store it with the model to read later files without naming the
+//! columns again.
 //!
 //! ```
 //! use rte::{Split, Task, TextDataset};

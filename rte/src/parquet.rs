@@ -41,7 +41,12 @@ const BATCH: usize = 1024;
 pub(crate) fn read(bytes: Vec<u8>, file: &str, task: &Task) -> Result<Rows, RteError> {
     // The library panics on some damaged files.
     panic::catch_unwind(AssertUnwindSafe(|| Parquet::open(bytes, file)?.rows(task))).unwrap_or_else(
-        |_| Err(RteError::Parquet { file: file.to_owned(), reason: "is damaged".to_owned() }),
+        |_| {
+            Err(RteError::Parquet {
+                file: file.to_owned(),
+                reason: "the file is damaged".to_owned(),
+            })
+        },
     )
 }
 
@@ -172,11 +177,11 @@ impl<'a> Parquet<'a> {
         index.collect()
     }
 
-    /// The type of the column's values, which is one of `types` with at most one value a row.
+    /// The type of the column's values, which is one of `types` with at most one value per row.
     fn check(&self, column: &Column, types: &[PhysicalType]) -> Result<PhysicalType, RteError> {
         let descriptor = self.descriptor(column);
         if descriptor.path().parts().len() > 1 || descriptor.max_rep_level() > 0 {
-            return Err(self.column_error(column, "is nested, but one value a row is needed"));
+            return Err(self.column_error(column, "it is nested, but one value per row is needed"));
         }
         let found = descriptor.physical_type();
         if !types.contains(&found) {
@@ -236,7 +241,7 @@ impl<'a> Parquet<'a> {
                     let length = value.map_or(0, |value| value.as_bytes().len());
                     budget = budget.checked_sub(size_of::<V>() + length).ok_or_else(|| {
                         self.column_error(column, format!(
-                            "unpacks to more than {TIMES} times the size of its file and {AT_LEAST} MiB; write the file again without compression and dictionaries"
+                            "it unpacks to more than {TIMES} times the size of its file and {AT_LEAST} MiB; write the file again without compression and dictionaries"
                         ))
                     })?;
                     let value = convert(value)
@@ -290,7 +295,7 @@ mod tests {
     };
 
     use crate::{
-        Example, Format, RteError,
+        Example, Format, RteError, Task,
         testing::{
             self, Column, HUB_SCHEMA, hub_columns, hub_properties, parquet_file, plain_properties,
             version_2_properties,
@@ -391,7 +396,7 @@ mod tests {
         let columns = vec![Column::text(&[]), Column::text(&[])];
         assert_eq!(
             error(schema, columns),
-            "dev.parquet, column sentence2: is nested, but one value a row is needed"
+            "dev.parquet, column sentence2: it is nested, but one value per row is needed"
         );
     }
 
@@ -408,7 +413,7 @@ mod tests {
         let schema = "message schema { required group sentence1 { required binary text; } required binary sentence2; }";
         assert_eq!(
             error(schema, vec![Column::text(&["a"]), Column::text(&["b"])]),
-            "dev.parquet, column sentence1: is nested, but one value a row is needed"
+            "dev.parquet, column sentence1: it is nested, but one value per row is needed"
         );
     }
 
@@ -511,7 +516,7 @@ mod tests {
         let message = damaged(repeated(&"a long text ".repeat(200), 10_000));
         assert_eq!(
             message,
-            "dev.parquet, column sentence1: unpacks to more than 64 times the size of its file and 16 MiB; write the file again without compression and dictionaries"
+            "dev.parquet, column sentence1: it unpacks to more than 64 times the size of its file and 16 MiB; write the file again without compression and dictionaries"
         );
     }
 
@@ -553,6 +558,20 @@ mod tests {
             label(&["not_equivalent", "equivalent"], 0).unwrap_err().to_string(),
             "dev.parquet: its labels are not_equivalent, equivalent, but the task's are entailment, not_entailment; the file belongs to another task"
         );
+    }
+
+    #[test]
+    fn classes_that_are_fewer_than_two_or_not_different_are_refused() {
+        let own = Task::from_columns("sentence1", None, "label", vec![]).unwrap();
+        let read =
+            |names: &[&str]| Format::Parquet.read(with_classes(names, 0).as_slice(), "f", &own);
+        assert_eq!(read(&["b", "a"]).unwrap()[0].label, Some(0));
+        for (names, found) in [(&["only"][..], "only"), (&["a", "b", "a"], "a, b, a")] {
+            assert_eq!(
+                read(names).unwrap_err().to_string(),
+                format!("f: column label needs two or more different labels, but has {found}")
+            );
+        }
     }
 
     #[test]

@@ -36,8 +36,10 @@ impl Split {
     pub fn names(self) -> &'static [&'static str] {
         match self {
             Self::Train => &["train"],
-            Self::Validation => &["validation", "val", "dev"],
-            Self::Test => &["test"],
+            Self::Validation => {
+                &["validation", "val", "dev", "validation_matched", "val_matched", "dev_matched"]
+            }
+            Self::Test => &["test", "test_matched"],
             Self::ValidationMismatched => {
                 &["validation_mismatched", "val_mismatched", "dev_mismatched"]
             }
@@ -75,7 +77,9 @@ mod tests {
             }
             assert_eq!(split.to_string().parse::<Split>().unwrap(), split);
         }
-        assert_eq!("dev".parse::<Split>().unwrap().to_string(), "validation");
+        for name in ["dev", "validation_matched", "dev_matched"] {
+            assert_eq!(name.parse::<Split>().unwrap().to_string(), "validation");
+        }
     }
 
     #[test]

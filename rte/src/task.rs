@@ -1,5 +1,7 @@
 //! Tasks as data: GLUE's classification tasks and SNLI, a row each, and tasks of a user's own columns.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Metric, RteError, Split, text::listed};
@@ -29,10 +31,8 @@ pub struct Preset {
     pub incomplete_rows: bool,
     /// Whether the validation and test splits are a matched and a mismatched one.
     pub matched_splits: bool,
-    /// How the task is scored; the first metric tells the best epoch.
+    /// How the task is scored; the first metric, the main one, decides which evaluation is best.
     pub metrics: &'static [Metric],
-    /// The folders in which a collection of tasks on the hub may have this one.
-    pub folders: &'static [&'static str],
     /// The hub's data set and its configuration.
     pub hub: (&'static str, &'static str),
     /// How GLUE's submission files write a prediction; `None` without a leaderboard.
@@ -62,7 +62,6 @@ const GLUE: Preset = Preset {
     incomplete_rows: false,
     matched_splits: false,
     metrics: &[Metric::Accuracy],
-    folders: &[],
     hub: ("nyu-mll/glue", ""),
     submission: Some(Submission::Names),
 };
@@ -80,7 +79,6 @@ pub const PRESETS: [Preset; 9] = [
         text: PREMISE,
         text_pair: HYPOTHESIS,
         labels: ENTAILMENT,
-        folders: &["rte", "RTE"],
         hub: ("nyu-mll/glue", "rte"),
         ..GLUE
     },
@@ -93,7 +91,6 @@ pub const PRESETS: [Preset; 9] = [
         labels: NLI,
         no_gold_label: &["-"],
         matched_splits: true,
-        folders: &["mnli", "MNLI"],
         hub: ("nyu-mll/glue", "mnli"),
         ..GLUE
     },
@@ -103,7 +100,6 @@ pub const PRESETS: [Preset; 9] = [
         text: &["question"],
         text_pair: &["sentence"],
         labels: ENTAILMENT,
-        folders: &["qnli", "QNLI"],
         hub: ("nyu-mll/glue", "qnli"),
         ..GLUE
     },
@@ -115,7 +111,6 @@ pub const PRESETS: [Preset; 9] = [
         label: &["label", "Quality"],
         labels: &["not_equivalent", "equivalent"],
         metrics: &[Metric::F1, Metric::Accuracy],
-        folders: &["mrpc", "MRPC"],
         hub: ("nyu-mll/glue", "mrpc"),
         submission: Some(Submission::Ids),
         ..GLUE
@@ -129,7 +124,6 @@ pub const PRESETS: [Preset; 9] = [
         labels: &["not_duplicate", "duplicate"],
         incomplete_rows: true,
         metrics: &[Metric::F1, Metric::Accuracy],
-        folders: &["qqp", "QQP"],
         hub: ("nyu-mll/glue", "qqp"),
         submission: Some(Submission::Ids),
         ..GLUE
@@ -142,7 +136,6 @@ pub const PRESETS: [Preset; 9] = [
         header: &["source", "label", "mark", "sentence"],
         labels: &["unacceptable", "acceptable"],
         metrics: &[Metric::MatthewsCorrelation, Metric::Accuracy],
-        folders: &["cola", "CoLA"],
         hub: ("nyu-mll/glue", "cola"),
         submission: Some(Submission::Ids),
         ..GLUE
@@ -154,7 +147,6 @@ pub const PRESETS: [Preset; 9] = [
         text: &["sentence"],
         text_pair: &[],
         labels: &["negative", "positive"],
-        folders: &["sst2", "SST-2"],
         hub: ("nyu-mll/glue", "sst2"),
         submission: Some(Submission::Ids),
         ..GLUE
@@ -163,7 +155,6 @@ pub const PRESETS: [Preset; 9] = [
         name: "wnli",
         glue_name: "WNLI",
         labels: &["not_entailment", "entailment"],
-        folders: &["wnli", "WNLI"],
         hub: ("nyu-mll/glue", "wnli"),
         submission: Some(Submission::Ids),
         ..GLUE
@@ -177,7 +168,6 @@ pub const PRESETS: [Preset; 9] = [
         label: &["gold_label", "label"],
         labels: NLI,
         no_gold_label: &["-"],
-        folders: &["plain_text", "snli"],
         hub: ("stanfordnlp/snli", "plain_text"),
         submission: None,
         ..GLUE
@@ -222,7 +212,7 @@ impl Task {
     ///
     /// # Errors
     ///
-    /// A name that is none of them, and STS-B, whose scores are no labels.
+    /// A name that is none of them, and STS-B, whose targets are scores and not labels.
     pub fn named(name: &str) -> Result<Self, RteError> {
         let lower = name.to_lowercase();
         if ["stsb", "sts-b"].contains(&lower.as_str()) {
@@ -238,7 +228,8 @@ impl Task {
         Ok(preset.into())
     }
 
-    /// A task on a user's own columns. Without `labels` they are those of the training split, sorted.
+    /// A task on a user's own columns. Empty `labels` stand for those of the training split: in the order of its `ClassLabel`
+    /// in Parquet, otherwise sorted.
     ///
     /// # Errors
     ///
@@ -249,10 +240,7 @@ impl Task {
         label: &str,
         labels: Vec<String>,
     ) -> Result<Self, RteError> {
-        let mut sorted = labels.clone();
-        sorted.sort();
-        sorted.dedup();
-        if sorted.len() < labels.len() || labels.len() == 1 {
+        if !labels.is_empty() && !are_labels(&labels) {
             return Err(RteError::InvalidLabels { labels: listed(&labels) });
         }
         Ok(Self {
@@ -270,7 +258,8 @@ impl Task {
         PRESETS.iter().find(|preset| preset.name == name)
     }
 
-    /// How the task is scored; the first metric tells the best epoch. A task on a user's own columns is scored by accuracy.
+    /// How the task is scored; the first metric, the main one, decides which evaluation is best. A task on a user's own columns
+    /// is scored by accuracy.
     pub fn metrics(&self) -> &'static [Metric] {
         self.preset().map_or(&[Metric::Accuracy], |preset| preset.metrics)
     }
@@ -281,16 +270,12 @@ impl Task {
         if self.name.is_some() { &["index", "idx"] } else { &[] }
     }
 
-    /// The file names, without extension, that a split may have.
-    pub(crate) fn split_stems(&self, split: Split) -> Vec<String> {
-        let plain = split.names().iter().map(|name| (*name).to_owned());
-        if self.preset().is_some_and(|preset| preset.matched_splits)
-            && matches!(split, Split::Validation | Split::Test)
-        {
-            split.names().iter().map(|name| format!("{name}_matched")).chain(plain).collect()
-        } else {
-            plain.collect()
-        }
+    /// The file names, without extension, that a split may have, best first.
+    pub(crate) fn split_stems(&self, split: Split) -> Vec<&'static str> {
+        let (matched, plain): (Vec<&'static str>, Vec<&'static str>) =
+            split.names().iter().copied().partition(|name| name.ends_with("_matched"));
+        let has_matched = self.preset().is_some_and(|preset| preset.matched_splits);
+        if has_matched { [matched, plain].concat() } else { plain }
     }
 
     /// The subfolders of a data folder that are searched, too: named after the task, and `data`.
@@ -345,6 +330,11 @@ impl Task {
     }
 }
 
+/// Whether these are two or more labels, all different.
+pub(crate) fn are_labels(names: &[String]) -> bool {
+    names.len() >= 2 && names.iter().collect::<HashSet<_>>().len() == names.len()
+}
+
 impl From<&Preset> for Task {
     fn from(preset: &Preset) -> Self {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -374,11 +364,11 @@ mod tests {
         }
         assert_eq!(
             Task::named("boolq").unwrap_err().to_string(),
-            "unknown task \"boolq\"; the tasks are rte, mnli, qnli, mrpc, qqp, cola, sst2, wnli, snli; for other data name its columns"
+            "unknown task \"boolq\"; the tasks are rte, mnli, qnli, mrpc, qqp, cola, sst2, wnli, snli; for other data, give the columns of the text and the label instead"
         );
         assert_eq!(
             Task::named("STS-B").unwrap_err().to_string(),
-            "STS-B is a regression task, whose scores are no labels; only classification tasks are supported"
+            "STS-B is a regression task: its targets are scores, not labels; only classification tasks are supported"
         );
     }
 
@@ -392,7 +382,7 @@ mod tests {
         own(&["b", "a"]).unwrap();
         for labels in [&["a"][..], &["a", "b", "a"]] {
             let error = own(labels).unwrap_err().to_string();
-            assert!(error.ends_with("two or more different labels are needed"), "{error}");
+            assert!(error.ends_with("give at least two, each only once"), "{error}");
         }
     }
 

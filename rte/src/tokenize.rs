@@ -16,7 +16,7 @@ use crate::{
     chunks::{chunks, shorten_runs},
 };
 
-/// How much of a text is tokenised at a time: the library takes some 200 bytes of memory for each byte of text.
+/// How much of a text is tokenized at a time: the library takes some 200 bytes of memory for each byte of text.
 const CHUNK: usize = 64 << 10;
 /// The longest part where it cannot be divided well.
 const LONGEST_CHUNK: usize = 256 << 10;
@@ -33,7 +33,7 @@ pub struct EncodedText {
     pub token_type_ids: Vec<u32>,
 }
 
-/// A tokenised [`Example`].
+/// A tokenized [`Example`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedExample {
     /// The token ids, special tokens included; no padding.
@@ -46,13 +46,13 @@ pub struct EncodedExample {
     pub idx: usize,
 }
 
-/// Tokenises texts and pairs as Hugging Face's `tokenizers` does with `truncation="longest_first"`.
+/// Tokenizes texts and pairs as Hugging Face's `tokenizers` does with `truncation="longest_first"`.
 ///
 /// Special tokens and segment ids come from the template of the folder's `tokenizer.json`; the padding and truncation
 /// that the file may hold do not count. A text longer than the maximum length, special tokens included, is cut at
 /// its end; of a pair the longer text is cut until both are equally long, then both are.
 ///
-/// A text is tokenised 64 KiB at a time, so that a long one takes little memory. It is divided between two ASCII letters
+/// A text is tokenized 64 KiB at a time, so that a long one takes little memory. It is divided between two ASCII letters
 /// separated by one space, where every tokenizer starts a new word, or, where 256 KiB have no such place, at the end of a
 /// word. A word or a run of white space is cut to 64 KiB: by then it has given more tokens than are kept.
 #[derive(Debug, Clone)]
@@ -169,7 +169,7 @@ impl TextTokenizer {
         })
     }
 
-    /// Tokenises one text, or one pair.
+    /// Tokenizes one text, or one pair.
     ///
     /// # Errors
     ///
@@ -189,7 +189,7 @@ impl TextTokenizer {
     ) -> tokenizers::Result<EncodedText> {
         let encode = AssertUnwindSafe(|| self.encode_unguarded(text, text_pair));
         panic::catch_unwind(encode)
-            .unwrap_or_else(|_| Err("a part of the tokenizer makes no sense".into()))
+            .unwrap_or_else(|_| Err("a part of the tokenizer is invalid".into()))
     }
 
     fn encode_unguarded(
@@ -237,7 +237,7 @@ impl TextTokenizer {
         Ok((first, length))
     }
 
-    /// Tokenises many examples on all cores, in their order.
+    /// Tokenizes many examples on all cores, in their order.
     ///
     /// # Errors
     ///
@@ -288,7 +288,7 @@ fn truncate(encoding: &mut Encoding, length: usize) {
 fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
     serde_json::from_slice::<Value>(bytes).map_err(|error| error.to_string())?;
     panic::catch_unwind(|| Tokenizer::from_bytes(bytes))
-        .map_err(|_| "a part of it makes no sense".to_owned())?
+        .map_err(|_| "a part of it is invalid".to_owned())?
         .map_err(|error| error.to_string())
 }
 
@@ -311,9 +311,9 @@ fn missing_tokenizer(folder: &Path) -> RteError {
     let hint = if has("spiece.model") || has("vocab.txt") {
         ", only the older form of the vocabulary; make one with Python's transformers: AutoTokenizer.from_pretrained(FOLDER, use_fast=True).save_pretrained(FOLDER)"
     } else if folder.is_dir() {
-        "; copy it from where the model comes from"
+        "; copy it from the original model"
     } else {
-        ", for the folder does not exist"
+        "; the folder does not exist"
     };
     RteError::MissingTokenizer { folder: folder.to_owned(), hint }
 }
@@ -524,7 +524,7 @@ mod tests {
         let folder = folder(&json);
         assert_eq!(
             error(&folder, 9),
-            "FOLDER/tokenizer.json: no padding token: neither a token <pad> or [PAD], nor padding settings, nor a pad_token_id in the config.json next to it"
+            "FOLDER/tokenizer.json: there is no padding token: no token <pad> or [PAD], no padding settings, and no pad_token_id in the config.json next to it; add a pad_token_id there"
         );
         fs::write(folder.path().join("config.json"), r#"{"pad_token_id": 6}"#).unwrap();
         assert_eq!(TextTokenizer::from_folder(folder.path(), 9).unwrap().pad_token_id(), 6);
@@ -569,10 +569,7 @@ mod tests {
     #[test]
     fn a_missing_or_damaged_file_says_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(
-            error(&folder, 9),
-            "FOLDER: no tokenizer.json; copy it from where the model comes from"
-        );
+        assert_eq!(error(&folder, 9), "FOLDER: no tokenizer.json; copy it from the original model");
         fs::write(folder.path().join("spiece.model"), "").unwrap();
         assert_eq!(
             error(&folder, 9),
@@ -586,7 +583,7 @@ mod tests {
         );
         assert_eq!(
             TextTokenizer::from_folder(Path::new("absent"), 9).unwrap_err().to_string(),
-            "absent: no tokenizer.json, for the folder does not exist"
+            "absent: no tokenizer.json; the folder does not exist"
         );
     }
 
@@ -601,7 +598,7 @@ mod tests {
         let mut json = tokenizer();
         json["post_processor"]["special_tokens"] = serde_json::json!({});
         let error = TextTokenizer::from_bytes(json.to_string().as_bytes(), "f", 9).unwrap_err();
-        assert!(error.to_string().contains("a part of the tokenizer makes no sense"), "{error}");
+        assert!(error.to_string().contains("a part of the tokenizer is invalid"), "{error}");
 
         let mut json = tokenizer();
         json["normalizer"] =
@@ -623,7 +620,7 @@ mod tests {
         let error =
             load(&json, 9).unwrap().encode_all(&[example("w1", 3), example("nonsense", 41)]);
         let error = error.unwrap_err().to_string();
-        assert!(error.starts_with("cannot tokenise the example with idx 41: "), "{error}");
+        assert!(error.starts_with("cannot tokenize the example with idx 41: "), "{error}");
     }
 
     #[test]
@@ -699,7 +696,7 @@ mod tests {
         }
     }
 
-    /// The tokenizers that the project's encoders use: WordPiece, Unigram with ALBERT's normalisation, and byte-level
+    /// The tokenizers that the project's encoders use: WordPiece, Unigram with ALBERT's normalization, and byte-level
     /// BPE as RoBERTa's.
     fn families() -> Vec<Tokenizer> {
         let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/tokens");

@@ -3,17 +3,17 @@
 use std::io::Write;
 
 use clap::Args;
-use rte::Task;
+use rte::{Split, Task};
 
 use crate::ProgramError;
-use crate::data;
 use crate::hub::repo::{Kind, Repo, with_owner};
 use crate::hub::{self, Freshness};
 use crate::settings::{DEFAULT_TASK, RecipeName};
 
 /// The flags of `fetch`.
 #[derive(Args, Debug)]
-#[group(required = true, multiple = true)]
+#[group(skip)]
+#[command(group = clap::ArgGroup::new("fetched").args(["recipe", "model", "data"]).required(true).multiple(true))]
 pub(super) struct FetchArgs {
     /// The model and the data of a recipe
     #[arg(long, value_name = "NAME")]
@@ -23,7 +23,8 @@ pub(super) struct FetchArgs {
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
 
-    /// Data, in the same way: a repository with the splits of the task, or with a folder of them
+    /// A data set: OWNER/NAME or OWNER/NAME@REVISION, with the splits as Parquet, JSONL, TSV or CSV in a folder of the task, in
+    /// data/ or in the root folder
     #[arg(long, value_name = "NAME")]
     data: Option<String>,
 
@@ -41,7 +42,8 @@ pub(super) fn fetch(args: &FetchArgs) -> Result<(), ProgramError> {
     let model = args.model.as_deref().or(of_recipe.0);
     let data = args.data.as_deref().or(of_recipe.1);
     let task = Task::named(&args.task)?;
-    let data_kind = Kind::Data { folders: data::folders(&task) };
+    // All splits are fetched. Which of them a run needs besides the training split depends on its flags.
+    let data_kind = Kind::Data { task: &task, needed: &[Split::Train] };
     for (name, kind) in [(model, Kind::Model), (data, data_kind)] {
         let Some(name) = name else { continue };
         let repo = Repo::parse(name, kind).ok_or_else(|| {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use super::error::HubError;
 use super::listing::RemoteFile;
 use super::repo::{Repo, is_commit};
+use crate::environment;
 use crate::terminal::notice;
 
 /// The folder that holds all repositories, and the names in it.
@@ -22,8 +23,7 @@ pub(crate) struct Cache(hf_hub::Cache);
 impl Cache {
     /// In `HF_HUB_CACHE`, or `HF_HOME/hub`, or `~/.cache/huggingface/hub`.
     pub(crate) fn from_env() -> Self {
-        let folder = std::env::var_os("HF_HUB_CACHE").map(PathBuf::from);
-        Self::new(folder.unwrap_or_else(|| home().join("hub")))
+        Self::new(environment::path("HF_HUB_CACHE").unwrap_or_else(|| home().join("hub")))
     }
 
     /// In a given folder.
@@ -142,10 +142,7 @@ fn link(relative: &Path, blob: &Path, path: &Path) -> std::io::Result<()> {
 /// `HF_HOME`, or `huggingface` among the user's caches. (`hf_hub::Cache::from_env` knows neither `HF_HUB_CACHE` nor
 /// `XDG_CACHE_HOME`, and panics where there is no home folder.)
 pub(crate) fn home() -> PathBuf {
-    if let Some(home) = std::env::var_os("HF_HOME") {
-        return home.into();
-    }
-    let caches = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let user = || std::env::home_dir().unwrap_or_default().join(".cache");
-    caches.unwrap_or_else(user).join("huggingface")
+    environment::path("HF_HOME").unwrap_or_else(|| {
+        environment::user_cache().unwrap_or_else(|| ".cache".into()).join("huggingface")
+    })
 }

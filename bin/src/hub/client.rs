@@ -13,6 +13,7 @@ use super::cache::home;
 use super::error::HubError;
 use super::listing::Listing;
 use super::repo::{Repo, encoded};
+use crate::environment;
 use crate::terminal::notice;
 
 /// Attempts without progress before giving up.
@@ -76,11 +77,11 @@ impl Client {
     pub(crate) fn from_env() -> Result<Self, HubError> {
         let endpoint = std::env::var("HF_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
         let endpoint = endpoint.as_deref().unwrap_or("https://huggingface.co");
-        let token =
-            std::env::var("HF_TOKEN").ok().or_else(|| match std::env::var_os("HF_TOKEN_PATH") {
-                Some(path) => std::fs::read_to_string(path).ok(),
-                None => hf_hub::Cache::new(home().join("hub")).token(),
-            });
+        let token = std::env::var("HF_TOKEN").ok().filter(|token| !token.trim().is_empty());
+        let token = token.or_else(|| match environment::path("HF_TOKEN_PATH") {
+            Some(path) => std::fs::read_to_string(path).ok(),
+            None => hf_hub::Cache::new(home().join("hub")).token(),
+        });
         Self::new(endpoint, token, Pace::default())
     }
 
@@ -179,7 +180,9 @@ impl Client {
 /// another host or from HTTPS to HTTP.
 fn answer(url: &str, request: RequestBuilder<WithoutBody>) -> Result<Response<Body>, Failure> {
     let response = request.call().map_err(|error| match error {
-        ureq::Error::TooManyRedirects => nonsense(url, "it redirects in a circle".into()),
+        ureq::Error::TooManyRedirects => {
+            nonsense(url, format!("it redirects more than {REDIRECTS} times"))
+        }
         ureq::Error::RequireHttpsOnly(place) => {
             nonsense(url, format!("it redirects to {place}, which is not encrypted"))
         }
@@ -223,7 +226,7 @@ pub(crate) fn wait(failure: Failure, attempt: &mut u32) -> Result<(), HubError> 
         Failure::Passing(error, Some(pause)) if pause > LONGEST_PAUSE => Err(error),
         Failure::Passing(error, pause) => {
             let pause = pause.unwrap_or(FIRST_PAUSE * 2u32.pow(*attempt - 1));
-            notice(format_args!("{error}; next attempt in {:.1} s", pause.as_secs_f64()));
+            notice(format_args!("{error}; retrying in {:.1} s", pause.as_secs_f64()));
             sleep(pause);
             Ok(())
         }

@@ -11,7 +11,7 @@ pub enum HubError {
     )]
     Endpoint(String),
     /// The name of a well-known repository without its owner.
-    #[error("there is no {name} here; on the hub it is called {suggestion}")]
+    #[error("{name} is neither a path nor a full name on the hub; did you mean {suggestion}?")]
     NoOwner {
         /// The name as given.
         name: String,
@@ -37,9 +37,7 @@ pub enum HubError {
         message: String,
     },
     /// No answer, an incomplete one or one that is too slow, after retries.
-    #[error(
-        "{url}: {reason}; nothing incomplete is used, and a next attempt goes on where this one ended"
-    )]
+    #[error("{url}: {reason}; what was downloaded is kept, and the next attempt resumes there")]
     Transport {
         /// The address requested.
         url: String,
@@ -47,7 +45,9 @@ pub enum HubError {
         reason: String,
     },
     /// An answer that violates the hub's interface.
-    #[error("{url}: {reason}; this is not a Hugging Face hub, or a broken one")]
+    #[error(
+        "{url}: {reason}; the server is not a Hugging Face hub, or is malfunctioning: check HF_ENDPOINT"
+    )]
     Nonsense {
         /// The address requested.
         url: String,
@@ -55,14 +55,14 @@ pub enum HubError {
         reason: String,
     },
     /// A file that differs from the hub's description of it.
-    #[error("{url}: {reason}; the file was deleted")]
+    #[error("{url}: {reason}; the download was discarded: run the command again")]
     Damaged {
         /// The address requested.
         url: String,
         /// What differs.
         reason: String,
     },
-    /// A repository that lacks required files.
+    /// A model's repository that lacks required files.
     #[error("{repo} cannot be used: {reason}")]
     Unsuitable {
         /// The repository's name.
@@ -70,6 +70,9 @@ pub enum HubError {
         /// What it lacks.
         reason: String,
     },
+    /// A data set that lacks a split that is needed.
+    #[error(transparent)]
+    Data(Box<rte::RteError>),
     /// Nothing in the cache, and no network wanted.
     #[error(
         "{repo} is not in the cache {}, and HF_HUB_OFFLINE forbids downloading it; there is no folder of that name here either",
@@ -103,10 +106,10 @@ fn meaning(status: u16) -> String {
     match status {
         404 => "there is no such repository, revision or file".into(),
         401 | 403 => format!(
-            "the hub refuses access ({status}); is the name right? If the repository is private or gated, set HF_TOKEN to a \
-             token that may read it"
+            "the hub refuses access ({status}); check the name, and for a private or gated repository set HF_TOKEN to a \
+             token with read access"
         ),
-        _ => format!("the hub answers {status}"),
+        _ => format!("the hub responded with HTTP status {status}"),
     }
 }
 

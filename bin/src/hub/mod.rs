@@ -45,39 +45,23 @@ pub(crate) enum Freshness {
     Latest,
 }
 
-/// The folder of the model called `name` on the hub; `None` if `name` exists on the disk or cannot be a hub name.
+/// The folder of the model or data set called `name` on the hub, from the cache if it is there; `None` if `name` exists
+/// on the disk or cannot be a hub name.
 ///
 /// # Errors
 /// As [`snapshot`], and a well-known name without its owner.
-pub(crate) fn model(name: &Path, freshness: Freshness) -> Result<Option<PathBuf>, HubError> {
-    named(name, Kind::Model, freshness)
-}
-
-/// The folder of the data set called `name` on the hub, in the same way. A repository that collects several tasks has
-/// this task in one of `folders`, best first: `["mrpc", "MRPC"]`.
-///
-/// # Errors
-/// As [`model`].
-pub(crate) fn data(
-    name: &Path,
-    folders: &'static [&'static str],
-    freshness: Freshness,
-) -> Result<Option<PathBuf>, HubError> {
-    named(name, Kind::Data { folders }, freshness)
-}
-
-/// The name on the hub, without a revision, that `name` stands for; `None` under the conditions of [`model`].
-pub(crate) fn id(name: &Path) -> Option<String> {
-    let text = name.to_str().filter(|_| !name.exists())?;
-    Repo::parse(text, Kind::Model).map(|repo| repo.id().to_owned())
-}
-
-fn named(name: &Path, kind: Kind, freshness: Freshness) -> Result<Option<PathBuf>, HubError> {
+pub(crate) fn named(name: &Path, kind: Kind) -> Result<Option<PathBuf>, HubError> {
     let Some(text) = name.to_str().filter(|_| !name.exists()) else { return Ok(None) };
     if let Some(suggestion) = repo::with_owner(text, kind) {
         return Err(HubError::NoOwner { name: text.to_owned(), suggestion });
     }
-    Repo::parse(text, kind).map(|repo| snapshot(&repo, freshness)).transpose()
+    Repo::parse(text, kind).map(|repo| snapshot(&repo, Freshness::Cached)).transpose()
+}
+
+/// The name on the hub, without a revision, that `name` stands for; `None` under the conditions of [`named`].
+pub(crate) fn id(name: &Path) -> Option<String> {
+    let text = name.to_str().filter(|_| !name.exists())?;
+    Repo::parse(text, Kind::Model).map(|repo| repo.id().to_owned())
 }
 
 /// The folder with a repository's needed files, downloaded first if they are not in the cache. Reports on standard

@@ -5,25 +5,28 @@ use std::path::Path;
 
 use hf_hub::RepoType;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use rte::{RteError, Split, Task};
 
 use super::error::HubError;
 
 /// What a repository holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum Kind<'a> {
     /// A model in Hugging Face's format.
     Model,
     /// A data set, alone or as one task of a collection such as GLUE.
     Data {
-        /// The folders that a collection may have the task in, best first.
-        folders: &'static [&'static str],
+        /// The task, which may be one of a collection's.
+        task: &'a Task,
+        /// The splits without which the data set is of no use.
+        needed: &'a [Split],
     },
 }
 
 /// `OWNER/NAME[@REVISION]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Repo {
-    kind: Kind,
+pub(crate) struct Repo<'a> {
+    kind: Kind<'a>,
     /// `OWNER/NAME`.
     id: String,
     /// A branch, a tag or a commit.
@@ -40,9 +43,6 @@ const OPTIONAL: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"]
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
-/// Where any data set may have its files, if not in a folder of the task's own.
-const COMMON_FOLDERS: [&str; 2] = ["data", ""];
-
 /// How well-known models and data sets begin that are often named without their owner.
 const MODEL_OWNERS: [(&str, &str); 5] = [
     ("albert-", "albert"),
@@ -53,9 +53,9 @@ const MODEL_OWNERS: [(&str, &str); 5] = [
 ];
 const DATA_OWNERS: [(&str, &str); 2] = [("glue", "nyu-mll"), ("super_glue", "aps")];
 
-impl Repo {
+impl<'a> Repo<'a> {
     /// Read `OWNER/NAME[@REVISION]`; `None` if `text` does not have that form.
-    pub(crate) fn parse(text: &str, kind: Kind) -> Option<Self> {
+    pub(crate) fn parse(text: &str, kind: Kind<'a>) -> Option<Self> {
         let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
         let (owner, name) = id.split_once('/')?;
         let fits = is_part(owner) && is_part(name) && is_safe(revision);
@@ -91,11 +91,14 @@ impl Repo {
     /// # Errors
     /// Required files are missing.
     pub(crate) fn wanted(&self, names: &[String]) -> Result<Vec<String>, HubError> {
-        let wanted = match self.kind {
-            Kind::Model => model_files(names),
-            Kind::Data { folders } => data_files(names, folders),
-        };
-        wanted.map_err(|reason| HubError::Unsuitable { repo: self.to_string(), reason })
+        let repo = self.to_string();
+        match self.kind {
+            Kind::Model => {
+                model_files(names).map_err(|reason| HubError::Unsuitable { repo, reason })
+            }
+            Kind::Data { task, needed } => data_files(Path::new(&repo), names, task, needed)
+                .map_err(|error| HubError::Data(Box::new(error))),
+        }
     }
 
     /// Whether a snapshot's folder has all files that are needed.
@@ -106,7 +109,7 @@ impl Repo {
     }
 }
 
-impl fmt::Display for Repo {
+impl fmt::Display for Repo<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.id)?;
         if self.revision == "main" { Ok(()) } else { write!(f, "@{}", self.revision) }
@@ -158,16 +161,20 @@ fn shard_count(name: &str) -> Option<usize> {
     count.parse().ok()
 }
 
-/// The files of the splits in the best folder that has them to train and to evaluate on.
-fn data_files(names: &[String], folders: &[&str]) -> Result<Vec<String>, String> {
-    let in_folder = |folder: &&str| -> Vec<String> {
-        names.iter().filter(|name| is_split(name, folder)).cloned().collect()
-    };
-    let mut files = folders.iter().chain(&COMMON_FOLDERS).map(in_folder);
-    files.find(|files| is_whole(files)).ok_or_else(|| {
-        let folders: Vec<_> = folders.iter().map(|folder| format!("{folder}/, ")).collect();
-        format!("no train and validation split in {}data/ or at its top", folders.concat())
-    })
+/// The files of all complete splits. Those of the splits that are needed come last, as in [`model_files`].
+fn data_files(
+    repo: &Path,
+    names: &[String],
+    task: &Task,
+    needed: &[Split],
+) -> Result<Vec<String>, RteError> {
+    let others = Split::ALL.into_iter().filter(|split| !needed.contains(split));
+    let mut files: Vec<String> =
+        others.flat_map(|split| task.split_files(repo, names, split).unwrap_or_default()).collect();
+    for split in needed {
+        files.extend(task.split_files(repo, names, *split)?);
+    }
+    Ok(files)
 }
 
 /// The paths of the files below a folder. A link whose file is gone is none.
@@ -188,26 +195,6 @@ pub(crate) fn encoded(text: &str) -> String {
     const ESCAPED: AsciiSet =
         NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
     utf8_percent_encode(text, &ESCAPED).to_string()
-}
-
-/// Whether `name` is a split's file directly in `folder`.
-fn is_split(name: &str, folder: &str) -> bool {
-    let (parent, file) = name.rsplit_once('/').unwrap_or(("", name));
-    let extension = file.rsplit_once('.').map_or("", |(_, extension)| extension);
-    parent == folder
-        && ["parquet", "jsonl", "tsv"].contains(&extension)
-        && ["train", "validation", "val", "dev", "test"]
-            .iter()
-            .any(|split| file.strip_prefix(split).is_some_and(|rest| rest.starts_with(['.', '-'])))
-}
-
-/// Whether the files of one folder include splits to train and to evaluate on.
-fn is_whole(files: &[String]) -> bool {
-    let is_there = |splits: &[&str]| {
-        let file = |name: &String| name.rsplit('/').next().unwrap_or_default().to_owned();
-        files.iter().map(file).any(|file| splits.iter().any(|split| file.starts_with(split)))
-    };
-    is_there(&["train"]) && is_there(&["val", "dev"])
 }
 
 /// Whether a relative path stays below where it starts, on every system, and can be printed.
@@ -232,7 +219,17 @@ pub(crate) fn is_commit(revision: &str) -> bool {
 mod tests {
     use super::*;
 
-    const RTE: Kind = Kind::Data { folders: &["rte", "RTE"] };
+    const BOTH: &[Split] = &[Split::Train, Split::Validation];
+
+    fn task(name: &str) -> Task {
+        Task::named(name).expect("a task")
+    }
+
+    fn wanted(kind: Kind, names: &[&str]) -> Result<Vec<String>, String> {
+        let repo = Repo::parse("owner/name", kind).expect("a name");
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        repo.wanted(&names).map_err(|error| error.to_string())
+    }
 
     #[test]
     fn names_are_told_from_paths() {
@@ -278,11 +275,6 @@ mod tests {
 
     #[test]
     fn only_what_is_used_is_wanted() {
-        let wanted = |kind, names: &[&str]| {
-            let repo = Repo::parse("owner/name", kind).expect("a name");
-            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-            repo.wanted(&names).map_err(|error| error.to_string())
-        };
         let model = ["config.json", "flax_model.msgpack", "model.safetensors", "tokenizer.json"];
         assert_eq!(
             wanted(Kind::Model, &model).expect("whole"),
@@ -297,19 +289,45 @@ mod tests {
         let glue =
             ["README.md", "cola/train-00000-of-00001.parquet", "rte/test-00000-of-00001.parquet"];
         let rte = ["rte/train-00000-of-00001.parquet", "rte/validation-00000-of-00001.parquet"];
-        let files = wanted(RTE, &[&glue[..], &rte].concat()).expect("whole");
+        let kind = Kind::Data { task: &task("rte"), needed: BOTH };
+        let files = wanted(kind, &[&glue[..], &rte].concat()).expect("whole");
         assert_eq!(files, [&glue[2..], &rte].concat());
-        assert_eq!(wanted(RTE, &["train.tsv", "dev.tsv", "x.tsv"]).expect("whole").len(), 2);
-        wanted(RTE, &glue).expect_err("no train split in rte/");
+        assert_eq!(wanted(kind, &["train.tsv", "dev.tsv", "x.tsv"]).expect("whole").len(), 2);
+        let error = wanted(kind, &glue).expect_err("no train split in rte/");
+        assert!(error.starts_with("owner/name: no train split"), "{error}");
+    }
+
+    #[test]
+    fn the_matched_splits_of_mnli_are_wanted() {
+        let mnli = [
+            "mnli/test_matched-00000-of-00001.parquet",
+            "mnli/validation_mismatched-00000-of-00001.parquet",
+            "mnli/train-00000-of-00001.parquet",
+            "mnli/validation_matched-00000-of-00001.parquet",
+        ];
+        let kind = Kind::Data { task: &task("mnli"), needed: BOTH };
+        assert_eq!(wanted(kind, &mnli).expect("whole"), mnli);
+        wanted(kind, &mnli[..3]).expect_err("no matched validation split");
+    }
+
+    #[test]
+    fn only_the_splits_that_a_command_needs_are_required() {
+        let task = task("rte");
+        let wanted =
+            |needed: &[Split], names: &[&str]| wanted(Kind::Data { task: &task, needed }, names);
+        assert_eq!(wanted(&[Split::Train], &["train.csv"]).expect("whole"), ["train.csv"]);
+        assert_eq!(wanted(&[Split::Test], &["data/test.csv"]).expect("whole"), ["data/test.csv"]);
+        wanted(BOTH, &["train.csv"]).expect_err("no validation split");
+        // What is needed comes last.
+        assert_eq!(
+            wanted(&[Split::Train], &["train.csv", "dev.csv"]).expect("whole"),
+            ["dev.csv", "train.csv"]
+        );
     }
 
     #[test]
     fn sharded_weights_are_wanted_where_there_is_no_single_file_and_only_if_complete() {
-        let repo = Repo::parse("owner/name", Kind::Model).expect("a name");
-        let wanted = |names: &[&str]| {
-            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-            repo.wanted(&names).map_err(|error| error.to_string())
-        };
+        let wanted = |names: &[&str]| wanted(Kind::Model, names);
         let small = ["special_tokens_map.json", "config.json", "tokenizer.json"];
         let shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
         let sharded = [&small[..], &[INDEX], &shards].concat();
@@ -326,22 +344,25 @@ mod tests {
     fn a_snapshot_is_complete_only_for_the_task_whose_files_it_has() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("mrpc")).expect("made");
-        let is_in = |folders| {
-            let repo = Repo::parse("nyu-mll/glue", Kind::Data { folders }).expect("a name");
-            repo.is_in(folder.path())
+        let is_in = |name| {
+            let kind = Kind::Data { task: &task(name), needed: BOTH };
+            Repo::parse("nyu-mll/glue", kind).expect("a name").is_in(folder.path())
         };
-        for split in ["train", "validation"] {
-            assert!(!is_in(&["mrpc"]), "before {split}");
-            let name = format!("mrpc/{split}-00000-of-00001.parquet");
+        for shard in ["train-00000-of-00002", "train-00001-of-00002", "validation-00000-of-00001"] {
+            assert!(!is_in("mrpc"), "before {shard}");
+            let name = format!("mrpc/{shard}.parquet");
             std::fs::write(folder.path().join(name), "").expect("written");
         }
-        assert!(is_in(&["mrpc", "MRPC"]));
-        assert!(!is_in(&["rte", "RTE"]));
+        assert!(is_in("mrpc"));
+        assert!(!is_in("rte"));
+        std::fs::remove_file(folder.path().join("mrpc/train-00000-of-00002.parquet"))
+            .expect("removed");
+        assert!(!is_in("mrpc"), "one of two shards");
     }
 
     #[test]
     fn well_known_names_without_an_owner_get_one() {
-        let data = Kind::Data { folders: &[] };
+        let data = Kind::Data { task: &task("rte"), needed: BOTH };
         for (name, kind, full) in [
             ("albert-base-v2", Kind::Model, Some("albert/albert-base-v2")),
             ("bert-base-uncased@main", Kind::Model, Some("google-bert/bert-base-uncased@main")),

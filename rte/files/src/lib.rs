@@ -134,18 +134,19 @@ pub fn write_with(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> i
     Ok(())
 }
 
-/// Gives the complete folder `from` the free name `to`, once all its files are on the disk.
+/// Flushes the files in a folder and their names to the disk, but not folders in it.
 ///
 /// # Errors
 ///
 /// What the system gives.
-pub fn publish_folder(from: &Path, to: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(from)? {
-        File::open(entry?.path())?.sync_all()?;
+pub fn flush_folder(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            File::open(entry.path())?.sync_all()?;
+        }
     }
-    sync_folder(from);
-    fs::rename(from, to)?;
-    sync_folder(parent(to));
+    sync_folder(folder);
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-/// A score of predictions, larger is better. It is serialised as its [`key`](Metric::key).
+/// A score of predictions, larger is better. It is serialized as its [`key`](Metric::key).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Metric {
     /// [`ConfusionMatrix::accuracy`].
@@ -44,6 +44,14 @@ impl Metric {
             Self::Accuracy => "accuracy",
             Self::F1 => "F1",
             Self::MatthewsCorrelation => "Matthews correlation",
+        }
+    }
+
+    /// A value with the name of the metric: `accuracy 66.43 %`, `F1 81.22 %` or `Matthews correlation 0.4125`.
+    pub fn show(self, value: f64) -> String {
+        match self {
+            Self::MatthewsCorrelation => format!("{} {value:.4}", self.title()),
+            _ => format!("{} {:.2} %", self.title(), 100.0 * value),
         }
     }
 
@@ -131,7 +139,7 @@ impl ConfusionMatrix {
         ratio(2.0 * self.counts[self.labels + 1] as f64, (occurs + predicted) as f64)
     }
 
-    /// Matthews' correlation, for more than two labels as generalised by Gorodkin (2004); 0 where all labels or all
+    /// Matthews' correlation, for more than two labels as generalized by Gorodkin (2004); 0 where all labels or all
     /// predictions are the same.
     ///
     /// With `c` right of `s` predictions and label `k` occurring `tₖ` and predicted `pₖ` times:
