@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -193,6 +194,48 @@ fn a_run_with_an_error_is_tried_again_and_stops_nothing() {
 }
 
 #[test]
+fn a_run_whose_worker_alone_is_stopped_is_an_error_and_stops_nothing() {
+    let (long, short) = ("[arms.long]\nepochs = 1000\n", "[arms.short]\nepochs = 1\n");
+    for [first, last] in [[long, short], [short, long]] {
+        let world = world_with(&format!("seeds = 1\n{BASE}{first}{last}"));
+        let study = world.command(&["study", "run", "plan.toml"]).spawn().expect("started");
+        let metrics = world.path("study/runs/long/1/metrics.jsonl");
+        wait_until("a step", || fs::metadata(&metrics).is_ok_and(|file| file.len() > 0));
+        let id = study.id().to_string();
+        let pkill = Command::new("pkill").args(["-TERM", "-P", &id]).status();
+        assert!(pkill.expect("pkill").success());
+        let error = "long, seed 1: error: its process was stopped by a signal";
+        let study = ProgramOutput::of(study).fails(1, &[error, "incomplete (errors: 1)"]);
+        assert!(study.stderr.contains("short, seed 1: eval_accuracy"), "{}", study.stderr);
+    }
+}
+
+#[test]
+fn a_run_that_another_process_has_done_is_left_alone() {
+    let world = world_with(&plan(1, 1));
+    world.run(&["study", "run", "plan.toml"]).succeeds();
+    let written = || {
+        let run = world.path("study/runs/adamw/1");
+        let files = ["metrics.jsonl", "summary.json"].map(|file| fs::metadata(run.join(file)));
+        files.map(|file| file.expect("a file").modified().expect("a time"))
+    };
+    let before = written();
+
+    // As a worker whose parent read the study before that.
+    let args = ["study", "work", "study", "--keep-models", "none"];
+    let mut worker = world.command(&args).spawn().expect("started");
+    let mut input = worker.stdin.take().expect("piped");
+    input.write_all(b"{\"arm\":\"adamw\",\"seed\":1}\n").expect("written");
+    let output = BufReader::new(worker.stdout.take().expect("piped"));
+    let mut messages = output.lines().map(|line| line.expect("UTF-8"));
+    let is_end = |line: &String| !["{\"ready", "{\"step"].iter().any(|it| line.starts_with(it));
+    assert_eq!(messages.find(is_end).as_deref(), Some("\"done\""));
+    drop(input);
+    assert!(worker.wait().expect("ended").success());
+    assert_eq!(written(), before);
+}
+
+#[test]
 fn a_study_that_cannot_begin_says_why_once() {
     let world = world_with(&plan(20, 1).replace("\"data\"", "\"nothing\""));
     let study = world.run(&["study", "run", "plan.toml"]).fails(1, &["nothing"]);
@@ -283,6 +326,25 @@ fn only_the_wanted_models_are_kept_and_no_checkpoints() {
 }
 
 #[test]
+fn models_that_were_kept_stay_where_later_none_are_kept() {
+    let world = world_with(&plan(1, 1));
+    world.run(&["study", "run", "plan.toml", "--keep-models", "all"]).succeeds();
+    let model = |run: &str| {
+        fs::read(world.path("study/runs").join(run).join("model/model.safetensors")).ok()
+    };
+    let kept = ["adamw/1", "pulled/1"].map(model);
+    assert!(kept.iter().all(Option::is_some));
+    // As if a run had been interrupted, which saves the model so far.
+    fs::remove_file(world.path("study/runs/pulled/1/summary.json")).expect("removed");
+    fs::write(world.path("study/runs/pulled/1/model/model.safetensors"), "early").expect("written");
+
+    write_plan(&world, &plan(2, 1));
+    world.run(&["study", "run", "plan.toml"]).succeeds();
+    assert!(["adamw/1", "pulled/1"].map(model) == kept, "the models differ");
+    assert_eq!(["adamw/2", "pulled/2"].map(model), [None, None]);
+}
+
+#[test]
 fn the_status_of_an_unfinished_study_says_what_is_left() {
     let world = world_with(&plan(2, 1));
     world.run(&["study", "run", "plan.toml", "--shard", "1/2"]).succeeds();
@@ -299,7 +361,8 @@ fn the_status_of_an_unfinished_study_says_what_is_left() {
 #[test]
 fn a_run_becomes_a_plan() {
     let world = world_with(&plan(1, 1));
-    world.finetune("once", &["--epochs", "1", "--learning-rate", "1e-3"]).succeeds();
+    // Long enough for a total pull of 10.
+    world.finetune("once", &["--epochs", "8", "--learning-rate", "1e-3"]).succeeds();
     let written = world.run(&["study", "init", "once", "--output", "own.toml"]).succeeds();
     assert!(written.stdout.contains("54 runs planned in own.toml"), "{}", written.stdout);
     world.run(&["study", "init", "once", "--output", "own.toml"]).fails(2, &["own.toml exists"]);

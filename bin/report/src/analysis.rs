@@ -278,11 +278,7 @@ fn compare(family: Family, baseline: &str, arm: &str, strata: Vec<Vec<f64>>) -> 
         arm: arm.to_owned(),
         pairs: terms.len(),
         difference: mean_of_strata(&strata),
-        // One difference is no sample to resample.
-        interval: match terms.len() {
-            0 | 1 => [f64::NAN; 2],
-            _ => bootstrap_interval(&strata, mean_of_strata),
-        },
+        interval: bootstrap_interval(&strata, mean_of_strata),
         p: sign_flip_test(&terms),
         p_holm: f64::NAN,
         smallest_p: smallest_p(terms.len()),

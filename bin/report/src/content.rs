@@ -218,7 +218,10 @@ fn verdict(comparison: &Comparison, names: Names, metric: Metric, family: usize)
         _ => " No difference in failed runs is shown.".to_owned(),
     };
     let p = equals(comparison.p_holm);
-    let interval = format!("95% interval {} to {}", signed(low), signed(high));
+    let interval = match low.is_nan() {
+        true => String::new(),
+        false => format!("95% interval {} to {}, ", signed(low), signed(high)),
+    };
     if comparison.p_holm < LEVEL {
         let direction = if difference > 0.0 { "higher" } else { "lower" };
         let caution = match comparison.family {
@@ -227,14 +230,14 @@ fn verdict(comparison: &Comparison, names: Names, metric: Metric, family: usize)
         };
         return format!(
             "{arm} ends with a {direction} {} than {baseline}{place}, by {} on average over {pairs} pairs \
-             ({interval}, {adjusted} {p}).{caution}{failed}",
+             ({interval}{adjusted} {p}).{caution}{failed}",
             metric.title(),
             number(difference.abs())
         );
     }
     let without_zero = match low > 0.0 || high < 0.0 {
         true => {
-            " The interval leaves out 0, but it is too narrow for few pairs and not adjusted for the number of \
+            " The interval excludes 0, but it is too narrow for few pairs and not adjusted for the number of \
              comparisons: the permutation test decides."
         }
         false => "",
@@ -260,7 +263,7 @@ fn verdict(comparison: &Comparison, names: Names, metric: Metric, family: usize)
         _ => String::new(),
     };
     format!(
-        "{arm} and {baseline}{place}: no difference is shown ({interval}, {adjusted} {p}).{without_zero}{power}{failed}"
+        "{arm} and {baseline}{place}: no difference is shown ({interval}{adjusted} {p}).{without_zero}{power}{failed}"
     )
 }
 

@@ -69,7 +69,7 @@ impl Document {
         format!("# {}\n\n{}\n", escape_markdown(&self.title), blocks.join("\n\n"))
     }
 
-    /// A page that needs nothing else: styles and figures are in it, and it has no script.
+    /// A self-contained page: styles and figures are in it, and it has no script.
     pub(crate) fn html(&self) -> String {
         let block = |block: &Block| match block {
             Block::Heading(text) => format!("<h2>{}</h2>\n", escape_html(text)),

@@ -6,7 +6,7 @@
 //! | file | content |
 //! |---|---|
 //! | `report.md` | tables, figures, and in words what the data show and what they do not |
-//! | `report.html` | the same as one page that needs nothing else |
+//! | `report.html` | the same as one self-contained page |
 //! | `report.json` | all statistics |
 //! | `runs.csv` | a row for each run |
 //! | `figures/*.svg` | the figures, for light and dark pages |

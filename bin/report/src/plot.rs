@@ -125,7 +125,7 @@ impl Axis {
         Self { range: f64::from(height)..0.0, ticks: Vec::new(), log: false }
     }
 
-    /// A logarithmic axis that shows all of the positive values.
+    /// A logarithmic axis that shows all of the positive values. Other values are drawn at its lower end.
     pub(crate) fn log(values: impl Iterator<Item = f64>) -> Self {
         let exponents = padded(values.filter(|value| *value > 0.0).map(f64::log10));
         let decades = exponents.start.floor() as i32..=exponents.end.ceil() as i32;
@@ -153,7 +153,11 @@ impl Ranged for Axis {
     type ValueType = f64;
 
     fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
-        let scale = |value: f64| if self.log { value.log10() } else { value };
+        // The logarithm of 0 is infinite, which has no place.
+        let scale = |value: f64| match self.log {
+            true => value.max(self.range.start).log10(),
+            false => value,
+        };
         let [start, end, value] = [self.range.start, self.range.end, *value].map(scale);
         from + (f64::from(to - from) * (value - start) / (end - start)).round() as i32
     }
@@ -487,6 +491,7 @@ mod tests {
         assert_eq!(labels(&Axis::counts([1.0, 3.0].into_iter())), ["1", "2", "3"]);
         let log = Axis::log([0.0, 0.02, 3.0].into_iter());
         assert_eq!(labels(&log), ["0.02", "0.05", "0.1", "0.2", "0.5", "1", "2"]);
+        assert_eq!([log.map(&0.0, (100, 0)), log.map(&3.0, (100, 0))], [100, 4], "0 is at the end");
         assert_eq!(labels(&Axis::log([1e-5, 1e3].into_iter())).len(), 9);
         assert!(labels(&Axis::log([3.0, 4.0].into_iter())).len() > 2, "within a decade");
         assert_eq!(labels(&Axis::log_at(&[2e-5, 0.0003, 0.01])), ["2e-5", "3e-4", "0.01"]);

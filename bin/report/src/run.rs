@@ -98,7 +98,7 @@ pub enum ReadError {
         source: io::Error,
     },
     /// The file is not JSON of the expected form.
-    #[error("{}, line {line}: {message}; delete the run's folder to repeat the run", path.display())]
+    #[error("{}, line {line}: {message}; the file is damaged: to repeat the run, move its folder away first", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -120,7 +120,7 @@ pub enum ReadError {
         message: String,
     },
     /// The summary of an ended run lacks its main metric.
-    #[error("{}: `{key}`, the main metric of a run that ended, is missing", path.display())]
+    #[error("{}: the run has ended, but its main metric `{key}` is missing; to repeat the run, move its folder away first", path.display())]
     NoMetric {
         /// The file.
         path: PathBuf,
@@ -341,7 +341,7 @@ mod tests {
             (
                 STEP.to_owned(),
                 Some(json!({"steps": 1, "finished": true, "metric": "eval_f1"})),
-                "summary.json: `eval_f1`",
+                "its main metric `eval_f1` is missing",
             ),
             (
                 STEP.to_owned(),

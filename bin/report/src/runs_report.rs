@@ -33,7 +33,7 @@ const MOST_LABELS: usize = 200;
 /// The number of characters that are shown of a text.
 const LONGEST: usize = 300;
 
-/// Writes one page that needs nothing else to `path`, whose folder exists: results, curves, predictions and settings of the
+/// Writes one self-contained page to `path`, whose folder exists: results, curves, predictions and settings of the
 /// runs. Runs that have not ended are shown as far as they have come.
 ///
 /// # Errors
@@ -150,8 +150,8 @@ fn predictions(runs: &[NamedRun]) -> Vec<Block> {
         let examples = predictions.lines.len();
         if predictions.labels.len() <= MOST_LABELS {
             blocks.push(Block::Paragraph(format!(
-                "What the saved model predicts for the {examples} validation examples: a row for each true label, in it a \
-                 count for each predicted one."
+                "Predictions of the saved model for the {examples} validation examples: one row per true label, one column \
+                 per predicted label."
             )));
             blocks.push(confusion_matrix(predictions));
         }

@@ -73,12 +73,13 @@ pub(crate) fn expected_best(sample: &[f64]) -> Vec<f64> {
 /// The percentile bootstrap interval of a statistic, at the level [`CONFIDENCE`], from [`RESAMPLES`] resamples.
 ///
 /// The bootstrap is stratified as in rliable (Agarwal et al. 2021, arXiv 2108.13264): each resample draws as many values
-/// from every stratum as it has, with replacement, and `statistic` is applied to the resampled strata.
+/// from every stratum as it has, with replacement, and `statistic` is applied to the resampled strata. Single values are
+/// no sample: if no stratum has two, or one has none, the bounds are NaN.
 pub(crate) fn bootstrap_interval(
     strata: &[Vec<f64>],
     statistic: impl Fn(&[Vec<f64>]) -> f64,
 ) -> [f64; 2] {
-    if strata.is_empty() || strata.iter().any(Vec::is_empty) {
+    if strata.iter().any(Vec::is_empty) || strata.iter().all(|stratum| stratum.len() < 2) {
         return [f64::NAN; 2];
     }
     let mut rng = StdRng::seed_from_u64(SEED);
@@ -394,6 +395,10 @@ mod tests {
             minimum_detectable_difference(&[0.1]),
             wilson_interval(0, 0)[0],
             bootstrap_interval(&[vec![]], |strata| mean(&strata[0]))[0],
+            bootstrap_interval(&[vec![0.5]], |strata| mean(&strata[0]))[0],
+            bootstrap_interval(&[vec![0.5], vec![0.7]], |strata| mean(&strata[0]))[0],
+            bootstrap_interval(&[vec![0.5, 0.7], vec![]], |strata| mean(&strata[0]))[0],
+            bootstrap_interval(&[], |_| 0.5)[0],
         ] {
             assert!(value.is_nan(), "{value}");
         }

@@ -92,6 +92,15 @@ impl Summary {
         }
     }
 
+    /// The main metric of the best evaluation.
+    pub fn best_main_metric(&self) -> Option<f64> {
+        match self.metric {
+            Metric::Accuracy => self.best_eval_accuracy,
+            Metric::F1 => self.best_eval_f1,
+            Metric::MatthewsCorrelation => self.best_eval_matthews_correlation,
+        }
+    }
+
     /// Whether the run is known to have failed.
     pub fn has_failed(&self) -> bool {
         self.failed == Some(true) || self.state() == RunState::Diverged

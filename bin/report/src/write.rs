@@ -13,34 +13,32 @@ use crate::runs_csv::runs_csv;
 use crate::study::Study;
 
 /// Computes the report of a study and writes it into `folder`, which exists: `report.md`, `report.html`, `report.json`,
-/// `runs.csv` and `figures/*.svg`. Each file is replaced completely or not at all. Returns the paths in this order.
+/// `runs.csv` and `figures/*.svg`. Each file is replaced completely or not at all. Returns the path of `report.html`.
 ///
 /// # Errors
 ///
 /// Runs of different main metrics, and files that cannot be written.
-pub fn write(study: &Study, folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
+pub fn write(study: &Study, folder: &Path) -> Result<PathBuf, ReportError> {
     check_metrics(study)?;
     let analysis = Analysis::new(study);
     let figures = Figures::new(study).map_err(format_error)?;
     let json = serde_json::to_string_pretty(&analysis).map_err(format_error)?;
     let mut files = vec![
-        ("report.json".to_owned(), format!("{json}\n")),
-        ("runs.csv".to_owned(), runs_csv(study).map_err(format_error)?),
+        (folder.join("report.json"), format!("{json}\n")),
+        (folder.join("runs.csv"), runs_csv(study).map_err(format_error)?),
     ];
-    files.extend(figures.iter().map(|figure| (figure.path(), figure.svg.clone())));
+    files.extend(figures.iter().map(|figure| (folder.join(figure.path()), figure.svg.clone())));
     let document = document(&analysis, figures);
-    files.insert(0, ("report.md".to_owned(), document.markdown()));
-    files.insert(1, ("report.html".to_owned(), document.html()));
+    let page = folder.join("report.html");
+    files.push((folder.join("report.md"), document.markdown()));
+    files.push((page.clone(), document.html()));
 
-    let mut paths = Vec::new();
-    for (name, content) in files {
-        let path = folder.join(name);
+    for (path, content) in files {
         let written = std::fs::create_dir_all(files::parent(&path))
             .and_then(|()| files::write(&path, content.as_bytes()));
-        written.map_err(|source| ReportError::Io { path: path.clone(), source })?;
-        paths.push(path);
+        written.map_err(|source| ReportError::Io { path, source })?;
     }
-    Ok(paths)
+    Ok(page)
 }
 
 fn format_error(error: impl Display) -> ReportError {

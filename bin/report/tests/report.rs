@@ -109,9 +109,13 @@ fn grid(folder: &Path) -> Study {
 /// The files of a report by name.
 fn written(study: &Study) -> BTreeMap<String, String> {
     let folder = tempfile::tempdir().unwrap();
-    let paths = report::write(study, folder.path()).unwrap();
+    let page = report::write(study, folder.path()).unwrap();
+    assert_eq!(page, folder.path().join("report.html"));
+    let entries = |name: &str| fs::read_dir(folder.path().join(name)).into_iter().flatten();
+    let paths = entries("").chain(entries("figures")).map(|entry| entry.unwrap().path());
     let name = |path: &Path| path.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned();
-    paths.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+    let files = paths.filter(|path| path.is_file());
+    files.map(|path| (name(&path), fs::read_to_string(&path).unwrap())).collect()
 }
 
 fn json_of(files: &BTreeMap<String, String>) -> Value {
@@ -180,7 +184,7 @@ fn a_report_claims_nothing_that_is_not_significant() {
     for part in [
         "12 runs planned, and all have ended.",
         "| pulled-50 | 6 | 0.647 ± 0.025 |",
-        "pulled-50 and adamw: no difference is shown (95% interval +0.035 to +0.130, p = 0.062). The interval leaves out 0,",
+        "pulled-50 and adamw: no difference is shown (95% interval +0.035 to +0.130, p = 0.062). The interval excludes 0,",
         "no failure in 6 runs is compatible with a failure rate of up to 39%",
         "![Final accuracy of every run](figures/final-metric.svg)",
     ] {
@@ -326,6 +330,17 @@ fn tasks_are_the_strata_of_a_comparison_over_the_grid() {
     // Within a task all differences are equal, so the stratified resamples are too; unstratified ones would vary.
     assert_close(&over_grid["interval"][0], 0.05);
     assert_close(&over_grid["interval"][1], 0.05);
+
+    // One seed for each task leaves nothing to resample.
+    for arm in &mut study.arms {
+        arm.runs.truncate(1);
+    }
+    let files = written(&study);
+    let report = json_of(&files);
+    let over_grid = &report["comparisons"][3];
+    assert_eq!((&over_grid["pairs"], &over_grid["interval"]), (&json!(3), &json!([null, null])));
+    let text = &files["report.md"];
+    assert!(text.contains("pulled and adamw: no difference is shown (p = 0."), "{text}");
 }
 
 #[test]
@@ -415,6 +430,8 @@ fn one_arm_is_described_and_not_compared() {
     study.arms[0].runs.truncate(1);
     let files = written(&study);
     assert!(files["report.md"].contains("| adamw | 1 | 0.592 ± – |"), "{}", files["report.md"]);
+    assert!(!files["report.md"].contains("0.592 \\["), "nor an interval: {}", files["report.md"]);
+    assert_eq!(json_of(&files)["arms"]["adamw"]["iqm_interval"], json!([null, null]));
     assert!(!files["report.html"].contains("NaN"));
 }
 

@@ -23,10 +23,11 @@ pub(super) enum StudyCommand {
     Init(InitArgs),
     /// Run a plan, or continue it: runs that are done are not repeated.
     ///
-    /// A plan is a TOML file: `seeds`, the settings that all runs share in `[base]`, the settings of each arm in
-    /// `[arms.NAME]`, and lists of values in `[grid]`, every combination of which every arm is run with. Each run is an
-    /// ordinary output folder, runs/ARM/SEED in the folder of the study; a report follows when all are done. Without a plan:
-    /// ten seeds of AdamW and of AdamWL2SP on the bundled model, in a few minutes.
+    /// A plan is a TOML file: `seeds`, a number or a list; the settings that all runs share in `[base]`; the settings of each
+    /// arm in `[arms.NAME]`; and lists of values in `[grid]`: each arm runs with every combination of them. `output` is the
+    /// folder of the study, by default studies/ and the name of the plan. Each run has an ordinary output folder in it,
+    /// runs/ARM/SEED; when all runs are done, the report is written. Without a plan: ten seeds of AdamW and of AdamWL2SP on
+    /// the bundled model, in a few minutes.
     Run(RunArgs),
     /// Show how many runs are done, have failed and are left.
     Status(FolderArgs),
@@ -52,7 +53,7 @@ pub(super) struct InitArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct RunArgs {
-    /// The plan, or the folder of a study that was begun [default: the bundled plan]
+    /// The plan, or the folder of a study to continue [default: the bundled plan]
     #[arg(value_name = "PLAN")]
     plan: Option<PathBuf>,
 
@@ -60,7 +61,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = at_least_one, conflicts_with = "devices")]
     jobs: usize,
 
-    /// Compute one run at a time on each of these devices, as cuda:0,cuda:1
+    /// Compute one run at a time on each of these devices, such as cuda:0,cuda:1
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     devices: Vec<DeviceName>,
 
@@ -68,7 +69,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "I/N", default_value = "1/1")]
     shard: Shard,
 
-    /// The models to keep: of no run, of the best run of each arm, or of all runs
+    /// The models to keep, each with its predictions.jsonl
     #[arg(long, value_name = "WHICH", default_value = "none")]
     keep_models: KeepModels,
 }
@@ -133,13 +134,8 @@ fn start(args: &RunArgs) -> Result<(), ProgramError> {
 }
 
 fn write_report(study: &Study) -> Result<(), ProgramError> {
-    let paths = study.write_report()?;
-    let mut out = std::io::stdout().lock();
-    paths
-        .iter()
-        .take(1)
-        .try_for_each(|path| writeln!(out, "report in {}", path.display()))
-        .map_err(ProgramError::stdout)
+    let page = study.write_report()?;
+    writeln!(std::io::stdout(), "report in {}", page.display()).map_err(ProgramError::stdout)
 }
 
 fn status(study: Option<&Path>) -> Result<(), ProgramError> {

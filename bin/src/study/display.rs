@@ -148,7 +148,7 @@ impl Display {
     /// Another process is computing the run that a worker was given.
     pub(super) fn locked(&mut self, worker: usize, task: &Task) {
         self.end(worker);
-        self.print(&format!("{}: left to the process that is computing it", name(task)));
+        self.print(&format!("{}: skipped, because another process is computing it", name(task)));
     }
 
     /// A worker's run ended with an error.

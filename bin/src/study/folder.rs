@@ -32,12 +32,12 @@ pub(crate) enum RunState {
 /// Which models a study keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum KeepModels {
-    /// None.
+    /// Keep no models.
     #[default]
     None,
-    /// That of the best run of each arm.
+    /// Keep the model of the best run of each arm.
     Best,
-    /// All.
+    /// Keep the models of all runs.
     All,
 }
 
@@ -103,11 +103,11 @@ impl Study {
         }
     }
 
-    /// Write the report of the runs so far into the study's folder. Returns the paths of its files, the page first.
+    /// Write the report of the runs so far into the study's folder. Returns the path of its page.
     ///
     /// # Errors
     /// A run's files that cannot be read, or a report that cannot be written.
-    pub(crate) fn write_report(&self) -> Result<Vec<PathBuf>, ProgramError> {
+    pub(crate) fn write_report(&self) -> Result<PathBuf, ProgramError> {
         let Plan { output, seeds, arms, .. } = &self.plan;
         let arms = arms.iter().map(|arm| {
             let runs = seeds.iter().map(|seed| Run::read(&self.plan.run_folder(arm, *seed), *seed));
@@ -123,9 +123,7 @@ impl Study {
         });
         let arms = arms.collect::<Result<_, ReadError>>()?;
         let title = output.file_name().unwrap_or(output.as_os_str()).to_string_lossy().into();
-        let mut paths = report::write(&report::Study { title, arms }, output)?;
-        paths.sort_by_key(|path| path.extension().is_none_or(|it| it != "html"));
-        Ok(paths)
+        Ok(report::write(&report::Study { title, arms }, output)?)
     }
 
     /// Whether every run is done.
@@ -133,31 +131,26 @@ impl Study {
         self.runs().all(|(arm, seed)| matches!(self.state(arm, seed), RunState::Done(_)))
     }
 
-    /// Remove what a run that is done does not need any more: its checkpoints, and the models that are not to be kept.
+    /// Remove what a run that is done does not need any more: its checkpoints, and for [`KeepModels::Best`] the models of its
+    /// arm but the best. [`KeepModels::None`] removes no model: those that are there were kept on purpose.
     ///
     /// # Errors
     /// A folder that cannot be removed.
     pub(crate) fn tidy(&self, arm: &Arm, seed: u64, keep: KeepModels) -> Result<(), ProgramError> {
         Output::remove_checkpoints_of(&self.plan.run_folder(arm, seed))?;
-        let models = match keep {
-            KeepModels::All => return Ok(()),
-            KeepModels::None => vec![seed],
-            KeepModels::Best => {
-                let value = |seed| match self.state(arm, seed) {
-                    RunState::Done(summary) => summary.main_metric(),
-                    _ => None,
-                };
-                let done = self.plan.seeds.iter().filter_map(|seed| Some((*seed, value(*seed)?)));
-                // The first of equal ones.
-                let best = done.clone().reduce(|best, it| if it.1 > best.1 { it } else { best });
-                done.map(|(seed, _)| seed)
-                    .chain([seed])
-                    .filter(|seed| Some(*seed) != best.map(|best| best.0))
-                    .collect()
-            }
+        if keep != KeepModels::Best {
+            return Ok(());
+        }
+        let value = |seed| match self.state(arm, seed) {
+            RunState::Done(summary) => summary.main_metric(),
+            _ => None,
         };
-        models
-            .into_iter()
+        let done = self.plan.seeds.iter().filter_map(|seed| Some((*seed, value(*seed)?)));
+        // The first of equal ones.
+        let best = done.clone().reduce(|best, it| if it.1 > best.1 { it } else { best });
+        done.map(|(seed, _)| seed)
+            .chain([seed])
+            .filter(|seed| Some(*seed) != best.map(|best| best.0))
             .try_for_each(|seed| Output::remove_model_of(&self.plan.run_folder(arm, seed)))
     }
 }

@@ -10,7 +10,7 @@ use crate::train::rounded;
 /// Multiples of the run's learning rate. AdamW begins to fail above the rate that works.
 const RATES: [f64; 3] = [1.0, 3.0, 10.0];
 
-/// The total pulls Σηλ₁ of the arms: weights left alone would return 95 % and all of the way to their start.
+/// The total pulls Σηλ₁ of the arms: weights without a gradient would return 95 % and all of the way to their start.
 const PULLS: [u32; 2] = [3, 10];
 
 const SEEDS: usize = 6;

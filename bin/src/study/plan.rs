@@ -75,6 +75,9 @@ pub(crate) struct Arm {
 /// The settings that a study decides for each run.
 pub(super) const DECIDED: [&str; 5] = ["seed", "data-seed", "output", "overwrite", "dashboard"];
 
+/// The most seeds that a number stands for: beyond it the number is a mistake, and the seeds might not fit into memory.
+const MOST_SEEDS: u64 = 100_000;
+
 /// The plan of the bundled study.
 const BUNDLED: &str = include_str!("bundled.toml");
 
@@ -117,6 +120,9 @@ impl Plan {
         let file: PlanFile = toml::from_str(text).map_err(|error| usage(error.to_string()))?;
         let arms = expand(&file).map_err(usage)?;
         let mut seeds = match &file.seeds {
+            Seeds::Count(count) if *count > MOST_SEEDS => {
+                return Err(usage(format!("seeds = {count} is more than {MOST_SEEDS}")));
+            }
             Seeds::Count(count) => (1..=*count).collect(),
             Seeds::List(seeds) => seeds.clone(),
         };
@@ -337,6 +343,8 @@ mod tests {
             ("seeds = 2\n[grid]\nepochs = [3, 3]\n[arms.a]\n", "two arms"),
             ("seeds = 2\nsteps = 3\n[arms.a]\n", "unknown field `steps`"),
             ("seeds = [18446744073709551615]\n[arms.a]\n", "plan.toml"),
+            ("seeds = 100001\n[arms.a]\n", "seeds = 100001 is more than 100000"),
+            ("seeds = 9000000000000000000\n[arms.a]\n", "is more than 100000"),
         ] {
             let error = parse(text).expect_err(problem).to_string();
             assert!(error.contains(problem) && error.contains("plan.toml"), "{problem}: {error}");

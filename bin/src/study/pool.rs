@@ -40,7 +40,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// # Errors
 /// A study that was stopped by a signal, or some of whose runs ended with an error.
 pub(crate) fn run(study: &Study, options: &Options) -> Result<(), ProgramError> {
-    let stop = StopRequest::listen()?;
+    let stop = &StopRequest::listen()?;
     let mut left = VecDeque::new();
     let mut done = Vec::new();
     for (index, (arm, seed)) in study.runs().enumerate() {
@@ -58,8 +58,9 @@ pub(crate) fn run(study: &Study, options: &Options) -> Result<(), ProgramError> 
     let display = Display::new(study, options.shard, &done, left.len());
     let (sender, events) = mpsc::channel();
     let (workers, errors, errors_in_a_row) = (Vec::new(), 0, 0);
-    let mut pool = Pool { study, options, left, workers, sender, display, errors, errors_in_a_row };
-    pool.run(&events, &stop)?;
+    let mut pool =
+        Pool { study, options, stop, left, workers, sender, display, errors, errors_in_a_row };
+    pool.run(&events)?;
 
     let done = pool.display.finish();
     match stop.signal() {
@@ -75,6 +76,8 @@ pub(crate) fn run(study: &Study, options: &Options) -> Result<(), ProgramError> 
 struct Pool<'a> {
     study: &'a Study,
     options: &'a Options,
+    /// Whether the study is to stop.
+    stop: &'a StopRequest,
     /// The runs that no worker has begun.
     left: VecDeque<Task>,
     workers: Vec<Worker>,
@@ -109,17 +112,13 @@ enum Event {
 
 impl Pool<'_> {
     /// Start as many workers as there are jobs or devices, but not more than runs, and serve them until all have ended.
-    fn run(
-        &mut self,
-        events: &mpsc::Receiver<(usize, Event)>,
-        stop: &StopRequest,
-    ) -> Result<(), ProgramError> {
+    fn run(&mut self, events: &mpsc::Receiver<(usize, Event)>) -> Result<(), ProgramError> {
         for index in 0..self.count().min(self.left.len()) {
             let worker = self.spawn(index)?;
             self.workers.push(worker);
         }
         while self.workers.iter().any(|worker| !worker.is_gone) {
-            if stop.is_requested() {
+            if self.stop.is_requested() {
                 self.left.clear();
                 self.workers.iter_mut().for_each(|worker| worker.input = None);
             }
@@ -141,7 +140,18 @@ impl Pool<'_> {
                 self.hand_out(index);
             }
             Message::Step { step, of } => self.display.step(index, step, of),
-            Message::Done | Message::Stopped | Message::Locked | Message::Error(_) => {
+            Message::Stopped => {
+                let worker = &mut self.workers[index];
+                // It takes no further run.
+                worker.input = None;
+                match worker.task.take() {
+                    Some(task) if self.stop.is_requested() => self.display.stopped(index, &task),
+                    // The signal came to the worker alone.
+                    Some(task) => self.error(index, &task, "its process was stopped by a signal"),
+                    None => {}
+                }
+            }
+            Message::Done | Message::Locked | Message::Error(_) => {
                 if let Some(task) = self.workers[index].task.take() {
                     self.ended(index, &task, message)?;
                 }
@@ -161,7 +171,6 @@ impl Pool<'_> {
                 self.display.done(index, task, &summary);
                 self.study.tidy(arm, task.seed, self.options.keep)?;
             }
-            (Message::Stopped, _) => self.display.stopped(index, task),
             (Message::Locked, _) => self.display.locked(index, task),
             (Message::Error(error), _) => self.error(index, task, &error),
             _ => self.error(index, task, "its summary.json is missing or damaged"),
@@ -174,7 +183,11 @@ impl Pool<'_> {
         self.errors += 1;
         self.errors_in_a_row += 1;
         self.display.error(index, task, error);
-        if self.errors_in_a_row >= ERRORS_IN_A_ROW {
+        if self.errors_in_a_row >= ERRORS_IN_A_ROW && !self.left.is_empty() {
+            self.display.log(&format!(
+                "{ERRORS_IN_A_ROW} runs in a row ended with an error; the other {} are not started",
+                self.left.len()
+            ));
             self.left.clear();
         }
     }
@@ -201,18 +214,17 @@ impl Pool<'_> {
         let status = worker.child.wait().map(|status| status.to_string());
         let crashed = format!("its process ended ({})", status.unwrap_or_else(|it| it.to_string()));
         match worker.task.take() {
-            Some(task) => {
-                self.error(index, &task, &crashed);
-                if !self.left.is_empty() {
-                    self.workers[index] = self.spawn(index)?;
-                }
-            }
+            Some(task) => self.error(index, &task, &crashed),
             // It cannot use the study or the device, and has said why.
             None if !worker.is_ready && worker.input.is_some() => {
                 self.errors += 1;
                 self.left.clear();
             }
             None => {}
+        }
+        // Only a worker that crashed or was stopped leaves runs to others.
+        if !self.left.is_empty() {
+            self.workers[index] = self.spawn(index)?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use burn::tensor::backend::AutodiffBackend;
 use serde::{Deserialize, Serialize};
 
-use super::{KeepModels, Study};
+use super::{KeepModels, RunState, Study};
 use crate::ProgramError;
 use crate::device::{self, DeviceName, Devices, Found, Work};
 use crate::resume::{Output, refuse_differences};
@@ -48,7 +48,7 @@ pub(super) enum Message {
     },
     /// The run is done: it is finished or has diverged.
     Done,
-    /// The run was interrupted because its parent or a signal asked for it.
+    /// The run was interrupted because its parent or a signal asked for it. The worker computes no further one.
     Stopped,
     /// Another process is computing the run.
     Locked,
@@ -120,6 +120,7 @@ impl Work for Worker<'_> {
         let mut loaded = Loaded::<B>::default();
         while let Ok(task) = self.tasks.recv() {
             if self.stop.is_requested() {
+                send(&Message::Stopped);
                 return;
             }
             let ended = self.compute(&task, &mut loaded, &device);
@@ -178,13 +179,18 @@ impl Worker<'_> {
             Settings { device: Some(self.device.name.into()), ..plan.settings(arm, task.seed) };
         let folder = plan.run_folder(arm, task.seed);
         let (inputs, weights) = loaded.of(&settings, device)?;
-        let destination = match Output::resume(&folder) {
+        let (destination, has_model) = match Output::resume(&folder) {
             Ok(output) => {
+                // Another process may have computed it since the study was read.
+                if let RunState::Done(_) = self.study.state(arm, task.seed) {
+                    return Ok(());
+                }
+                let has_model = output.model().exists();
                 let then = Settings::from_file(&output.config())?;
                 refuse_differences(&folder, differences(&then.to_table(), &settings.to_table()))?;
-                Destination::resume(output, &settings)?
+                (Destination::resume(output, &settings)?, has_model)
             }
-            Err(ProgramError::NoRun(_)) => Destination::New,
+            Err(ProgramError::NoRun(_)) => (Destination::New, false),
             Err(error) => return Err(error),
         };
         let length = settings.length(inputs.train.len(), inputs.validation.len());
@@ -192,7 +198,8 @@ impl Worker<'_> {
         let host = Host {
             stop: &self.stop,
             observer: Some(&mut reporter),
-            save_model: self.keep != KeepModels::None,
+            // A model that was saved when the run was interrupted must not stay as it was then.
+            save_model: self.keep != KeepModels::None || has_model,
         };
         let devices = (slice::from_ref(self.device), slice::from_ref(device));
         fine_tune::<B>(&settings, &inputs, weights, destination, devices, host)?;

@@ -15,7 +15,7 @@ use crate::study::{Arm, Study, describe};
 const BAND: [f64; 2] = [0.1, 0.9];
 
 const BAND_CAPTION: &str =
-    "Median of the ended runs, and the band from their 10% to their 90% quantile.";
+    "Median of the ended runs, with a band from the 10th to the 90th percentile.";
 
 /// The number of intervals of steps over which a curve is averaged, so that the noise of single batches does not hide it.
 const INTERVALS: u64 = 50;
