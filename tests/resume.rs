@@ -72,7 +72,7 @@ fn stopped(world: &World, output: &str) {
     }
     signal(&child, "-INT");
     let run = ProgramOutput::of(child);
-    let hint = format!("resume with finetune --resume {output}");
+    let hint = format!("resume with l2sp finetune --resume {output}");
     run.fails(130, &["stopped after step", &hint]);
 }
 
@@ -243,6 +243,35 @@ fn a_run_that_keeps_its_best_weights_resumes_from_every_step() {
 
 /// With an ε this large the weights hardly change and the metric does not improve, so the run ends after the fourth evaluation, at its eighth step.
 #[test]
+fn a_diverged_run_that_is_resumed_keeps_the_last_good_weights() {
+    let world = World::new(PROGRAM);
+    let wild = ["--learning-rate", "1e30", "--warmup-ratio", "0", "--checkpoint-every", "1"];
+    world.finetune("out", &wild).fails(1, &["holds the last weights whose loss was finite"]);
+    let weights = || fs::read(world.path("out/model/model.safetensors")).expect("read");
+    let good = weights();
+    // The checkpoint has the weights after the last update, which was too large.
+    world.run(&["finetune", "--resume", "out"]).fails(1, &["holds the last weights"]);
+    assert!(weights() == good, "the model was replaced");
+}
+
+#[test]
+fn a_signal_during_an_evaluation_loses_no_step() {
+    let world = World::new(PROGRAM);
+    // An evaluation takes longer than all steps before it, so that the signal comes during one.
+    let validation = tests::world::tsv(200, true);
+    fs::write(world.path("data/dev.tsv"), validation).expect("written");
+    let more = ["--epochs", "40", "--eval-every", "2", "--checkpoint-every", "1000"];
+    let args = command_line("out", &[&more[..], &["--dashboard", "off"]].concat());
+    let mut child = start(&world, &args);
+    wait_for_a_step(&mut child, &world.path("out").join("metrics.jsonl"));
+    std::thread::sleep(Duration::from_millis(100));
+    signal(&child, "-INT");
+    assert_eq!(child.wait().expect("ended").code(), Some(130));
+    let steps = world.metrics("out").iter().filter_map(|line| line["loss"].as_f64()).count();
+    assert_eq!(checkpoints(&world.path("out")).first(), Some(&steps));
+}
+
+#[test]
 fn a_run_that_stops_early_resumes_from_every_step() {
     let still = ["--epsilon", "1e9", "--eval-every", "2", "--patience", "3"];
     let settings = [&still[..], &["--keep", "best", "--epochs", "9"]].concat();
@@ -296,7 +325,7 @@ fn a_signal_prints_how_to_resume() {
         wait_for_a_step(&mut child, &world.path(output).join("metrics.jsonl"));
         signal(&child, name);
         let run = ProgramOutput::of(child);
-        let hint = format!("resume with finetune --resume {output}");
+        let hint = format!("resume with l2sp finetune --resume {output}");
         let run = run.fails(code, &["stopped after step", &hint]);
         let steps: usize = world.json(&format!("{output}/summary.json"))["steps"]
             .as_u64()
@@ -367,7 +396,9 @@ fn a_damaged_checkpoint_is_reported_and_the_one_before_is_used() {
     for step in checkpoints(&world.path("lost")) {
         damage(&checkpoint(&world.path("lost"), step));
     }
-    world.run(&["finetune", "--resume", "lost"]).fails(1, &["lost/checkpoints", "--overwrite"]);
+    world
+        .run(&["finetune", "--resume", "lost"])
+        .fails(1, &["lost/checkpoints", "--config lost/config.toml"]);
 }
 
 #[test]
@@ -381,7 +412,7 @@ fn another_configuration_is_refused_with_the_differing_keys() {
     resume(&["--max-steps", "30"]).fails(2, &["max-steps: not set then, 30 now"]);
     resume(&["--output", "elsewhere"]).fails(2, &["--output", "--resume"]);
     resume(&["--config", "out/config.toml"]).fails(2, &["--config", "--resume"]);
-    world.run(&["finetune", "--resume", "data"]).fails(1, &["data contains no config.toml"]);
+    world.run(&["finetune", "--resume", "data"]).fails(1, &["no run to resume in data"]);
 
     // Changes that no flag shows: to the settings file, the data and the weights.
     let config = fs::read_to_string(world.path("out/config.toml")).expect("read");
@@ -419,7 +450,7 @@ fn a_full_disk_leaves_the_last_checkpoint_intact() {
         ProgramOutput::new(command.current_dir(world.path("")).output().expect("run"))
     };
     let run = limited(&["finetune", "--resume", "out"]);
-    run.fails(1, &["cannot write", "checkpoints/step-", "resume with finetune --resume out"]);
+    run.fails(1, &["cannot write", "checkpoints/step-", "resume with l2sp finetune --resume out"]);
     assert_eq!(checkpoints(&world.path("out")), before);
     assert!(!was_writing(&world.path("out")), "nothing half-written is left");
     world.run(&["finetune", "--resume", "out"]).succeeds();
@@ -470,7 +501,7 @@ fn resume_without_a_folder_takes_the_latest_run() {
     let more = ["--epochs", "1", "--dashboard", "off"];
     let base = ["finetune", "--model", "model", "--data", "data", "--max-length", "40"];
     let finetune = [&base[..], &more].concat();
-    world.run(&["finetune", "--resume"]).fails(1, &["runs contains no"]);
+    world.run(&["finetune", "--resume"]).fails(1, &["no run to resume in runs"]);
     for folder in ["runs/0001", "runs/0002"] {
         let run = world.run(&finetune).succeeds();
         assert!(run.stdout.contains(&format!("model in {folder}/model")), "{}", run.stdout);

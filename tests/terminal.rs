@@ -90,7 +90,7 @@ fn ctrl_c_stops_a_run_that_shows_the_dashboard() {
     assert_eq!(status.exit_code(), 130);
     assert!(terminal.has_shown(LEAVE), "the terminal is as it was");
     let patience = Instant::now() + Duration::from_secs(5);
-    while !terminal.has_shown("resume with finetune --resume out") {
+    while !terminal.has_shown("resume with l2sp finetune --resume out") {
         assert!(Instant::now() < patience, "the message tells how to resume");
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -120,6 +120,19 @@ fn a_second_ctrl_c_ends_the_program_at_once_and_restores_the_terminal() {
         assert!(Instant::now() < patience, "the terminal is as it was");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+#[test]
+fn ctrl_c_tells_that_the_step_is_finished_first() {
+    let world = World::new(PROGRAM);
+    let args = ["finetune", "--batch-size", "2490", "--dashboard", "plain", "--output", "out"];
+    let mut terminal = Terminal::start(&world, &args);
+    terminal.wait_until("the first lines", |terminal| terminal.has_shown("training and"));
+    std::thread::sleep(Duration::from_millis(500));
+    terminal.type_text("\x03");
+    terminal.wait_until("a notice", |terminal| terminal.has_shown("press Ctrl-C again"));
+    terminal.type_text("\x03");
+    assert_eq!(terminal.child.wait().expect("ended").exit_code(), 130);
 }
 
 #[test]

@@ -45,13 +45,21 @@ impl StopRequest {
 
 #[cfg(unix)]
 fn listen(request: StopRequest) -> std::io::Result<()> {
+    use std::io::{self, IsTerminal};
+
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+    use crate::terminal::{has_dashboard, notice, restore};
 
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
-            if request.0.swap(signal as usize, Ordering::Relaxed) != 0 && signal != SIGTERM {
-                crate::terminal::restore();
+            let is_first = request.0.swap(signal as usize, Ordering::Relaxed) == 0;
+            if is_first && signal == SIGINT && io::stderr().is_terminal() && !has_dashboard() {
+                notice(format_args!("stopping after this step; press Ctrl-C again to end at once"));
+            }
+            if !is_first && signal != SIGTERM {
+                restore();
                 signal_hook::low_level::exit(128 + signal);
             }
         }

@@ -24,10 +24,18 @@ pub(crate) fn bar(length: u64, template: &str) -> ProgressBar {
     }
 }
 
+/// Whether the terminal shows the dashboard, which a notice would disturb.
+pub(crate) fn has_dashboard() -> bool {
+    #[cfg(feature = "dashboard")]
+    return crossterm::terminal::is_raw_mode_enabled().unwrap_or(false);
+    #[cfg(not(feature = "dashboard"))]
+    false
+}
+
 /// Leave the dashboard's screen and raw mode, if the terminal is in them.
 pub(crate) fn restore() {
     #[cfg(feature = "dashboard")]
-    if crossterm::terminal::is_raw_mode_enabled().unwrap_or(false) {
+    if has_dashboard() {
         use crossterm::{cursor, execute, terminal};
 
         terminal::disable_raw_mode().ok();

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -70,8 +70,11 @@ impl Contents {
             weights.update(name);
             weights.update(data.as_bytes());
         }
-        let data = sha256_hex(format!("{splits:?}").as_bytes());
-        Self { model: format!("{:x}", weights.finalize()), data }
+        let mut data = Sha256::new();
+        // Nothing fails: what is written is hashed.
+        write!(data, "{splits:?}").ok();
+        let [model, data] = [weights, data].map(|hash| format!("{:x}", hash.finalize()));
+        Self { model, data }
     }
 
     /// Describes the inputs that have changed.
@@ -114,10 +117,10 @@ impl Checkpoint {
             views.insert(name, view);
         }
         let metadata = HashMap::from([(HEADER.to_owned(), header)]);
-        let file = serialize(views, Some(metadata)).map_err(|e| internal(e.to_string()))?;
-        let mut bytes = Sha256::digest(&file).to_vec();
-        bytes.extend(file);
-        Ok(bytes)
+        let mut file = serialize(views, Some(metadata)).map_err(|e| internal(e.to_string()))?;
+        let hash = Sha256::digest(&file);
+        file.splice(..0, hash);
+        Ok(file)
     }
 
     /// Read a file's bytes.
@@ -172,18 +175,23 @@ pub(crate) struct Checkpoints {
     every: Option<usize>,
     settings: toml::Table,
     contents: Contents,
+    /// The step of the newest checkpoint.
+    newest: usize,
     saved: Instant,
 }
 
 impl Checkpoints {
-    /// The checkpoints of a run into `output`, whose settings and contents the checkpoints repeat.
+    /// The checkpoints of a run into `output` from the step `newest` on, whose settings and contents the checkpoints
+    /// repeat.
     pub(crate) fn new(
         output: &Output,
         every: Option<usize>,
         settings: toml::Table,
         contents: Contents,
+        newest: usize,
     ) -> Self {
-        Self { folder: output.checkpoints(), every, settings, contents, saved: Instant::now() }
+        let (folder, saved) = (output.checkpoints(), Instant::now());
+        Self { folder, every, settings, contents, newest, saved }
     }
 
     /// The settings of the run.
@@ -194,6 +202,11 @@ impl Checkpoints {
     /// The hashes of the inputs of the run.
     pub(crate) fn contents(&self) -> &Contents {
         &self.contents
+    }
+
+    /// The step of the newest checkpoint; without one, that at which the run began.
+    pub(crate) fn newest(&self) -> usize {
+        self.newest
     }
 
     /// Whether `--checkpoint-every` or its default asks for a checkpoint after `step`.
@@ -220,7 +233,7 @@ impl Checkpoints {
         let step = checkpoint.header.progress.step;
         let path = checkpoint_path(&self.folder, step);
         files::write(&path, &bytes).map_err(ProgramError::io("write", &path))?;
-        self.saved = Instant::now();
+        (self.newest, self.saved) = (step, Instant::now());
         let steps = steps(&self.folder)?;
         let before = steps.iter().copied().find(|&other| other < step);
         for other in steps.into_iter().filter(|&other| other != step && Some(other) != before) {
@@ -331,7 +344,8 @@ mod tests {
     }
 
     fn checkpoints(output: &Output) -> Checkpoints {
-        Checkpoints::new(output, Some(1), toml::Table::new(), checkpoint(1).header.contents)
+        let contents = checkpoint(1).header.contents;
+        Checkpoints::new(output, Some(1), toml::Table::new(), contents, 0)
     }
 
     #[test]

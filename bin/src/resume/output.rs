@@ -41,6 +41,9 @@ const LOCK: &str = ".lock";
 /// The prefix of the name that the model's folder has until it is complete.
 const UNFINISHED_MODEL: &str = ".model-";
 
+/// The model's folder before, in that folder.
+const REPLACED: &str = "replaced";
+
 /// Where runs go without `--output`: `runs/0001`, `runs/0002`, …
 pub(super) const RUNS: &str = "runs";
 
@@ -101,13 +104,15 @@ impl Output {
             None => create_next_run()?,
         };
         let output = Self { _lock: lock(&folder)?, folder };
-        for path in [output.metrics(), Summary::path(&output.folder)] {
-            remove(&path, |path| fs::remove_file(path))?;
+        output.remove_unfinished()?;
+        if let Some(path) = foreign_file(&output.model(), is_model_file) {
+            return Err(ProgramError::ForeignFile(path));
         }
+        remove(&output.metrics(), |path| fs::remove_file(path))?;
+        output.remove_summary()?;
         remove(&output.folder, log_formats::remove_all)?;
         Self::remove_model_of(&output.folder)?;
         Self::remove_checkpoints_of(&output.folder)?;
-        output.remove_unfinished()?;
         // Last, because the presence of this file marks the folder as a run.
         let config = toml::to_string(&settings.to_table())
             .map_err(|error| ProgramError::Internal(error.to_string()))?;
@@ -144,12 +149,9 @@ impl Output {
     /// `runs/` contains no run.
     pub(crate) fn latest() -> Result<PathBuf, ProgramError> {
         let runs = Path::new(RUNS);
-        let numbers = run_numbers(runs).into_iter();
-        let folders = numbers.map(|number| runs.join(run_name(number)));
-        folders
-            .filter(|folder| folder.join(CONFIG).is_file())
-            .max()
-            .ok_or_else(|| ProgramError::NoRun(runs.to_owned()))
+        let folders = numbered_runs(runs).filter(|(_, folder)| folder.join(CONFIG).is_file());
+        let latest = folders.max_by_key(|(number, _)| *number);
+        latest.map(|(_, folder)| folder).ok_or_else(|| ProgramError::NoRun(runs.to_owned()))
     }
 
     fn remove_unfinished(&self) -> Result<(), ProgramError> {
@@ -157,9 +159,11 @@ impl Output {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 if is_unfinished(&entry.file_name().to_string_lossy()) {
                     let path = entry.path();
-                    match path.is_dir() {
-                        true => remove(&path, |path| fs::remove_dir_all(path))?,
-                        false => remove(&path, |path| fs::remove_file(path))?,
+                    if path.is_dir() {
+                        self.keep_of(&path.join(REPLACED))?;
+                        remove(&path, |path| fs::remove_dir_all(path))?;
+                    } else {
+                        remove(&path, |path| fs::remove_file(path))?;
                     }
                 }
             }
@@ -223,6 +227,14 @@ impl Output {
         self.folder.join(CHECKPOINTS)
     }
 
+    /// Remove `summary.json`.
+    ///
+    /// # Errors
+    /// Names the file if it cannot be removed.
+    pub(crate) fn remove_summary(&self) -> Result<(), ProgramError> {
+        remove(&Summary::path(&self.folder), |path| fs::remove_file(path))
+    }
+
     /// Write `summary.json`.
     ///
     /// # Errors
@@ -249,7 +261,8 @@ impl Output {
         }
     }
 
-    /// Write the model's folder with `save`, which is given a temporary one; it is renamed when it is complete.
+    /// Write the model's folder with `save`, which is given a temporary one; it is renamed when it is complete and on the
+    /// disk. Files in the folder before that no run wrote are kept.
     ///
     /// # Errors
     /// Those of `save`, or a folder that cannot be renamed.
@@ -265,16 +278,34 @@ impl Output {
         fs::create_dir(&complete).map_err(ProgramError::io("create", &self.model()))?;
         save(&complete)?;
         let model = self.model();
+        files::flush_folder(&complete).map_err(ProgramError::io("write", &model))?;
+        let replaced = temporary.path().join(REPLACED);
         // Left by the run when it was interrupted. A folder cannot be renamed over another one.
         if model.exists() {
-            while let Some(path) = foreign_file(&model, is_model_file) {
-                let kept = complete.join(path.file_name().unwrap_or_default());
-                fs::rename(&path, kept).map_err(ProgramError::io("keep", &path))?;
-            }
-            let old = temporary.path().join("old");
-            fs::rename(&model, &old).map_err(ProgramError::io("replace", &model))?;
+            fs::rename(&model, &replaced).map_err(ProgramError::io("replace", &model))?;
         }
-        files::publish_folder(&complete, &model).map_err(ProgramError::io("write", &model))
+        let published = fs::rename(&complete, &model).map_err(ProgramError::io("write", &model));
+        let kept = self.keep_of(&replaced);
+        if kept.is_err() {
+            // It holds what could not be moved.
+            let _ = temporary.keep();
+        }
+        files::flush_folder(&self.folder).ok();
+        published.and(kept)
+    }
+
+    /// Keep what must not be lost of `replaced`, a model's folder that was moved away: all of it if no other took its place,
+    /// otherwise the files that no run wrote.
+    fn keep_of(&self, replaced: &Path) -> Result<(), ProgramError> {
+        let model = self.model();
+        if replaced.exists() && !model.exists() {
+            return fs::rename(replaced, &model).map_err(ProgramError::io("write", &model));
+        }
+        while let Some(path) = foreign_file(replaced, is_model_file) {
+            let kept = model.join(path.file_name().unwrap_or_default());
+            fs::rename(&path, kept).map_err(ProgramError::io("keep", &path))?;
+        }
+        Ok(())
     }
 }
 
@@ -282,10 +313,10 @@ impl Output {
 fn create_next_run() -> Result<PathBuf, ProgramError> {
     let runs = Path::new(RUNS);
     fs::create_dir_all(runs).map_err(ProgramError::io("create", runs))?;
-    let mut number = run_numbers(runs).into_iter().max().unwrap_or(0);
+    let mut number = numbered_runs(runs).map(|(number, _)| number).max().unwrap_or(0);
     loop {
         number += 1;
-        let folder = runs.join(run_name(number));
+        let folder = runs.join(format!("{number:04}"));
         match fs::create_dir(&folder) {
             // Another process was faster.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
@@ -294,14 +325,10 @@ fn create_next_run() -> Result<PathBuf, ProgramError> {
     }
 }
 
-fn run_name(number: u32) -> String {
-    format!("{number:04}")
-}
-
-/// The numbers of the folders in `runs`.
-fn run_numbers(runs: &Path) -> Vec<u32> {
+/// The folders in `runs` whose names are numbers.
+fn numbered_runs(runs: &Path) -> impl Iterator<Item = (u32, PathBuf)> {
     let entries = fs::read_dir(runs).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    entries.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
 }
 
 fn is_unfinished(name: &str) -> bool {
@@ -504,11 +531,50 @@ mod tests {
             };
             output.save_model(save).expect("saved");
             fs::write(output.model().join("notes"), "mine").expect("written");
+            // Neither read nor followed.
+            #[cfg(unix)]
+            std::os::unix::fs::symlink("/nowhere", output.model().join("link")).ok();
         }
         let model = fs::read_to_string(output.model().join("model.safetensors")).expect("read");
         assert_eq!(model, "late");
         assert_eq!(fs::read_to_string(output.model().join("notes")).expect("read"), "mine");
+        #[cfg(unix)]
+        assert!(output.model().join("link").is_symlink());
         assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 3, "nothing else is left");
+    }
+
+    #[test]
+    fn a_model_that_was_being_replaced_is_brought_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(Output::create(&settings(folder.path())).expect("created"));
+        let kill_while_replacing = || {
+            let replaced = folder.path().join(".model-x").join(REPLACED);
+            fs::create_dir_all(&replaced).expect("made");
+            write(&replaced, &["model.safetensors", "notes"]);
+        };
+        // Before its successor was in place, then after.
+        for _ in 0..2 {
+            kill_while_replacing();
+            let output = Output::resume(folder.path()).expect("resumed");
+            for file in ["model.safetensors", "notes"] {
+                assert!(output.model().join(file).exists(), "{file}");
+            }
+            assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 3);
+            fs::remove_file(output.model().join("notes")).expect("removed");
+        }
+        kill_while_replacing();
+        let error = Output::create(&overwriting(folder.path())).expect_err("not the run's");
+        assert!(matches!(error, ProgramError::ForeignFile(_)), "{error}");
+    }
+
+    #[test]
+    fn the_latest_run_has_the_highest_number() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["9999", "10000", "7", "notes"] {
+            fs::create_dir(folder.path().join(name)).expect("made");
+        }
+        let latest = numbered_runs(folder.path()).max_by_key(|(number, _)| *number);
+        assert_eq!(latest, Some((10000, folder.path().join("10000"))));
     }
 
     #[test]
@@ -525,7 +591,10 @@ mod tests {
         let of_predict = r#"{"idx":0,"label":"a","probabilities":{"a":1.0}}"#;
         fs::write(&path, of_predict).expect("written");
         let error = output.refuse_foreign_predictions().expect_err("refused").to_string();
-        assert!(error.contains("predictions.jsonl is not a file of the run"), "{error}");
+        assert!(
+            error.contains("predictions.jsonl would be replaced or removed, but no run wrote it"),
+            "{error}"
+        );
     }
 
     #[test]

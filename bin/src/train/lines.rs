@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use indicatif::HumanDuration;
+use rte::Metric;
 
 use super::progress::{Evaluation, EvaluationRecord, Length, Progress, Score, StepRecord};
 use super::run::Observer;
@@ -68,18 +69,19 @@ impl Observer for Lines {
                 true => String::new(),
                 false => format!("  step {}/{}", record.step, self.length.total_steps),
             };
+            let metrics = [Metric::Accuracy, Metric::F1, Metric::MatthewsCorrelation].into_iter();
+            let metrics: Vec<String> = metrics
+                .map(|metric| (metric, record.metric(metric)))
+                .filter(|(_, value)| !value.is_nan())
+                .map(|(metric, value)| metric.show(value))
+                .collect();
             notice(format_args!(
-                "epoch {}/{}{step}  evaluated {} examples: loss {:.4}, accuracy {:.2} %{}{}",
+                "epoch {}/{}{step}  evaluated {} examples: loss {:.4}, {}",
                 record.epoch,
                 self.length.epochs,
                 self.length.eval_examples,
                 record.eval_loss,
-                100.0 * record.eval_accuracy,
-                record.eval_f1.map(|f1| format!(", F1 {:.2} %", 100.0 * f1)).unwrap_or_default(),
-                record
-                    .eval_matthews_correlation
-                    .map(|correlation| format!(", Matthews correlation {correlation:.4}"))
-                    .unwrap_or_default(),
+                metrics.join(", "),
             ));
         }
     }

@@ -37,7 +37,7 @@ pub(super) struct StepLoader<B: Backend> {
 
 impl<B: Backend> StepLoader<B> {
     fn examples_per_step(&self) -> usize {
-        self.batch_size * self.batches_per_step
+        self.batch_size.saturating_mul(self.batches_per_step)
     }
 
     fn steps_per_epoch(&self) -> usize {

@@ -51,6 +51,8 @@ pub(crate) struct Inputs {
     pub folder: ModelFolder,
     /// The task, with its labels.
     pub task: Task,
+    /// The model's index of each of the task's labels; the examples have the model's.
+    pub label_indices: Vec<usize>,
     /// The training examples.
     pub train: Arc<Vec<EncodedExample>>,
     /// The validation examples as tokens.
@@ -71,7 +73,7 @@ impl Inputs {
         let label_indices = folder.prepare_for(&task, settings.new_classifier);
         let train = Arc::new(folder.encode(&train, &label_indices)?);
         let validation = folder.encode(&validation_texts, &label_indices)?;
-        Ok(Self { folder, task, train, validation, validation_texts })
+        Ok(Self { folder, task, label_indices, train, validation, validation_texts })
     }
 }
 
@@ -142,7 +144,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     (found, devices): (&[Found], &[B::Device]),
     host: Host<'_>,
 ) -> Result<Finished, ProgramError> {
-    let Inputs { folder, task, train, validation, validation_texts } = inputs;
+    let Inputs { folder, task, label_indices, train, validation, validation_texts } = inputs;
     let Host { stop, observer, save_model } = host;
     let (classifier, report) = match settings.reinit_layers {
         Some(count) => classifier
@@ -164,12 +166,13 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
         refuse_differences(output.folder(), then.differences(&contents))?;
     }
 
-    let baseline = baseline(validation, task.labels.len());
+    let baseline = baseline(validation, label_indices);
     let progress =
         checkpoint.as_ref().map_or_else(Progress::default, |it| it.header.progress.clone());
+    let begun_at = progress.step;
     let batcher = |rows| folder.batcher(found[0].name.kind, settings.padding, rows);
     let validation = DataLoaderBuilder::new(batcher(settings.batch_size))
-        .batch_size(settings.batch_size)
+        .batch_size(settings.batch_size.min(validation.len()))
         .set_device(devices[0].clone())
         .build(InMemDataset::new(validation.clone()));
     let train = StepLoader {
@@ -182,6 +185,10 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
         total_steps: length.total_steps,
         devices: devices.to_vec(),
     };
+    if checkpoint.is_none() {
+        // A run that starts again is not finished, whatever it was before.
+        output.remove_summary()?;
+    }
     let prefix = checkpoint.as_ref().map(|checkpoint| &checkpoint.header.metrics);
     let metrics = MetricsLog::open(output.metrics(), prefix, &settings.log)?;
     let (mut best, mut predicted) = (None, None);
@@ -201,19 +208,24 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
             ..trainer
         };
     }
-    let checkpoints =
-        Checkpoints::new(&output, settings.checkpoint_every, settings.to_table(), contents);
+    let checkpoints = Checkpoints::new(
+        &output,
+        settings.checkpoint_every,
+        settings.to_table(),
+        contents,
+        begun_at,
+    );
     if observer.is_none() && settings.dashboard != DashboardName::Off {
         introduce(settings, found, &output, folder, &report, &length);
     }
 
-    let (labels, task_metrics) = (task.labels.len(), task.metrics());
+    let task_metrics = task.metrics();
     let Settings { keep, patience, log_every, .. } = *settings;
     let mut run = Run {
         trainer,
         length,
         progress,
-        labels,
+        label_indices: label_indices.clone(),
         task_metrics,
         metrics,
         log_every,
@@ -244,8 +256,12 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     let card = ModelCard { settings, task, evaluation, examples };
     let predicted = evaluation.and(run.predicted.as_ref());
     let labels = folder.labels();
+    // If the first step after a resume diverges, the last weights whose loss was finite are those that were saved before.
+    let has_older_model = matches!(ending, Ending::Diverged(_))
+        && run.progress.step == begun_at
+        && output.model().is_dir();
     let save = || {
-        if save_model {
+        if save_model && !has_older_model {
             output.save_model(|path| {
                 model.save_pretrained(&folder.config, path)?;
                 folder.save_tokenizer_and_task(task, path)?;
@@ -306,13 +322,13 @@ fn trainer<B: AutodiffBackend>(
     Ok(Trainer { model, optimizer, schedule, max_grad_norm, anchors, seed, last_good: None })
 }
 
-/// The confusion matrix of always predicting the most frequent label of the examples.
-fn baseline(examples: &[EncodedExample], labels: usize) -> ConfusionMatrix {
-    let mut matrix = ConfusionMatrix::new(labels);
+/// The confusion matrix of always predicting the most frequent label of the examples, in the task's order of the labels.
+fn baseline(examples: &[EncodedExample], label_indices: &[usize]) -> ConfusionMatrix {
+    let mut matrix = ConfusionMatrix::new(label_indices.len());
     for label in examples.iter().filter_map(|example| example.label) {
         matrix.add(label, label);
     }
-    matrix.majority_baseline()
+    matrix.reordered(label_indices).majority_baseline()
 }
 
 fn summarize(
@@ -374,12 +390,14 @@ fn introduce(
         settings.precision.name(),
         output.folder().display()
     ));
+    let initialized = match report.new.len() {
+        0 => String::new(),
+        _ => format!(" initialized with seed {} ({})", settings.seed, first_few(&report.new)),
+    };
     notice(format_args!(
-        "model {}: {} new parameters initialized with seed {} ({}), {} unused tensors",
+        "model {}: {} new parameters{initialized}, {} unused tensors",
         folder.source.name(),
         report.new.len(),
-        settings.seed,
-        first_few(&report.new),
         report.unused.len(),
     ));
     notice(format_args!(
@@ -389,14 +407,24 @@ fn introduce(
         length.eval_examples,
         length.epochs,
         length.total_steps,
-        settings.eval_every.map(|steps| format!(", evaluated every {steps}")).unwrap_or_default(),
+        settings
+            .eval_every
+            .map(|steps| format!(", evaluated every {steps} steps"))
+            .unwrap_or_default(),
     ));
+    let schedule = settings.schedule_config(length.total_steps);
+    if settings.learning_rate > 0.0 && schedule.total_pull(1.0).sum == 0.0 {
+        notice(format_args!(
+            "warning: the learning rate of every step is 0, so nothing is learned; the warm-up starts at 0: use more steps, or \
+             --warmup-ratio 0"
+        ));
+    }
     if let (OptimizerName::AdamWL2SP, Ok(decay)) =
         (settings.optimizer, settings.source_decay(length.total_steps))
     {
-        let pull = settings.schedule_config(length.total_steps).total_pull(decay);
+        let pull = schedule.total_pull(decay);
         notice(format_args!(
-            "pull towards the pretrained weights: λ₁ {}, Σηλ₁ {} (weights left alone would return {} % of the way)",
+            "pull towards the pretrained weights: λ₁ {}, Σηλ₁ {} (weights without a gradient would return {} % of the way)",
             rounded(decay, 4),
             rounded(pull.sum, 2),
             rounded(100.0 * pull.fraction, 2),

@@ -24,8 +24,8 @@ pub(super) struct Run<B: AutodiffBackend> {
     pub length: Length,
     /// The steps and evaluations so far.
     pub progress: Progress,
-    /// The number of labels of the task.
-    pub labels: usize,
+    /// The model's index of each of the task's labels.
+    pub label_indices: Vec<usize>,
     /// The metrics of the task; the first decides which evaluation is best.
     pub task_metrics: &'static [Metric],
     /// `metrics.jsonl`.
@@ -89,6 +89,9 @@ impl<B: AutodiffBackend> Run<B> {
             if observer.should_stop()
                 && (evaluation_due || self.progress.step < self.length.total_steps)
             {
+                if self.checkpoints.newest() < self.progress.step {
+                    self.save_checkpoint()?;
+                }
                 return Ok(Ending::Stopped);
             }
             if evaluation_due {
@@ -101,10 +104,7 @@ impl<B: AutodiffBackend> Run<B> {
                 return Ok(Ending::Diverged(not_finite));
             }
             let step = self.progress.step;
-            if self.length.ends_epoch(step)
-                || observer.should_stop()
-                || self.checkpoints.is_due(step)
-            {
+            if self.length.ends_epoch(step) || self.checkpoints.is_due(step) {
                 self.save_checkpoint()?;
             }
         }
@@ -161,10 +161,12 @@ impl<B: AutodiffBackend> Run<B> {
     ) -> Result<(), ProgramError> {
         let start = Instant::now();
         let model = self.trainer.model.valid();
-        let mut evaluation = Evaluation::new(self.labels);
+        let mut evaluation = Evaluation::new(self.label_indices.len());
         let mut predicted = Predicted::default();
         for batch in validation.iter() {
-            let (of_batch, predicted_of_batch) = model.evaluate(batch);
+            let (mut of_batch, predicted_of_batch) = model.evaluate(batch);
+            // Metrics such as F1 depend on the task's order of the labels, which may not be the model's.
+            of_batch.confusion = of_batch.confusion.reordered(&self.label_indices);
             evaluation += &of_batch;
             predicted.extend(predicted_of_batch);
             observer.evaluating(&self.progress, &evaluation);

@@ -79,10 +79,8 @@ impl<B: AutodiffBackend> Trainer<B> {
         self.model = self.optimizer.step(learning_rate, before.clone(), grads);
         self.last_good = Some(before);
 
-        let squared = self.anchors.squared_distance(&self.model);
-        device::compute_recorded();
-        let squared: f64 = squared.into_scalar().elem();
-        Ok(Step { score, learning_rate, grad_norm, distance: squared.sqrt() })
+        let distance = value(self.anchors.squared_distance(&self.model)).sqrt();
+        Ok(Step { score, learning_rate, grad_norm, distance })
     }
 }
 
@@ -160,7 +158,8 @@ impl<B: AutodiffBackend> FineTuning<B> {
             }
         };
         for batch in batches {
-            let share = batch.idx.len() as f64 / examples as f64;
+            let count = batch.idx.len();
+            let share = count as f64 / examples as f64;
             let is_example = batch.is_example.clone();
             let device = batch.input_ids.device();
             let replica = replicas.iter().find(|replica| replica.device == device);
@@ -171,16 +170,13 @@ impl<B: AutodiffBackend> FineTuning<B> {
                 finish(&mut started);
             }
             let logits = replica.in_precision.forward(&input);
-            let correct = is_correct(logits.clone().inner(), labels.clone().inner());
+            let mut correct = is_correct(logits.clone().inner(), labels.clone().inner());
+            if let Some(is_example) = &is_example {
+                correct = correct * is_example.clone().inner();
+            }
             let losses = cross_entropies(logits, labels, self.label_smoothing);
             // The losses of all batches add up to the mean over the step's examples.
-            let (correct, loss) = match is_example {
-                None => (correct, losses.mean() * share),
-                Some(is_example) => (
-                    correct * is_example.clone().inner(),
-                    (losses * is_example.float()).sum() * (1.0 / examples as f64),
-                ),
-            };
+            let loss = mean_of_examples(losses, is_example, count) * share;
             let scaled = if loss_scale == 1.0 { loss.clone() } else { loss.clone() * loss_scale };
             let grads = GradientsParams::from_grads(scaled.backward(), &replica.model);
             started.push(Backward { loss: loss.inner(), correct: correct.sum(), grads });
@@ -213,9 +209,8 @@ impl<B: AutodiffBackend> FineTuning<B> {
     fn scaled_gradients(&self, batches: Vec<TextBatch<B>>) -> (GradientsParams, Score) {
         let mut loss_scale = LOSS_SCALE;
         loop {
-            let (mut grads, score) = self.gradients_at_scale(batches.clone(), loss_scale);
-            let norm = clip(&mut grads, self, 0.0);
-            if norm.is_finite() || loss_scale <= 1.0 {
+            let (grads, score) = self.gradients_at_scale(batches.clone(), loss_scale);
+            if value(grad_norm(&grads, self)).is_finite() || loss_scale <= 1.0 {
                 return (grads, score);
             }
             loss_scale /= 2.0;
@@ -244,12 +239,16 @@ pub(crate) fn clip<B: AutodiffBackend, M: AutodiffModule<B>>(
     model: &M,
     max_norm: f64,
 ) -> f64 {
-    let norm = match max_norm > 0.0 {
+    value(match max_norm > 0.0 {
         true => clip_grad_norm(grads, model, max_norm),
         false => grad_norm(grads, model),
-    };
+    })
+}
+
+/// The value of a tensor of one element.
+fn value<B: Backend>(scalar: Tensor<B, 1>) -> f64 {
     device::compute_recorded();
-    norm.into_scalar().elem()
+    scalar.into_scalar().elem()
 }
 
 /// The dropout seed of a step: different for each step, and for the same step of runs with neighbouring seeds.
@@ -269,16 +268,25 @@ pub(crate) fn evaluate<B: Backend>(
     let Some((input, labels)) = labelled(batch) else { return (evaluation, Predicted::default()) };
     let logits = model.forward(&input);
     let losses = cross_entropies(logits.clone(), labels.clone(), 0.0);
-    let (loss, count) = match is_example {
-        None => (losses.mean(), examples),
-        Some(is_example) => ((losses * is_example.float()).sum(), 1),
-    };
+    let loss = mean_of_examples(losses, is_example, examples);
     let predicted = Predicted::of(logits, examples);
-    evaluation.loss_sum = loss.into_scalar().elem::<f64>() * count as f64;
+    evaluation.loss_sum = loss.into_scalar().elem::<f64>() * examples as f64;
     for (label, prediction) in labels.into_data().iter::<i64>().zip(predicted.labels()) {
         evaluation.confusion.add(label as usize, prediction);
     }
     (evaluation, predicted)
+}
+
+/// The mean loss of the examples of a batch, without the rows of padding that `is_example` marks with 0.
+fn mean_of_examples<B: Backend>(
+    losses: Tensor<B, 1>,
+    is_example: Option<Tensor<B, 1, Int>>,
+    examples: usize,
+) -> Tensor<B, 1> {
+    match is_example {
+        None => losses.mean(),
+        Some(is_example) => (losses * is_example.float()).sum() / examples as f64,
+    }
 }
 
 /// A batch as the model's input and its labels; `None` for a batch without labels.
