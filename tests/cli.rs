@@ -536,7 +536,7 @@ fn a_total_pull_stands_for_the_decay_that_adds_up_to_it() {
     let world = World::new(PROGRAM);
     // 9 steps with a mean rate of half the peak, 5e-3, so Ση is 0.0225.
     let run = world.finetune("pulled", &["--total-pull", "0.45", "--dashboard", "plain"]);
-    let line = "λ₁ 20, Σηλ₁ 0.45 (weights left alone would return 37 % of the way)";
+    let line = "λ₁ 20, Σηλ₁ 0.45 (weights without a gradient would return 37 % of the way)";
     let run = run.succeeds();
     assert!(run.stderr.contains(line), "{}", run.stderr);
     world.finetune("decayed", &["--source-decay", "20"]).succeeds();
@@ -552,6 +552,9 @@ fn a_total_pull_stands_for_the_decay_that_adds_up_to_it() {
     world
         .finetune("none", &["--total-pull", "0.1", "--learning-rate", "0"])
         .fails(2, &["--total-pull has no effect"]);
+    world
+        .finetune("none", &["--total-pull", "10"])
+        .fails(2, &["--total-pull 10 is too strong for 9 steps", "use at most 4.5"]);
     assert!(!world.path("none").exists());
 }
 
@@ -593,7 +596,7 @@ fn the_embedded_model_and_task_combine_with_files() {
     finetune(&["--model", "embedded", "--max-examples", "40", "--overwrite"], "b").succeeds();
     world
         .run(&["evaluate", "--model", "embedded", "--data", "embedded"])
-        .fails(1, &["the bundled model is not fine-tuned yet: use finetune first"]);
+        .fails(1, &["the bundled model is not fine-tuned: run `l2sp finetune` first"]);
     world
         .run(&["predict", "--model", "a", "--input", "embedded"])
         .fails(1, &["cannot read embedded"]);
@@ -841,13 +844,13 @@ fn overwriting_never_deletes_an_input_or_a_foreign_file() {
     again("model", "out/data").fails(1, &["out/data is an input"]);
     fs::rename(world.path("out/data"), world.path("data")).expect("moved");
     fs::write(world.path("out/model/notes"), "mine").expect("written");
-    again("model", "data").fails(1, &["out/model/notes is not a file of the run"]);
+    again("model", "data").fails(1, &["out/model/notes would be replaced or removed"]);
     assert!(world.path("out/model/model.safetensors").exists(), "nothing was removed");
     fs::remove_file(world.path("out/model/notes")).expect("removed");
     again("model", "data").succeeds();
     let predict = ["predict", "--model", "out", "--input", "data/test.tsv"];
     world.run(&[&predict[..], &["--output", "out/predictions.jsonl"]].concat()).succeeds();
-    again("model", "data").fails(1, &["out/predictions.jsonl is not a file of the run"]);
+    again("model", "data").fails(1, &["out/predictions.jsonl would be replaced or removed"]);
     fs::remove_file(world.path("out/predictions.jsonl")).expect("removed");
     again("model", "data").succeeds();
 
@@ -945,7 +948,7 @@ fn roberta_reserves_the_padding_position() {
     world.write_model("model", &of_type(ModelConfig::roberta_base()));
     world.write_data("data");
     let args = ["finetune", "--model", "model", "--data", "data", "--max-length", "64"];
-    world.run(&args).fails(1, &["a length of 64 tokens is beyond the 63"]);
+    world.run(&args).fails(1, &["a length of 64 tokens exceeds the 63"]);
 }
 
 /// A world whose `model` is a small BERT, which has parameters for each layer.

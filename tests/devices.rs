@@ -24,9 +24,10 @@ static TRAINING: Mutex<()> = Mutex::new(());
 #[test]
 fn an_unusable_device_is_refused_with_advice() {
     let world = World::new(PROGRAM);
-    world
-        .finetune("out", &["--device", "gpu"])
-        .fails(2, &["gpu is not a device; known are cuda, rocm,", "tch:cuda, tch:mps, cpu, tch,"]);
+    world.finetune("out", &["--device", "gpu"]).fails(
+        2,
+        &["unknown device gpu; the devices are cuda, rocm,", "tch:cuda, tch:mps, cpu, tch,"],
+    );
     world
         .finetune("out", &["--device", "cpu,cuda:0"])
         .fails(2, &["cpu and cuda:0 are of different kinds"]);

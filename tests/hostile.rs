@@ -330,7 +330,7 @@ fn long_texts_take_little_memory() {
             let text = piece.repeat((20 << 20) / piece.len());
             let before = MEMORY.current_usage();
             MEMORY.reset_peak_usage();
-            let pair = tokenizer.encode("It rained.", Some(&text)).expect("tokenised");
+            let pair = tokenizer.encode("It rained.", Some(&text)).expect("tokenized");
             let used = MEMORY.peak_usage().saturating_sub(before);
             assert!(pair.input_ids.len() <= 40);
             assert!(used < 192 << 20, "{kind}, {piece:?}: {} MiB", used >> 20);

@@ -1,4 +1,4 @@
-//! Tokenised pairs compared with the Python tokenizers: ids, masks and segment ids.
+//! Tokenized pairs compared with the Python tokenizers: ids, masks and segment ids.
 //!
 //! A case holds `tokenizer.json` and, for a file `NAME.tsv` of pairs, `NAME-LENGTH.safetensors`
 //! with the pairs cut and padded to LENGTH. Pairs of RTE are not part of the case:

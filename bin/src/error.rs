@@ -53,13 +53,13 @@ pub enum ProgramError {
         source: io::Error,
     },
     /// The output folder is not empty.
-    #[error("{} is not empty; choose another --output, or --overwrite to replace the run there, or resume it with finetune --resume", .0.display())]
+    #[error("{folder} is not empty; choose another --output, or pass --overwrite to replace what an earlier run wrote there; an interrupted fine-tuning run is resumed with l2sp finetune --resume {folder}", folder = .0.display())]
     OutputInUse(PathBuf),
     /// `--overwrite` of a folder that is not the output of a run.
     #[error("{} contains files that no run wrote, so --overwrite will not touch it; choose another --output", .0.display())]
     NotARun(PathBuf),
     /// A file that the run did not write, in the place of one that it would replace or remove.
-    #[error("{} is not a file of the run; move it away first", .0.display())]
+    #[error("{} would be replaced or removed, but no run wrote it; move it to another folder first", .0.display())]
     ForeignFile(PathBuf),
     /// An input that `--overwrite` would delete.
     #[error("{} is an input, but --overwrite would delete it together with the run in {}; choose another --output", .input.display(), .folder.display())]
@@ -73,15 +73,16 @@ pub enum ProgramError {
     #[error("another run is writing into {}; wait for it to finish, or choose another --output", .0.display())]
     Locked(PathBuf),
     /// No run was ever started in a folder.
-    #[error("{} contains no config.toml, so there is no run to resume; pass --resume the --output folder of a run", .0.display())]
+    #[error("no run to resume in {}; give --resume the output folder of a run, the one that contains its config.toml", .0.display())]
     NoRun(PathBuf),
     /// A run none of whose checkpoints is usable.
     #[error(
-        "{}: none of the checkpoints is usable; start the run again with --config and --overwrite", .0.display()
+        "{}: none of the checkpoints can be used; start the run again in a new folder with `l2sp finetune --config {}`",
+        .0.display(), .0.with_file_name("config.toml").display()
     )]
     NoCheckpoint(PathBuf),
     /// A run that cannot be resumed because its settings or inputs have changed.
-    #[error("{}: the run was started differently, and can only be resumed with the same settings and inputs: {}", .folder.display(), .differences.join("; "))]
+    #[error("cannot resume {}, whose settings or inputs have changed: {}; resume it with the original ones, or start a new run", .folder.display(), .differences.join("; "))]
     OtherRun {
         /// The run's output folder.
         folder: PathBuf,
@@ -89,7 +90,7 @@ pub enum ProgramError {
         differences: Vec<String>,
     },
     /// A result cannot be written.
-    #[error("{source}; once that is fixed, resume with finetune --resume {}", .folder.display())]
+    #[error("{source}; once that is fixed, resume with l2sp finetune --resume {}", .folder.display())]
     Unsaved {
         /// What could not be written.
         source: Box<ProgramError>,
@@ -130,7 +131,7 @@ pub enum ProgramError {
     },
     /// A run was stopped by a signal or from the dashboard.
     #[error(
-        "stopped after step {step}; resume with finetune --resume {}; {} holds the {}weights so far",
+        "stopped after step {step}; resume with l2sp finetune --resume {}; {} contains the {}weights so far",
         .folder.display(), .folder.join("model").display(), if *.is_best { "best " } else { "" }
     )]
     Stopped {
@@ -144,7 +145,7 @@ pub enum ProgramError {
         is_best: bool,
     },
     /// A plan that is not the one with which its study was begun.
-    #[error("{}: the study was begun with another plan: {}; choose another output, or undo the change (seeds and arms may be added)", .folder.display(), .changes.join("; "))]
+    #[error("{}: the study was started with another plan: {}; undo the change (only seeds and arms may be added), or set another `output` in the plan", .folder.display(), .changes.join("; "))]
     OtherPlan {
         /// The study's folder.
         folder: PathBuf,
@@ -152,10 +153,10 @@ pub enum ProgramError {
         changes: Vec<String>,
     },
     /// The output folder of a study contains something else.
-    #[error("{} contains files, but no study; choose another output", .0.display())]
+    #[error("{} contains files, but no study; set another `output` in the plan", .0.display())]
     NotAStudy(PathBuf),
     /// A study was stopped by a signal.
-    #[error("stopped with {done} of {planned} runs done; the same command continues")]
+    #[error("stopped with {done} of {planned} runs done; run the same command again to continue")]
     StudyStopped {
         /// Runs that are done.
         done: usize,
@@ -165,13 +166,15 @@ pub enum ProgramError {
         signal: u8,
     },
     /// Runs of a study, or the processes that compute them, ended with an error.
-    #[error("the study is incomplete (errors: {errors}); the same command continues")]
+    #[error("the study is incomplete (errors: {errors}); run the same command again to continue")]
     StudyIncomplete {
         /// The number of errors, each of which was reported.
         errors: usize,
     },
     /// The user stopped the run at once from the dashboard.
-    #[error("stopped at once from the dashboard; nothing was saved")]
+    #[error(
+        "killed from the dashboard; the steps since the last checkpoint are lost; resume with l2sp finetune --resume FOLDER"
+    )]
     Killed,
     /// Standard output is a closed pipe, as after `| head`. Not reported as an error.
     #[error("standard output is closed")]

@@ -14,6 +14,7 @@
 mod commands;
 mod data;
 pub mod device;
+mod environment;
 mod error;
 mod hub;
 #[cfg(feature = "xla")]
@@ -52,7 +53,7 @@ pub extern "C" fn l2sp_main() -> u8 {
     exit_code
 }
 
-/// Run the program, and report an error in one line. Returns the exit code.
+/// Run the program, and report an error on standard error. Returns the exit code.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + n stopped by signal n.
 pub fn main() -> u8 {

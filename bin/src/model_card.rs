@@ -119,7 +119,7 @@ impl ModelCard<'_> {
         };
         write!(
             text,
-            "\n## Use\n\nIn Python, with `MODEL` the folder of this file or its name on the hub:\n\n```python\n\
+            "\n## Use\n\nIn Python, where `MODEL` is the folder of this file or its name on the hub:\n\n```python\n\
              from transformers import pipeline\n\n\
              classify = pipeline(\"text-classification\", model=\"MODEL\")\n\
              print(classify({inputs}, truncation=True))\n```\n\n\

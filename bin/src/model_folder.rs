@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::ProgramError;
 use crate::device::DeviceKind;
-use crate::hub::{self, Freshness};
+use crate::hub::{self, repo::Kind};
 use crate::settings::{DEFAULT_MAX_LENGTH, DEFAULT_TASK, is_embedded};
 
 /// The name of the bundled model in messages.
@@ -36,12 +36,12 @@ impl ModelSource {
     /// `finetune` stands for the model in it.
     ///
     /// # Errors
-    /// As [`hub::model`].
+    /// As [`hub::named`].
     pub(crate) fn find(path: &Path) -> Result<Self, ProgramError> {
         if is_embedded(path) {
             return Ok(Self::Embedded);
         }
-        let downloaded = hub::model(path, Freshness::Cached)?;
+        let downloaded = hub::named(path, Kind::Model)?;
         Ok(Self::Folder(downloaded.unwrap_or_else(|| model_in_output(path))))
     }
 
@@ -114,7 +114,7 @@ impl ModelFolder {
         let source = ModelSource::find(path)?;
         let ModelSource::Folder(folder) = &source else {
             return Err(ProgramError::Mismatch(
-                "the bundled model is not fine-tuned yet: use finetune first, and --model with its output folder"
+                "the bundled model is not fine-tuned: run `l2sp finetune` first, then give its output folder as --model"
                     .into(),
             ));
         };
@@ -184,7 +184,7 @@ impl ModelFolder {
         self.label_indices(task).ok_or_else(|| {
             let names = self.labels();
             ProgramError::Mismatch(format!(
-                "{}: the model has {} labels ({}), but the task has {} ({}); another --task may fit",
+                "{}: the model has {} labels ({}), but the task has {} ({}); give the --task it was fine-tuned on",
                 self.source.name(),
                 names.len(),
                 names.join(", "),
@@ -238,7 +238,7 @@ impl ModelFolder {
         let (model, report) = self.load::<B>(0, device)?;
         if !report.new.is_empty() {
             return Err(ProgramError::Mismatch(format!(
-                "{}: the weights lack {}; this model is not fine-tuned yet: use finetune first",
+                "{}: the weights lack {}, so this model is not fine-tuned: run `l2sp finetune` with it first",
                 self.source.name(),
                 report.new.join(", ")
             )));
@@ -274,7 +274,7 @@ impl ModelFolder {
             .map_err(ProgramError::io("write", &path))
     }
 
-    /// Tokenise a dataset whose labels are at `label_indices` in the model.
+    /// Tokenize a dataset whose labels are at `label_indices` in the model.
     ///
     /// # Errors
     /// A text that the tokenizer refuses.

@@ -50,9 +50,9 @@ fn reason(error: &libloading::Error) -> String {
 
 fn advice() -> String {
     format!(
-        "This program needs PyTorch {VERSION}, which was in {BUILT_WITH} when it was built: put it back, let \
-         LD_LIBRARY_PATH name the folder torch/lib of another PyTorch {VERSION}, or build the program again, without the \
-         feature tch if it is to do without libtorch"
+        "This program needs PyTorch {VERSION}, which was in {BUILT_WITH} when it was built: put it back, set \
+         LD_LIBRARY_PATH to the folder torch/lib of another PyTorch {VERSION}, or build the program again, without the \
+         feature tch if libtorch is not needed"
     )
 }
 

@@ -30,10 +30,10 @@ pub(super) fn devices() -> Result<(), ProgramError> {
     }
     lines.extend(device::not_compiled_in().map(|kind| {
         format!(
-            "{}: not built in: {}; needs --features {}",
+            "{}: not built in: {}; build it with `{}`",
             kind.name(),
             kind.description(),
-            kind.feature()
+            kind.build_command()
         )
     }));
     let mut stdout = std::io::stdout();

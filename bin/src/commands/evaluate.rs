@@ -23,15 +23,16 @@ pub(super) struct EvaluateArgs {
     #[command(flatten)]
     inference: InferenceArgs,
 
-    /// A folder with the splits, one file, or OWNER/NAME on the hub
+    /// A folder with the splits, one file, OWNER/NAME on the hub, or embedded, the bundled task
     #[arg(long, value_name = "PATH")]
     data: PathBuf,
 
-    /// The task of the data [default: the one that the model was fine-tuned on]
+    /// The task of the data [default: the one that the model was fine-tuned on, or rte where its folder does not say]
     #[arg(long, value_name = "NAME")]
     task: Option<String>,
 
-    /// The split of a folder: train, validation, test, validation_mismatched or test_mismatched [default: validation]
+    /// The split to evaluate, unless --data is one file: train, validation, test, validation_mismatched or test_mismatched
+    /// [default: validation]
     #[arg(long, value_name = "NAME")]
     split: Option<Split>,
 
@@ -77,22 +78,16 @@ fn as_json(task: &Task, evaluation: &Evaluation) -> Value {
 
 /// One line with the scores, then the confusion matrix.
 fn as_text(task: &Task, evaluation: &Evaluation) -> String {
-    let percent = |metric| 100.0 * evaluation.metric(metric);
+    let show = |metric: Metric| metric.show(evaluation.metric(metric));
     let mut text = format!(
-        "accuracy {:.2} % ({} of {}), loss {:.4}",
-        percent(Metric::Accuracy),
+        "{} ({} of {}), loss {:.4}",
+        show(Metric::Accuracy),
         correct(evaluation),
         evaluation.examples(),
         evaluation.loss()
     );
-    for metric in task.metrics() {
-        match metric {
-            Metric::Accuracy => {}
-            Metric::F1 => text += &format!(", F1 {:.2} %", percent(Metric::F1)),
-            Metric::MatthewsCorrelation => {
-                text += &format!(", Matthews correlation {:.4}", evaluation.metric(*metric));
-            }
-        }
+    for metric in task.metrics().iter().filter(|metric| **metric != Metric::Accuracy) {
+        text += &format!(", {}", show(*metric));
     }
     let width = task.labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
     text += &format!("\n{:width$}  predicted as {}\n", "", task.labels.join(", "));

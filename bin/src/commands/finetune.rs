@@ -36,12 +36,13 @@ pub(super) struct FinetuneArgs {
     #[command(flatten)]
     settings: Settings,
 
-    /// Read settings from a TOML file, whose keys are the names of the flags; flags override it
+    /// Read settings from a TOML file, whose keys are the names of the flags without the leading dashes (bias-correction = false
+    /// for --no-bias-correction); flags override it
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     config: Option<PathBuf>,
 
-    /// Resume the run in this output folder, however it was interrupted, with the settings in its config.toml and as if it
-    /// had never stopped; without a folder the latest in runs/
+    /// Resume the interrupted run in this output folder, with the settings in its config.toml; the result is that of an
+    /// uninterrupted run. Without a folder, resume the latest run in runs/
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["config", "output", "overwrite"], help_heading = "Run")]
     resume: Option<Option<PathBuf>>,
 }
@@ -118,10 +119,13 @@ fn start(mut settings: Settings, destination: Destination) -> Result<(), Program
     if let Some((count, seconds)) = device::compilations() {
         notice(format_args!("compiled {count} graphs in {seconds:.0} s"));
     }
-    let percent = |share: Option<f64>| format!("{:.2} %", 100.0 * share.unwrap_or(f64::NAN));
+    let show = |value: Option<f64>| summary.metric.show(value.unwrap_or(f64::NAN));
     let failed = match summary.failed {
-        Some(true) => "; not above the majority class: this run failed to learn",
-        _ => "",
+        Some(true) => format!(
+            "; its {} is not above that of always predicting the majority class: this run failed to learn",
+            summary.metric.title()
+        ),
+        _ => String::new(),
     };
     let early = match summary.stopped_early {
         true => format!("; stopped early, after step {}", summary.steps),
@@ -133,9 +137,9 @@ fn start(mut settings: Settings, destination: Destination) -> Result<(), Program
     };
     writeln!(
         std::io::stdout(),
-        "accuracy {} on {examples} examples (best {}), loss {:.4}{failed}{early}; {saved} in {}",
-        percent(summary.eval_accuracy),
-        percent(summary.best_eval_accuracy),
+        "{} on {examples} examples (best {}), loss {:.4}{failed}{early}; {saved} in {}",
+        show(summary.main_metric()),
+        show(summary.best_main_metric()),
         summary.eval_loss.unwrap_or(f64::NAN),
         output.model().display(),
     )

@@ -27,11 +27,13 @@ pub(super) struct InferenceArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 16, value_parser = at_least_one)]
     pub batch_size: usize,
 
-    /// Truncate a text or a pair of texts to this number of tokens [default: as the model was fine-tuned]
+    /// Truncate a text or a pair of texts to this number of tokens, special tokens included [default: as the model was
+    /// fine-tuned]
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     pub max_length: Option<usize>,
 
-    /// Where to compute: cpu, cuda:1, vulkan, tch:cuda:0 …, as `devices` lists them [default: the best device there is]
+    /// The device to use, such as cpu, cuda:1, vulkan or tch:cuda:0; `l2sp devices` lists them [default: the best device
+    /// available]
     #[arg(long, value_name = "NAME")]
     pub device: Option<DeviceName>,
 
@@ -60,7 +62,7 @@ impl InferenceArgs {
         device: &B::Device,
     ) -> Arc<dyn DataLoader<B, TextBatch<B>>> {
         DataLoaderBuilder::new(folder.batcher(kind, Padding::Longest, self.batch_size))
-            .batch_size(self.batch_size)
+            .batch_size(self.batch_size.min(examples.len()))
             .set_device(device.clone())
             .build(InMemDataset::new(examples))
     }

@@ -20,9 +20,12 @@ use crate::{ProgramError, pretrain};
 /// Stable fine-tuning of transformer encoders for text classification with AdamWL2SP, whose weight decay pulls pretrained
 /// weights back to where they started.
 #[derive(Debug, Parser)]
-#[command(name = "l2sp", version)]
+#[command(
+    name = "l2sp",
+    version,
+    after_help = "Without a command, l2sp runs finetune with the bundled model and task."
+)]
 struct Cli {
-    /// Without a command: finetune, with the bundled model and task
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -44,29 +47,30 @@ enum Command {
     Predict(predict::PredictArgs),
     /// Write a page about one or several runs: results, curves, confusion matrix, worst predictions and settings.
     ///
-    /// A run that has not ended is shown as far as it has come. The page is one HTML file that needs nothing else; it shows the
-    /// beginning of some validation texts. For many seeds and their statistics use study.
+    /// An unfinished run is shown up to its latest step. The page is one self-contained HTML file; it includes the beginnings
+    /// of some validation texts. For statistics over many seeds, use `l2sp study`.
     Report(report::ReportArgs),
     /// Run many seeds and settings, and see how their results are distributed.
     #[command(subcommand)]
     Study(study::StudyCommand),
     /// Download a model or data from the hub into the cache, for later runs without a network.
     ///
-    /// Runs use what is in the cache; this command looks for a newer version, too. Prints the folders.
+    /// The other commands use the cached version where there is one; this one also downloads a newer version. Prints the
+    /// path of each folder.
     Fetch(fetch::FetchArgs),
-    /// List the devices: those that can be used, with their names for --device, and what the others lack.
+    /// List the devices that can be used, with their names for --device, and why the others cannot.
     Devices,
     /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
     /// Print the manual page of the program or of one of its commands.
     ///
-    /// In roff: l2sp man finetune | man -l -
+    /// The page is in roff format. To read it: l2sp man finetune | man -l -
     Man(man::ManArgs),
     /// Print the JSON schema of --config files, for completion and checks in editors.
     Schema,
     /// Pretrain the small bundled ALBERT from generated text.
     ///
-    /// Masked words and sentence order, as ALBERT was pretrained. The same seed gives the same weights.
+    /// By masked language modelling and sentence-order prediction, as for ALBERT. The same seed gives the same weights.
     Pretrain(pretrain::PretrainArgs),
 }
 

@@ -44,11 +44,11 @@ pub(super) struct PredictArgs {
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
 
-    /// The task of the input [default: the one that the model was fine-tuned on]
+    /// The task of the input [default: the one that the model was fine-tuned on, or rte where its folder does not say]
     #[arg(long, value_name = "NAME")]
     task: Option<String>,
 
-    /// Where the predictions go; - for standard output
+    /// The file to write the predictions to, replacing it if it exists; - for standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
 
@@ -75,9 +75,13 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
     let device = args.inference.choose_device()?;
     let folder = args.inference.open()?;
     let task = folder.task(args.task.as_deref())?;
+    if let Format::Glue = args.format {
+        folder.require_labels_of(&task)?;
+        task.submission(Split::Test, []).ok_or_else(not_of_glue)?;
+    }
     let examples = read(args, &task)?;
     if examples.is_empty() {
-        return Err(ProgramError::Mismatch("standard input is empty".into()));
+        return Err(ProgramError::Mismatch("standard input contains no examples".into()));
     }
     let kind = device.name.kind;
     let work = Predict { args, folder: &folder, examples: &examples, kind };
@@ -179,11 +183,13 @@ fn format(
             let labels = predicted.labels().map(label);
             let rows = idx.zip(labels).filter_map(|(idx, label)| Some((idx, label?)));
             let submission = task.submission(Split::Test, rows);
-            submission.map(|(_, text)| text).ok_or_else(|| {
-                ProgramError::Usage(
-                    "--format glue: this task is not part of GLUE's leaderboard".into(),
-                )
-            })
+            submission.map(|(_, text)| text).ok_or_else(not_of_glue)
         }
     }
+}
+
+fn not_of_glue() -> ProgramError {
+    ProgramError::Usage(
+        "--format glue: this task is not part of GLUE's leaderboard; use --format json".into(),
+    )
 }

@@ -336,7 +336,7 @@ mod webgpu {
         };
         if !fits {
             return Err(format!(
-                "on this system GPUs are reached by {interface}; use --device wgpu"
+                "on this system, GPUs are used through {interface}; use --device wgpu"
             ));
         }
         let devices: Vec<_> = adapters()
@@ -399,8 +399,8 @@ mod cuda {
                 .into());
         }
         if !cuda_path().is_some_and(|path| path.join("include/cuda_fp16.h").exists()) {
-            return Err("CUDA's headers were not found; install CUDA's toolkit, or let CUDA_PATH name the folder that \
-                        holds include/cuda_fp16.h, such as that of Python's package nvidia-cuda-runtime-cu12"
+            return Err("CUDA's headers were not found; install the CUDA toolkit, or set CUDA_PATH to the folder that \
+                        contains include/cuda_fp16.h, such as that of Python's package nvidia-cuda-runtime-cu12"
                 .into());
         }
         (0..count)
@@ -432,8 +432,8 @@ mod rocm {
     pub(super) fn devices() -> Result<Vec<Found>, String> {
         // A call without the libraries would abort the program.
         if !cubecl_hip_sys::is_available() {
-            return Err("AMD's libraries (libamdhip64 and libhiprtc) were not found; install ROCm, or let ROCM_PATH \
-                        name its folder"
+            return Err("AMD's libraries (libamdhip64 and libhiprtc) were not found; install ROCm, or set ROCM_PATH to \
+                        its folder"
                 .into());
         }
         let count = HipRuntime::enumerate_all_devices(&()).len();
@@ -470,10 +470,7 @@ mod kernels {
     }
 
     fn folder() -> Option<PathBuf> {
-        let folder =
-            |name: &str| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
-        folder("CUBECL_CACHE")
-            .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("cubecl")))
-            .or_else(|| std::env::home_dir().map(|home| home.join(".cache/cubecl")))
+        crate::environment::path("CUBECL_CACHE")
+            .or_else(|| Some(crate::environment::user_cache()?.join("cubecl")))
     }
 }

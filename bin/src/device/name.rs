@@ -153,7 +153,7 @@ impl From<DeviceName> for String {
     }
 }
 
-/// The devices of a run, all of one kind; a device may be named more than once: `cuda:0,cuda:1`.
+/// The devices of a run, all of one kind, such as `cuda:0,cuda:1`; a device may be named more than once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Devices(Vec<DeviceName>);
@@ -239,7 +239,7 @@ impl Display for Found {
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// An unknown name.
-    #[error("{0} is not a device; known are {names}; GPUs are numbered, as in cuda:1", names = names())]
+    #[error("unknown device {0}; the devices are {names}; a number selects one of several GPUs, as in cuda:1", names = names())]
     Unknown(String),
     /// Devices of different kinds for one run.
     #[error("{0} and {1} are of different kinds; the devices of a run must be of one kind")]

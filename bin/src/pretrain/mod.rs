@@ -42,7 +42,7 @@ pub(crate) struct PretrainArgs {
     #[arg(long, value_name = "FOLDER")]
     pub output: PathBuf,
 
-    /// Replace what is in that folder
+    /// Replace the files of an earlier model in that folder; other files are kept
     #[arg(long)]
     pub overwrite: bool,
 
@@ -54,7 +54,7 @@ pub(crate) struct PretrainArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = at_least_one)]
     pub batch_size: usize,
 
-    /// The peak learning rate, after a warm-up of a twentieth of the steps
+    /// The peak learning rate, reached after the first 5 % of the steps; it then falls linearly to zero
     #[arg(long, value_name = "NUMBER", default_value_t = 2e-3)]
     pub learning_rate: f64,
 
@@ -62,7 +62,8 @@ pub(crate) struct PretrainArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = 10013)]
     pub seed: u64,
 
-    /// Where to compute, as `devices` lists them [default: the best that is there]
+    /// The device to use, such as cpu, cuda:1, vulkan or tch:cuda:0; `l2sp devices` lists them [default: the best device
+    /// available]
     #[arg(long, value_name = "NAME")]
     pub device: Option<DeviceName>,
 }
@@ -238,7 +239,7 @@ fn run<B: AutodiffBackend>(args: &PretrainArgs, device: &B::Device) -> Result<()
     let losses = evaluate(&model.valid(), args.seed, &tokenizer, device)?;
     writeln!(
         std::io::stdout(),
-        "on new text: {:.2} % of the masked words and {:.2} % of the sentence orders correct; model in {}",
+        "on held-out text: {:.2} % of the masked words and {:.2} % of the sentence orders correct; model in {}",
         100.0 * losses.words_found,
         100.0 * losses.orders_correct,
         args.output.display(),
