@@ -131,7 +131,7 @@ fn a_run_by_name_fetches_once_and_then_needs_no_network() {
     assert!(run.stderr.contains("someone/tasks: from the cache"), "{}", run.stderr);
     online
         .run_with(&by_name("empty"), &[("HF_HUB_OFFLINE", "1"), ("HF_HOME", "elsewhere")])
-        .fails(1, &["someone/small is not in the cache", "HF_HUB_OFFLINE"]);
+        .fails(1, &["does not have what is needed of someone/small", "HF_HUB_OFFLINE"]);
     assert_eq!(online.hub.requests().len(), 0);
 
     // A run by name equals a run by path.
@@ -221,7 +221,9 @@ fn a_cached_split_that_lacks_a_shard_is_completed() {
     let shard = snapshots.join(COMMIT).join(format!("data/{}.parquet", train[1]));
     fs::remove_file(&shard).expect("removed");
     let offline = [("HF_HUB_OFFLINE", "1")];
-    online.run_with(&fetch, &offline).fails(1, &["is not in the cache"]);
+    online
+        .run_with(&finetune("model", &name, "out"), &offline)
+        .fails(1, &["does not have what is needed of"]);
     // The run completes the data set and then refuses what is in it.
     let run = online.run(&finetune("model", &name, "out"));
     run.fails(1, &["not a readable Parquet file"]);
@@ -353,11 +355,11 @@ fn a_failed_download_is_resumed_by_the_next_run() {
     for _ in 0..4 {
         online.hub.fail("storage", Fault::Cut(0));
     }
-    online.fetch().fails(1, &["after 5000 of", "what was downloaded is kept"]);
+    online.fetch().fails(1, &["after 5000 of", "a download that was begun is kept"]);
     online.assert_no_truncated_file();
     let unusable =
         online.run_with(&finetune("someone/small", "data", "out"), &[("HF_HUB_OFFLINE", "1")]);
-    unusable.fails(1, &["not in the cache"]);
+    unusable.fails(1, &["does not have what is needed of someone/small"]);
     online.hub.requests();
     online.fetch().succeeds();
     assert!(

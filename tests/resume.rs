@@ -241,7 +241,6 @@ fn a_run_that_keeps_its_best_weights_resumes_from_every_step() {
     assert_resumes_from_every_step(&["--epochs", "4", "--keep", "best"], 12);
 }
 
-/// With an ε this large the weights hardly change and the metric does not improve, so the run ends after the fourth evaluation, at its eighth step.
 #[test]
 fn a_diverged_run_that_is_resumed_keeps_the_last_good_weights() {
     let world = World::new(PROGRAM);
@@ -271,6 +270,7 @@ fn a_signal_during_an_evaluation_loses_no_step() {
     assert_eq!(checkpoints(&world.path("out")).first(), Some(&steps));
 }
 
+/// With an ε this large the weights hardly change and the metric does not improve, so the run ends after the fourth evaluation, at its eighth step.
 #[test]
 fn a_run_that_stops_early_resumes_from_every_step() {
     let still = ["--epsilon", "1e9", "--eval-every", "2", "--patience", "3"];

@@ -77,7 +77,8 @@ pub enum ProgramError {
     NoRun(PathBuf),
     /// A run none of whose checkpoints is usable.
     #[error(
-        "{}: none of the checkpoints can be used; start the run again in a new folder with `l2sp finetune --config {}`",
+        "{}: none of the checkpoints can be used; start the run again in a new folder with `l2sp finetune --config {}`, or, if it is of a study, move its folder away and \
+         run the study again",
         .0.display(), .0.with_file_name("config.toml").display()
     )]
     NoCheckpoint(PathBuf),

@@ -14,13 +14,14 @@ use crate::ProgramError;
 pub(crate) struct StopRequest(Arc<AtomicUsize>);
 
 impl StopRequest {
-    /// Register the signal handlers.
+    /// Register the signal handlers. The first Ctrl-C prints `notice` on a terminal without the dashboard.
     ///
     /// # Errors
     /// The system refuses the signal handlers.
-    pub(crate) fn listen() -> Result<Self, ProgramError> {
+    pub(crate) fn listen(notice: Option<&'static str>) -> Result<Self, ProgramError> {
         let request = Self::default();
-        listen(request.clone()).map_err(ProgramError::io("listen for", "signals".as_ref()))?;
+        listen(request.clone(), notice)
+            .map_err(ProgramError::io("listen for", "signals".as_ref()))?;
         Ok(request)
     }
 
@@ -44,7 +45,7 @@ impl StopRequest {
 }
 
 #[cfg(unix)]
-fn listen(request: StopRequest) -> std::io::Result<()> {
+fn listen(request: StopRequest, message: Option<&'static str>) -> std::io::Result<()> {
     use std::io::{self, IsTerminal};
 
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -55,8 +56,13 @@ fn listen(request: StopRequest) -> std::io::Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
             let is_first = request.0.swap(signal as usize, Ordering::Relaxed) == 0;
-            if is_first && signal == SIGINT && io::stderr().is_terminal() && !has_dashboard() {
-                notice(format_args!("stopping after this step; press Ctrl-C again to end at once"));
+            if let Some(message) = message
+                && is_first
+                && signal == SIGINT
+                && io::stderr().is_terminal()
+                && !has_dashboard()
+            {
+                notice(format_args!("{message}"));
             }
             if !is_first && signal != SIGTERM {
                 restore();
@@ -68,7 +74,7 @@ fn listen(request: StopRequest) -> std::io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn listen(request: StopRequest) -> std::io::Result<()> {
+fn listen(request: StopRequest, _message: Option<&'static str>) -> std::io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
 
     for signal in [SIGINT, SIGTERM] {

@@ -57,7 +57,7 @@ pub enum OptimizerError {
     },
 
     /// Anchors whose name no parameter of the model has.
-    #[error("the model has no parameters for the anchors {}; leave these anchors out with `filter`", .names.join(", "))]
+    #[error("the model has no parameters for the anchors {}; leave them out, with `Anchors::filter` or a filter of the store", .names.join(", "))]
     UnmatchedAnchors {
         /// The anchors' names.
         names: Vec<String>,

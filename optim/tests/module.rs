@@ -268,7 +268,7 @@ fn explicit_anchors_must_match_both_ways() {
     let error = message(config().init(&model, groups().anchored_at(foreign)));
     assert_eq!(
         error,
-        "the model has no parameters for the anchors lm_head.bias, lm_head.weight; leave these anchors out with `filter`"
+        "the model has no parameters for the anchors lm_head.bias, lm_head.weight; leave them out, with `Anchors::filter` or a filter of the store"
     );
 }
 
@@ -309,7 +309,7 @@ fn a_file_that_does_not_fit_is_an_error_with_names() {
     let error = message(Anchors::from_safetensors(&file, &model.valid()));
     assert_eq!(
         error,
-        "the model has no parameters for the anchors lm_head.bias, lm_head.weight; leave these anchors out with `filter`"
+        "the model has no parameters for the anchors lm_head.bias, lm_head.weight; leave them out, with `Anchors::filter` or a filter of the store"
     );
 
     let missing = folder.path().join("missing.safetensors");

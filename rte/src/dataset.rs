@@ -311,7 +311,7 @@ mod tests {
         let folder = folder(&[("train.tsv", ""), ("rte/README", "")]);
         assert_eq!(
             error(&folder, Split::Test),
-            "FOLDER: no test split; looked for test-00000-of-00001.parquet, test.parquet, test.jsonl, test.tsv, test.csv in the folder itself and in its subfolders rte, RTE, data; the folder holds rte, train.tsv, rte/README"
+            "FOLDER: no test split; looked for test-00000-of-00001.parquet, test.parquet, test.jsonl, test.tsv, test.csv in the folder itself and in the subfolders rte, RTE, data; the folder holds rte, train.tsv, rte/README"
         );
         let empty = tempfile::tempdir().unwrap();
         assert!(error(&empty, Split::Train).ends_with("the folder holds nothing"));

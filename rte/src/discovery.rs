@@ -93,7 +93,7 @@ fn missing(folder: &Path, task: &Task, split: Split, names: &[String]) -> RteErr
         folder: folder.to_owned(),
         split,
         looked_for: format!(
-            "{} in the folder itself and in its subfolders {}",
+            "{} in the folder itself and in the subfolders {}",
             listed(looked_for),
             listed(task.subfolders())
         ),

@@ -182,7 +182,7 @@ pub enum RteError {
 
     /// A share of the training examples that leaves none on one side.
     #[error(
-        "a validation share of {share} of {examples} examples leaves no example for training or for validation; the share must be between 0 and 1 and leave examples on both sides"
+        "a validation share of {share} of {examples} examples leaves no example for training or for validation; the share must be between 0 and 1"
     )]
     InvalidShare {
         /// The share.

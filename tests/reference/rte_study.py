@@ -2,7 +2,7 @@
 """The arms of a study of RTE in PyTorch, compared with the study: do both programs' results have the same distribution?
 
     python rte_study.py run --model FOLDER --data FOLDER --indices FILE --learning-rate 4e-4 --output OUT
-    python rte_study.py compare --output OUT --runs runs.csv
+    python rte_study.py compare --output OUT --runs runs.csv --learning-rate 4e-4
 
 `run` fine-tunes with `rte.py`, once for each seed and arm (AdamW with a weight decay of 0.01, and AdamWL2SP with λ₁ = 200),
 two at a time with one thread each, and writes OUT/ARM-SEED.json. Runs that are done are not repeated. `compare` prints both
@@ -50,7 +50,8 @@ def compare(args: argparse.Namespace) -> None:
     from scipy.stats import ks_2samp, mannwhitneyu
 
     with args.runs.open() as file:
-        rows = [row for row in csv.DictReader(file) if row["state"] == "finished"]
+        rows = [row for row in csv.DictReader(file) if row["state"] == "finished"
+                and float(row.get("learning-rate") or args.learning_rate) == args.learning_rate]
     with (args.output / "runs.csv").open("w") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["arm", "seed", "steps", "metric", "best", "eval_loss", "distance"])
@@ -64,6 +65,8 @@ def compare(args: argparse.Namespace) -> None:
             theirs = {"accuracy": [r["eval_accuracy"] for _, r in results], "distance": [r["distance"] for _, r in results]}
             ours = {"accuracy": [float(row["metric"]) for row in rows if row["arm"] == arm],
                     "distance": [float(row["distance"]) for row in rows if row["arm"] == arm]}
+            if not results or not ours["accuracy"]:
+                sys.exit(f"{arm}: no runs to compare")
             for measure in theirs:
                 for name, sample in (("this program", ours[measure]), ("PyTorch", theirs[measure])):
                     print(f"{arm:10}  {measure:8}  {name:12}  n {len(sample)}  mean {numpy.mean(sample):.4f}  "
@@ -87,6 +90,7 @@ def main() -> None:
     command.set_defaults(do=compare)
     command.add_argument("--output", type=pathlib.Path, required=True, help="folder of the results")
     command.add_argument("--runs", type=pathlib.Path, required=True, help="runs.csv of the study")
+    command.add_argument("--learning-rate", type=float, required=True, help="that of `run`; other rows of runs.csv are left out")
     args = parser.parse_args()
     args.do(args)
 

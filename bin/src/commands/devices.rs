@@ -30,7 +30,7 @@ pub(super) fn devices() -> Result<(), ProgramError> {
     }
     lines.extend(device::not_compiled_in().map(|kind| {
         format!(
-            "{}: not built in: {}; build it with `{}`",
+            "{}: not built in: {}; to build it in, run `{}`",
             kind.name(),
             kind.description(),
             kind.build_command()

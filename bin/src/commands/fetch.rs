@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use clap::Args;
-use rte::{Split, Task};
+use rte::Task;
 
 use crate::ProgramError;
 use crate::hub::repo::{Kind, Repo, with_owner};
@@ -42,8 +42,8 @@ pub(super) fn fetch(args: &FetchArgs) -> Result<(), ProgramError> {
     let model = args.model.as_deref().or(of_recipe.0);
     let data = args.data.as_deref().or(of_recipe.1);
     let task = Task::named(&args.task)?;
-    // All splits are fetched. Which of them a run needs besides the training split depends on its flags.
-    let data_kind = Kind::Data { task: &task, needed: &[Split::Train] };
+    // All splits are fetched. Which of them are needed depends on the command that uses them.
+    let data_kind = Kind::Data { task: &task, needed: &[] };
     for (name, kind) in [(model, Kind::Model), (data, data_kind)] {
         let Some(name) = name else { continue };
         let repo = Repo::parse(name, kind).ok_or_else(|| {

@@ -110,7 +110,9 @@ fn start(mut settings: Settings, destination: Destination) -> Result<(), Program
     let found = device::choose_all(settings.device.as_ref(), settings.precision)?;
     let devices = settings.device.get_or_insert_with(|| found[0].name.into()).clone();
     let inputs = Inputs::read(&settings)?;
-    let stop = StopRequest::listen()?;
+    let stop = StopRequest::listen(Some(
+        "stopping after the current step; press Ctrl-C again to end at once",
+    ))?;
     let examples = inputs.validation.len();
     let work =
         FineTune { settings: &settings, found: &found, inputs: &inputs, destination, stop: &stop };

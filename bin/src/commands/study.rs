@@ -7,13 +7,13 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use indicatif::HumanDuration;
 
+use report::Summary;
+
 use crate::ProgramError;
 use crate::device::DeviceName;
 use crate::resume::Output;
 use crate::settings::{Settings, at_least_one};
-use crate::study::{
-    KeepModels, Options, Plan, RUNS, RunState, Shard, Study, run, starter_plan, worker,
-};
+use crate::study::{KeepModels, Options, Plan, RunState, Shard, Study, run, starter_plan, worker};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum StudyCommand {
@@ -109,7 +109,9 @@ pub(super) fn study(command: &StudyCommand) -> Result<(), ProgramError> {
 fn init(args: &InitArgs) -> Result<(), ProgramError> {
     let InitArgs { run, output } = args;
     let config = if run.is_dir() { Output::config_of(run) } else { run.clone() };
-    let plan = starter_plan(&Settings::from_file(&config)?)?;
+    let summary = Summary::read(run).ok().flatten().filter(|summary| summary.finished);
+    let steps = summary.map(|summary| summary.steps);
+    let (plan, runs) = starter_plan(&Settings::from_file(&config)?, steps)?;
     if output.exists() {
         let problem = format!("{} exists; choose another --output", output.display());
         return Err(ProgramError::Usage(problem));
@@ -118,7 +120,7 @@ fn init(args: &InitArgs) -> Result<(), ProgramError> {
     let path = output.display();
     writeln!(
         std::io::stdout(),
-        "{RUNS} runs planned in {path}; start them with: l2sp study run {path}"
+        "{runs} runs planned in {path}; start them with: l2sp study run {path}"
     )
     .map_err(ProgramError::stdout)
 }

@@ -37,7 +37,7 @@ pub enum HubError {
         message: String,
     },
     /// No answer, an incomplete one or one that is too slow, after retries.
-    #[error("{url}: {reason}; what was downloaded is kept, and the next attempt resumes there")]
+    #[error("{url}: {reason}; a download that was begun is kept, and the next attempt resumes it")]
     Transport {
         /// The address requested.
         url: String,
@@ -75,7 +75,8 @@ pub enum HubError {
     Data(Box<rte::RteError>),
     /// Nothing in the cache, and no network wanted.
     #[error(
-        "{repo} is not in the cache {}, and HF_HUB_OFFLINE forbids downloading it; there is no folder of that name here either",
+        "the cache {} does not have what is needed of {repo}, and HF_HUB_OFFLINE forbids downloading it; there is no folder of \
+         that name here either",
         .cache.display()
     )]
     NotCached {

@@ -161,7 +161,8 @@ fn shard_count(name: &str) -> Option<usize> {
     count.parse().ok()
 }
 
-/// The files of all complete splits. Those of the splits that are needed come last, as in [`model_files`].
+/// The files of all complete splits, at least of one. Those of the splits that are needed come last, as in
+/// [`model_files`].
 fn data_files(
     repo: &Path,
     names: &[String],
@@ -173,6 +174,9 @@ fn data_files(
         others.flat_map(|split| task.split_files(repo, names, split).unwrap_or_default()).collect();
     for split in needed {
         files.extend(task.split_files(repo, names, *split)?);
+    }
+    if files.is_empty() {
+        task.split_files(repo, names, Split::Train)?;
     }
     Ok(files)
 }

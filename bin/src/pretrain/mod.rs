@@ -189,7 +189,7 @@ impl Work for &PretrainArgs {
 
 fn run<B: AutodiffBackend>(args: &PretrainArgs, device: &B::Device) -> Result<(), ProgramError> {
     create_output(args)?;
-    let stop = StopRequest::listen()?;
+    let stop = StopRequest::listen(None)?;
 
     // The vocabulary of the text determines the size of the model.
     let tokenizer_json = tokenizer_json(args.seed);

@@ -148,7 +148,10 @@ impl Output {
     /// # Errors
     /// `runs/` contains no run.
     pub(crate) fn latest() -> Result<PathBuf, ProgramError> {
-        let runs = Path::new(RUNS);
+        Self::latest_in(Path::new(RUNS))
+    }
+
+    fn latest_in(runs: &Path) -> Result<PathBuf, ProgramError> {
         let folders = numbered_runs(runs).filter(|(_, folder)| folder.join(CONFIG).is_file());
         let latest = folders.max_by_key(|(number, _)| *number);
         latest.map(|(_, folder)| folder).ok_or_else(|| ProgramError::NoRun(runs.to_owned()))
@@ -303,6 +306,9 @@ impl Output {
         }
         while let Some(path) = foreign_file(replaced, is_model_file) {
             let kept = model.join(path.file_name().unwrap_or_default());
+            if kept.exists() {
+                return Err(ProgramError::ForeignFile(kept));
+            }
             fs::rename(&path, kept).map_err(ProgramError::io("keep", &path))?;
         }
         Ok(())
@@ -570,11 +576,13 @@ mod tests {
     #[test]
     fn the_latest_run_has_the_highest_number() {
         let folder = tempfile::tempdir().expect("a folder");
+        Output::latest_in(folder.path()).expect_err("no run");
         for name in ["9999", "10000", "7", "notes"] {
-            fs::create_dir(folder.path().join(name)).expect("made");
+            write(folder.path(), &[&format!("{name}/{CONFIG}")]);
         }
-        let latest = numbered_runs(folder.path()).max_by_key(|(number, _)| *number);
-        assert_eq!(latest, Some((10000, folder.path().join("10000"))));
+        fs::create_dir(folder.path().join("10001")).expect("without a run");
+        let latest = Output::latest_in(folder.path()).expect("a run");
+        assert_eq!(latest, folder.path().join("10000"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::de::value::{Error as NameError, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::resolve::override_with;
 pub(crate) use self::table::{differences, show_value};
 use crate::ProgramError;
 use crate::device::Devices;
@@ -92,7 +93,7 @@ pub struct Settings {
     pub new_classifier: bool,
 
     /// Reinitialize the pooler and this number of layers, those nearest the output (Zhang et al. 2021); 0 reinitializes the
-    /// pooler alone. Above 0 not for models whose layers share their weights, such as ALBERT [default: none]
+    /// pooler alone. Values above 0 need layers with weights of their own, so not ALBERT [default: none]
     #[arg(long, value_name = "COUNT", help_heading = MODEL_AND_DATA)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reinit_layers: Option<usize>,

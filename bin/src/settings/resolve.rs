@@ -20,8 +20,14 @@ const OF_ADAMW_L2SP: [&str; 3] = ["source-decay", "total-pull", "novel-decay"];
 const OF_ADAMW: [&str; 1] = ["weight-decay"];
 
 /// The settings of which only one can be given.
-const EXCLUSIVE: [[&str; 2]; 2] =
-    [["source-decay", "total-pull"], ["validation-data", "validation-share"]];
+const EXCLUSIVE: [[&str; 2]; 3] = [
+    ["source-decay", "total-pull"],
+    ["validation-data", "validation-share"],
+    ["task", "text-column"],
+];
+
+/// The settings that need `text-column`.
+const OF_COLUMNS: [&str; 3] = ["text-pair-column", "label-column", "labels"];
 
 impl Settings {
     /// The defaults, overridden by the settings of the file and then by the flags in `given`.
@@ -44,17 +50,9 @@ impl Settings {
                 return Err(ProgramError::Usage(format!("--{flag}: {path} is not valid UTF-8")));
             }
         }
-        // A flag takes the place of what it excludes.
-        for pair in EXCLUSIVE {
-            if pair.iter().any(|key| given.contains(*key)) {
-                table.retain(|key, _| !pair.contains(&key));
-            }
-        }
-        if given.contains("optimizer") {
-            table.retain(|key, _| !flags.inapplicable().contains(&key));
-        }
         let flags_table = toml::Table::try_from(flags).map_err(usage("the flags"))?;
-        table.extend(flags_table.into_iter().filter(|(key, _)| given.contains(key)));
+        let given_table = flags_table.into_iter().filter(|(key, _)| given.contains(key)).collect();
+        override_with(&mut table, given_table);
         let settings = Self::from_table(table)?;
         let settings = Self {
             output: if given.contains("output") { flags.output.clone() } else { settings.output },
@@ -134,14 +132,10 @@ impl Settings {
             );
         }
         if self.text_column.is_none() {
-            for flag in ["text-pair-column", "label-column", "labels"] {
+            for flag in OF_COLUMNS {
                 check(!given.contains(flag), format!("--{flag} needs --text-column"));
             }
         }
-        check(
-            self.task.is_none() || self.text_column.is_none(),
-            "--task and --text-column cannot be used together".into(),
-        );
         for [one, other] in EXCLUSIVE {
             check(
                 !(given.contains(one) && given.contains(other)),
@@ -210,7 +204,7 @@ impl Settings {
         check(
             self.epsilon.is_finite() && self.epsilon >= f64::from(f32::MIN_POSITIVE),
             format!(
-                "--epsilon is {}, but must be at least {:e}: Adam divides by it where all gradients were 0",
+                "--epsilon is {}, but must be a finite number of at least {:e}: Adam divides by it where all gradients were 0",
                 self.epsilon,
                 f32::MIN_POSITIVE
             ),
@@ -220,6 +214,24 @@ impl Settings {
         }
         if problems.is_empty() { Ok(()) } else { Err(ProgramError::Usage(problems.join("; "))) }
     }
+}
+
+/// Let the settings in `more` take the place of those in `table`, and of what they exclude there.
+pub(crate) fn override_with(table: &mut toml::Table, more: toml::Table) {
+    for pair in EXCLUSIVE {
+        if pair.iter().any(|key| more.contains_key(*key)) {
+            table.retain(|key, _| !pair.contains(&key));
+        }
+    }
+    if more.contains_key("task") {
+        table.retain(|key, _| !OF_COLUMNS.contains(&key));
+    }
+    if let Some(optimizer) = more.get("optimizer") {
+        let of_the_other =
+            if optimizer.as_str() == Some("adamw") { &OF_ADAMW_L2SP[..] } else { &OF_ADAMW };
+        table.retain(|key, _| !of_the_other.contains(&key));
+    }
+    table.extend(more);
 }
 
 /// The settings in a `--config` file.

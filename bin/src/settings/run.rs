@@ -63,20 +63,32 @@ impl Settings {
     pub fn source_decay(&self, total_steps: usize) -> Result<f64, ProgramError> {
         let Some(total_pull) = self.total_pull else { return Ok(self.source_decay) };
         let learning_rates = self.schedule_config(total_steps).total_pull(1.0).sum;
-        let most = learning_rates / self.learning_rate;
-        if total_pull > most * (1.0 + 1e-9) && most > 0.0 {
-            return Err(ProgramError::Usage(format!(
-                "--total-pull {total_pull} is too strong for {total_steps} steps: at the highest learning rate, a step would \
-                 pull the weights beyond their pretrained values; use at most {}",
-                (10.0 * most + 1e-6).floor() / 10.0
-            )));
-        }
         if learning_rates == 0.0 {
             return Err(ProgramError::Usage(
                 "--total-pull has no effect, because the learning rate of every step is 0".into(),
             ));
         }
+        let most = self.most_total_pull(total_steps);
+        if total_pull > most {
+            return Err(ProgramError::Usage(format!(
+                "--total-pull {total_pull} is too strong for {total_steps} steps: at the highest learning rate, a step would \
+                 pull the weights beyond their pretrained values; use at most {most}"
+            )));
+        }
         Ok(total_pull / learning_rates)
+    }
+
+    /// The strongest total pull of a run with this number of optimizer steps, rounded down to one decimal: with a stronger
+    /// one, ηλ₁ would exceed 1 at the highest learning rate. At least 0.1; NaN where every learning rate is zero.
+    pub(crate) fn most_total_pull(&self, total_steps: usize) -> f64 {
+        let schedule = self.schedule_config(total_steps);
+        let learning_rates = (0..total_steps).map(|step| schedule.learning_rate_at(step));
+        let highest = learning_rates.clone().fold(0.0, f64::max);
+        // The pooler is of the head and pretrained.
+        let head = self.head_learning_rate.map_or(1.0, |head| (head / self.learning_rate).max(1.0));
+        let most = learning_rates.sum::<f64>() / (highest * head);
+        // Without the rounding errors of the sum.
+        (10.0 * most + 1e-6).floor().max(1.0) / 10.0
     }
 
     /// The hyper-parameters of the optimizer for a run with this number of steps. AdamW is AdamWL2SP with all parameters

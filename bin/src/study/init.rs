@@ -11,7 +11,7 @@ use crate::train::rounded;
 const RATES: [f64; 3] = [1.0, 3.0, 10.0];
 
 /// The total pulls Σηλ₁ of the arms: weights without a gradient would return 95 % and all of the way to their start.
-const PULLS: [u32; 2] = [3, 10];
+const PULLS: [f64; 2] = [3.0, 10.0];
 
 const SEEDS: usize = 6;
 
@@ -22,14 +22,15 @@ const COMPARED: [&str; 6] =
 /// The settings of a run that a study has no use for.
 const OF_ONE_RUN: [&str; 2] = ["device", "log"];
 
-/// The number of runs of a [`starter_plan`].
-pub(crate) const RUNS: usize = SEEDS * RATES.len() * (1 + PULLS.len());
-
-/// The text of a plan that compares AdamW with AdamWL2SP on what a run was fine-tuned on.
+/// The text of a plan that compares AdamW with AdamWL2SP on what a run was fine-tuned on, and the number of its runs. The
+/// number of the run's `steps` limits the pull, if it is known.
 ///
 /// # Errors
 /// Settings that cannot be written as TOML, which would be a bug.
-pub(crate) fn starter_plan(settings: &Settings) -> Result<String, ProgramError> {
+pub(crate) fn starter_plan(
+    settings: &Settings,
+    steps: Option<usize>,
+) -> Result<(String, usize), ProgramError> {
     let base = toml::to_string(&base(settings)?)
         .map_err(|error| ProgramError::Internal(error.to_string()))?;
     let rate = |factor| format!("{:e}", rounded(factor * settings.learning_rate, 3));
@@ -39,20 +40,27 @@ pub(crate) fn starter_plan(settings: &Settings) -> Result<String, ProgramError> 
         0.0 => String::new(),
         decay => format!("novel-decay = {decay:?}\n"),
     };
-    let pulled =
-        PULLS.map(|pull| format!("\n[arms.pulled-{pull}]\ntotal-pull = {pull}.0\n{novel_decay}"));
-    Ok(format!(
+    let most = steps.map_or(f64::INFINITY, |steps| settings.most_total_pull(steps));
+    let mut pulls = PULLS.map(|pull| pull.min(most)).to_vec();
+    pulls.dedup();
+    let pulled = pulls.iter().map(|pull| {
+        let name = pull.to_string().replace('.', "-");
+        format!("\n[arms.pulled-{name}]\ntotal-pull = {pull:?}\n{novel_decay}")
+    });
+    let pulled = pulled.collect::<String>();
+    let runs = SEEDS * RATES.len() * (1 + pulls.len());
+    let plan = format!(
         "# How stable is this fine-tuning, and what does the pull to the pretrained weights change? Every arm runs at every\n\
-         # learning rate with every seed: {RUNS} runs. More seeds and arms may be added later.\n\
+         # learning rate with every seed: {runs} runs. More seeds and arms may be added later.\n\
          seeds = {SEEDS}\n\n\
          # What all runs share.\n\
          [base]\n{base}\n\
          # The run's own learning rate and higher ones, where AdamW begins to fail.\n\
          [grid]\nlearning-rate = [{rates}]\n\n\
          [arms.adamw]\noptimizer = \"adamw\"\nweight-decay = {weight_decay:?}\n\n\
-         # AdamWL2SP, with the pull over the whole run, Σηλ₁, held fixed.{}",
-        pulled.concat()
-    ))
+         # AdamWL2SP, with the pull over the whole run, Σηλ₁, held fixed.{pulled}",
+    );
+    Ok((plan, runs))
 }
 
 /// The settings that differ from the defaults of their model.
@@ -78,9 +86,11 @@ mod tests {
     fn plan_of(table: &str) -> (String, Plan) {
         let settings =
             Settings::from_table(toml::from_str(table).expect("TOML")).expect("settings");
-        let text = starter_plan(&settings).expect("a plan");
+        let (text, runs) = starter_plan(&settings, None).expect("a plan");
         let plan = Plan::parse(&text, Path::new("plan.toml"), "studies/plan".into());
-        (text, plan.expect("a valid plan"))
+        let plan = plan.expect("a valid plan");
+        assert_eq!(plan.arms.len() * plan.seeds.len(), runs);
+        (text, plan)
     }
 
     #[test]
@@ -96,11 +106,28 @@ mod tests {
             base.split("\n# ").next().expect("its end"),
             "[base]\nmodel = \"m\"\ndata = \"d.csv\"\ntext-column = \"text\"\nlabels = [\"no\", \"yes\"]\nepochs = 4\n"
         );
-        assert_eq!(plan.arms.len() * plan.seeds.len(), RUNS);
+        assert_eq!(plan.seeds.len(), SEEDS);
         let (adamw, pulled) = (&plan.arms[0].settings, &plan.arms[5].settings);
         assert_eq!((adamw.learning_rate, adamw.weight_decay, adamw.epochs), (2e-5, 0.01, 4));
         assert_eq!((pulled.learning_rate, pulled.total_pull), (2e-4, Some(3.0)));
         assert_eq!(pulled.novel_decay, 0.5);
+    }
+
+    #[test]
+    fn a_short_run_gets_the_strongest_pull_that_it_allows() {
+        let arms = |steps| {
+            let (text, _) = starter_plan(&Settings::default(), Some(steps)).expect("a plan");
+            let plan = Plan::parse(&text, Path::new("plan.toml"), "studies/plan".into());
+            let pulls: Vec<_> =
+                plan.expect("valid").arms.iter().map(|arm| arm.settings.total_pull).collect();
+            pulls
+        };
+        assert_eq!(
+            arms(100)[3..],
+            [Some(3.0), Some(3.0), Some(3.0), Some(10.0), Some(10.0), Some(10.0)]
+        );
+        assert_eq!(arms(10)[6..], [Some(5.0); 3]);
+        assert_eq!(arms(3), [None, None, None, Some(1.5), Some(1.5), Some(1.5)]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod shard;
 pub(crate) mod worker;
 
 pub(crate) use folder::{KeepModels, RunState, Study};
-pub(crate) use init::{RUNS, starter_plan};
+pub(crate) use init::starter_plan;
 pub(crate) use plan::Plan;
 pub(crate) use pool::{Options, run};
 pub(crate) use shard::Shard;

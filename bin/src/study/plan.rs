@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::ProgramError;
-use crate::settings::{DashboardName, Settings, differences, show_value};
+use crate::settings::{DashboardName, Settings, differences, override_with, show_value};
 
 /// A plan as it is written in its file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -217,8 +217,8 @@ fn expand(file: &PlanFile) -> Result<Vec<Arm>, String> {
                 return Err(format!("two arms would have the folder {name}"));
             }
             let mut table = file.base.clone();
-            table.extend(combination.iter().cloned());
-            table.extend(own.clone());
+            override_with(&mut table, combination.iter().cloned().collect());
+            override_with(&mut table, own.clone());
             let settings =
                 Settings::from_table(table).map_err(|error| format!("arm {name}: {error}"))?;
             if settings.device.as_ref().is_some_and(|devices| devices.names().len() > 1) {

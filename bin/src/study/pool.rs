@@ -40,7 +40,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// # Errors
 /// A study that was stopped by a signal, or some of whose runs ended with an error.
 pub(crate) fn run(study: &Study, options: &Options) -> Result<(), ProgramError> {
-    let stop = &StopRequest::listen()?;
+    let stop = &StopRequest::listen(None)?;
     let mut left = VecDeque::new();
     let mut done = Vec::new();
     for (index, (arm, seed)) in study.runs().enumerate() {
@@ -119,6 +119,9 @@ impl Pool<'_> {
         }
         while self.workers.iter().any(|worker| !worker.is_gone) {
             if self.stop.is_requested() {
+                self.display.log(
+                    "stopping: every run finishes its current step; press Ctrl-C again to end at once",
+                );
                 self.left.clear();
                 self.workers.iter_mut().for_each(|worker| worker.input = None);
             }

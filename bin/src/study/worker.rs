@@ -72,7 +72,7 @@ pub(crate) fn work(
     keep: KeepModels,
 ) -> Result<(), ProgramError> {
     let study = Study::in_folder(folder)?;
-    let stop = StopRequest::listen()?;
+    let stop = StopRequest::listen(None)?;
     let device = study.device(device)?;
     send(&Message::Ready(device.to_string()));
 

@@ -4,11 +4,13 @@
 #[cfg(feature = "dashboard")]
 mod dashboard;
 mod groups;
+mod introduction;
 mod lines;
 mod loader;
 pub(crate) mod log_formats;
 pub mod metrics_log;
 pub mod progress;
+mod results;
 mod run;
 pub(crate) mod step;
 
@@ -22,24 +24,23 @@ use burn::module::AutodiffModule;
 use burn::optim::lr_scheduler::LrScheduler;
 use burn::tensor::backend::AutodiffBackend;
 use report::Summary;
-use rte::{ConfusionMatrix, EncodedExample, Task, TextDataset};
+use rte::{EncodedExample, Task, TextDataset};
 
 use crate::ProgramError;
 use crate::data;
 use crate::device::Found;
-use crate::model_card::ModelCard;
 use crate::model_folder::ModelFolder;
-use crate::predictions::{Predicted, json_lines};
+use crate::predictions::Predicted;
 use crate::resume::{
     Checkpoint, Checkpoints, Contents, Output, checkpoint, refuse_differences, state,
 };
 use crate::settings::{DashboardName, OptimizerName, Settings, differences};
 use crate::signals::StopRequest;
-use crate::terminal::notice;
+pub(crate) use introduction::rounded;
 use lines::Lines;
 use loader::StepLoader;
 use metrics_log::MetricsLog;
-use progress::{EvaluationRecord, Length, Progress};
+use progress::Progress;
 pub(crate) use run::Observer;
 use run::{Ending, Run};
 pub(crate) use step::Step;
@@ -144,7 +145,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     (found, devices): (&[Found], &[B::Device]),
     host: Host<'_>,
 ) -> Result<Finished, ProgramError> {
-    let Inputs { folder, task, label_indices, train, validation, validation_texts } = inputs;
+    let Inputs { folder, task, label_indices, train, validation, .. } = inputs;
     let Host { stop, observer, save_model } = host;
     let (classifier, report) = match settings.reinit_layers {
         Some(count) => classifier
@@ -156,7 +157,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     let length = settings.length(train.len(), validation.len());
     let model = FineTuning::new(classifier, settings.precision)
         .with_label_smoothing(settings.label_smoothing);
-    let mut trainer = trainer(settings, model, &folder.config, &report, length.total_steps)?;
+    let trainer = trainer(settings, model, &folder.config, &report, length.total_steps)?;
     let (output, checkpoint) = match destination {
         Destination::New => (Output::create(settings)?, None),
         Destination::Resumed(output, checkpoint) => (output, checkpoint),
@@ -166,7 +167,6 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
         refuse_differences(output.folder(), then.differences(&contents))?;
     }
 
-    let baseline = baseline(validation, label_indices);
     let progress =
         checkpoint.as_ref().map_or_else(Progress::default, |it| it.header.progress.clone());
     let begun_at = progress.step;
@@ -185,29 +185,17 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
         total_steps: length.total_steps,
         devices: devices.to_vec(),
     };
-    if checkpoint.is_none() {
-        // A run that starts again is not finished, whatever it was before.
-        output.remove_summary()?;
-    }
-    let prefix = checkpoint.as_ref().map(|checkpoint| &checkpoint.header.metrics);
-    let metrics = MetricsLog::open(output.metrics(), prefix, &settings.log)?;
-    let (mut best, mut predicted) = (None, None);
-    if let Some(checkpoint) = checkpoint {
-        let Checkpoint { mut tensors, .. } = *checkpoint;
-        let mismatch = |problems| {
-            ProgramError::Mismatch(format!("{}: {problems}", output.checkpoints().display()))
-        };
-        best = state::take_best(&trainer.model, &mut tensors).map_err(mismatch)?;
-        let shape = [length.eval_examples, task.labels.len()];
-        predicted = Predicted::take(&mut tensors, shape).map_err(mismatch)?;
-        let (model, record) = state::restore(trainer.model, tensors).map_err(mismatch)?;
-        trainer = Trainer {
-            model,
-            optimizer: trainer.optimizer.try_load_record(record)?,
-            schedule: trainer.schedule.load_record::<B>(progress.step),
-            ..trainer
-        };
-    }
+    let prefix = checkpoint.as_ref().map(|checkpoint| checkpoint.header.metrics.clone());
+    let shape = [length.eval_examples, task.labels.len()];
+    let Restored { trainer, best, predicted } = match checkpoint {
+        Some(checkpoint) => restored(trainer, *checkpoint, shape, &output)?,
+        None => {
+            // A run that starts again is not finished, whatever it was before.
+            output.remove_summary()?;
+            Restored { trainer, best: None, predicted: None }
+        }
+    };
+    let metrics = MetricsLog::open(output.metrics(), prefix.as_ref(), &settings.log)?;
     let checkpoints = Checkpoints::new(
         &output,
         settings.checkpoint_every,
@@ -216,7 +204,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
         begun_at,
     );
     if observer.is_none() && settings.dashboard != DashboardName::Off {
-        introduce(settings, found, &output, folder, &report, &length);
+        introduction::print(settings, found, &output, folder, &report, &length);
     }
 
     let task_metrics = task.metrics();
@@ -249,46 +237,50 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     }
     .map_err(|error| error.unsaved(output.folder()))?;
 
-    let summary = summarize(&run.progress, task, &baseline, ending, length.total_steps);
-    let model = run.best.as_ref().unwrap_or(&run.trainer.model).valid().model;
-    let evaluation = run.evaluation_of_saved(ending);
-    let examples = [length.train_examples, length.eval_examples];
-    let card = ModelCard { settings, task, evaluation, examples };
-    let predicted = evaluation.and(run.predicted.as_ref());
-    let labels = folder.labels();
     // If the first step after a resume diverges, the last weights whose loss was finite are those that were saved before.
     let has_older_model = matches!(ending, Ending::Diverged(_))
         && run.progress.step == begun_at
+        && run.best.is_none()
         && output.model().is_dir();
-    let save = || {
-        if save_model && !has_older_model {
-            output.save_model(|path| {
-                model.save_pretrained(&folder.config, path)?;
-                folder.save_tokenizer_and_task(task, path)?;
-                card.save(path)
-            })?;
-            let lines = predicted.map(|it| it.labelled(&labels, validation_texts));
-            output.save_predictions(lines.map(json_lines).transpose()?)?;
-        }
-        output.save_summary(&summary)
-    };
-    save().map_err(|error: ProgramError| error.unsaved(output.folder()))?;
-    match ending {
-        Ending::Finished => Ok(Finished { output, summary }),
-        Ending::Stopped => Err(ProgramError::Stopped {
-            step: run.progress.step,
-            // Without a signal, the user stopped it from the dashboard.
-            signal: stop.signal().unwrap_or(2),
-            folder: output.folder().to_owned(),
-            is_best: run.best.is_some(),
-        }),
-        Ending::Diverged(not_finite) => Err(ProgramError::NotFinite {
-            step: run.progress.step + 1,
-            not_finite,
-            model: output.model(),
-            is_best: run.best.is_some(),
-        }),
+    let save_model = save_model && !has_older_model;
+    let summary = results::save(&run, ending, (settings, inputs), &output, save_model)
+        .map_err(|error| error.unsaved(output.folder()))?;
+    match results::error(&run, ending, &output, stop) {
+        None => Ok(Finished { output, summary }),
+        Some(error) => Err(error),
     }
+}
+
+/// What a checkpoint holds of a run.
+struct Restored<B: AutodiffBackend> {
+    trainer: Trainer<B>,
+    best: Option<FineTuning<B>>,
+    predicted: Option<Predicted>,
+}
+
+/// Restore a run from its checkpoint; `shape` is that of its predictions, `[examples, labels]`.
+///
+/// # Errors
+/// A checkpoint that does not fit the run.
+fn restored<B: AutodiffBackend>(
+    trainer: Trainer<B>,
+    Checkpoint { header, mut tensors }: Checkpoint,
+    shape: [usize; 2],
+    output: &Output,
+) -> Result<Restored<B>, ProgramError> {
+    let mismatch = |problems| {
+        ProgramError::Mismatch(format!("{}: {problems}", output.checkpoints().display()))
+    };
+    let best = state::take_best(&trainer.model, &mut tensors).map_err(mismatch)?;
+    let predicted = Predicted::take(&mut tensors, shape).map_err(mismatch)?;
+    let (model, record) = state::restore(trainer.model, tensors).map_err(mismatch)?;
+    let trainer = Trainer {
+        model,
+        optimizer: trainer.optimizer.try_load_record(record)?,
+        schedule: trainer.schedule.load_record::<B>(header.progress.step),
+        ..trainer
+    };
+    Ok(Restored { trainer, best, predicted })
 }
 
 /// The optimizer for a model. The pretrained parameters of the encoder are source; the classifier, and whatever else the
@@ -320,151 +312,4 @@ fn trainer<B: AutodiffBackend>(
     let schedule = settings.schedule_config(total_steps).init()?;
     let Settings { max_grad_norm, seed, .. } = *settings;
     Ok(Trainer { model, optimizer, schedule, max_grad_norm, anchors, seed, last_good: None })
-}
-
-/// The confusion matrix of always predicting the most frequent label of the examples, in the task's order of the labels.
-fn baseline(examples: &[EncodedExample], label_indices: &[usize]) -> ConfusionMatrix {
-    let mut matrix = ConfusionMatrix::new(label_indices.len());
-    for label in examples.iter().filter_map(|example| example.label) {
-        matrix.add(label, label);
-    }
-    matrix.reordered(label_indices).majority_baseline()
-}
-
-fn summarize(
-    progress: &Progress,
-    task: &Task,
-    baseline: &ConfusionMatrix,
-    ending: Ending,
-    total_steps: usize,
-) -> Summary {
-    let evaluations = &progress.evaluations;
-    let last = evaluations.last();
-    // The first metric of a task is its main one.
-    let metric = task.metrics()[0];
-    let diverged = matches!(ending, Ending::Diverged(_));
-    let finished = ending == Ending::Finished;
-    let best = progress.best(metric);
-    let highest = |values: fn(&EvaluationRecord) -> Option<f64>| {
-        evaluations.iter().filter_map(values).max_by(f64::total_cmp)
-    };
-    Summary {
-        metric,
-        majority: Some(metric.value(baseline)),
-        eval_accuracy: last.map(|evaluation| evaluation.eval_accuracy),
-        best_eval_accuracy: highest(|evaluation| Some(evaluation.eval_accuracy)),
-        eval_f1: last.and_then(|evaluation| evaluation.eval_f1),
-        eval_matthews_correlation: last.and_then(|it| it.eval_matthews_correlation),
-        best_eval_f1: highest(|evaluation| evaluation.eval_f1),
-        best_eval_matthews_correlation: highest(|evaluation| evaluation.eval_matthews_correlation),
-        best_epoch: best.map(|evaluation| evaluation.epoch),
-        best_step: best.map(|evaluation| evaluation.step),
-        eval_loss: last.map(|evaluation| evaluation.eval_loss),
-        steps: progress.step,
-        train_seconds: Some(progress.train_seconds),
-        eval_seconds: Some(progress.eval_seconds),
-        examples_per_second: Some(progress.examples_per_second()),
-        finished,
-        stopped_early: finished && progress.step < total_steps,
-        diverged_at: diverged.then_some(progress.step + 1),
-        failed: match last {
-            _ if diverged => Some(true),
-            last => last.map(|evaluation| evaluation.metric(metric) <= metric.value(baseline)),
-        },
-    }
-}
-
-/// Print the model, the data and the length of the run.
-fn introduce(
-    settings: &Settings,
-    devices: &[Found],
-    output: &Output,
-    folder: &ModelFolder,
-    report: &LoadReport,
-    length: &Length,
-) {
-    let names: Vec<String> = devices.iter().map(ToString::to_string).collect();
-    notice(format_args!(
-        "device {}, {}; output {}",
-        names.join(", "),
-        settings.precision.name(),
-        output.folder().display()
-    ));
-    let initialized = match report.new.len() {
-        0 => String::new(),
-        _ => format!(" initialized with seed {} ({})", settings.seed, first_few(&report.new)),
-    };
-    notice(format_args!(
-        "model {}: {} new parameters{initialized}, {} unused tensors",
-        folder.source.name(),
-        report.new.len(),
-        report.unused.len(),
-    ));
-    notice(format_args!(
-        "data {}: {} training and {} validation examples; {} epochs, {} steps{}",
-        settings.data.display(),
-        length.train_examples,
-        length.eval_examples,
-        length.epochs,
-        length.total_steps,
-        settings
-            .eval_every
-            .map(|steps| format!(", evaluated every {steps} steps"))
-            .unwrap_or_default(),
-    ));
-    let schedule = settings.schedule_config(length.total_steps);
-    if settings.learning_rate > 0.0 && schedule.total_pull(1.0).sum == 0.0 {
-        notice(format_args!(
-            "warning: the learning rate of every step is 0, so nothing is learned; the warm-up starts at 0: use more steps, or \
-             --warmup-ratio 0"
-        ));
-    }
-    if let (OptimizerName::AdamWL2SP, Ok(decay)) =
-        (settings.optimizer, settings.source_decay(length.total_steps))
-    {
-        let pull = schedule.total_pull(decay);
-        notice(format_args!(
-            "pull towards the pretrained weights: λ₁ {}, Σηλ₁ {} (weights without a gradient would return {} % of the way)",
-            rounded(decay, 4),
-            rounded(pull.sum, 2),
-            rounded(100.0 * pull.fraction, 2),
-        ));
-    }
-}
-
-/// The first names, and the number of the others.
-fn first_few(names: &[String]) -> String {
-    const FEW: usize = 6;
-    match names.len() {
-        count if count > FEW => {
-            format!("{} and {} more", names[..FEW].join(", "), count - FEW)
-        }
-        _ => names.join(", "),
-    }
-}
-
-/// `value` rounded to this number of significant digits.
-pub(crate) fn rounded(value: f64, digits: usize) -> f64 {
-    format!("{value:.*e}", digits - 1).parse().unwrap_or(value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{first_few, rounded};
-
-    #[test]
-    fn long_lists_are_cut() {
-        let names: Vec<String> = (1..=8).map(|number| format!("p{number}")).collect();
-        assert_eq!(first_few(&names[..6]), "p1, p2, p3, p4, p5, p6");
-        assert_eq!(first_few(&names), "p1, p2, p3, p4, p5, p6 and 2 more");
-    }
-
-    #[test]
-    fn significant_digits_are_kept() {
-        for (value, digits, text) in
-            [(0.002_345_6, 2, "0.0023"), (213.675_213, 4, "213.7"), (0.5, 4, "0.5"), (0.0, 2, "0")]
-        {
-            assert_eq!(rounded(value, digits).to_string(), text);
-        }
-    }
 }

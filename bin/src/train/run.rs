@@ -40,7 +40,8 @@ pub(super) struct Run<B: AutodiffBackend> {
     pub keep: Keep,
     /// The model of the best evaluation so far, for [`Keep::Best`]. Checkpoints hold it, so a resumed run has it as well.
     pub best: Option<FineTuning<B>>,
-    /// The predictions of the last evaluation; for [`Keep::Best`], of the best one, and checkpoints hold them.
+    /// The predictions of the last evaluation; for [`Keep::Best`], of the best one. Checkpoints hold them if the weights that
+    /// they are of are in them.
     pub predicted: Option<Predicted>,
 }
 
@@ -139,12 +140,15 @@ impl<B: AutodiffBackend> Run<B> {
         Ok(Ok(()))
     }
 
-    /// Whether the evaluation after the last step is still to come. A checkpoint is saved before the evaluation at its step,
-    /// so a resumed run may begin with one.
+    /// The step of the last evaluation; 0 before the first.
+    fn evaluated(&self) -> usize {
+        self.progress.evaluations.last().map_or(0, |evaluation| evaluation.step)
+    }
+
+    /// Whether the evaluation after the last step is still to come. A run that is resumed may begin with one.
     fn evaluation_due(&self) -> bool {
         let step = self.progress.step;
-        let evaluated = self.progress.evaluations.last().map_or(0, |evaluation| evaluation.step);
-        self.length.is_evaluated(step) && evaluated < step
+        self.length.is_evaluated(step) && self.evaluated() < step
     }
 
     /// Whether the main metric of the task has not improved for too many evaluations.
@@ -214,8 +218,8 @@ impl<B: AutodiffBackend> Run<B> {
         let Trainer { model, optimizer, .. } = &self.trainer;
         let record = Optimizer::<FineTuning<B>, B>::to_record(optimizer);
         let mut tensors = state::collect(model, record);
-        if let Some(best) = &self.best {
-            tensors.extend(state::collect_best(best));
+        tensors.extend(self.best.iter().flat_map(state::collect_best));
+        if self.best.is_some() || self.evaluated() == self.progress.step {
             tensors.extend(self.predicted.iter().flat_map(Predicted::to_tensors));
         }
         self.checkpoints.save(&Checkpoint { header, tensors })

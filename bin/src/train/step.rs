@@ -158,8 +158,7 @@ impl<B: AutodiffBackend> FineTuning<B> {
             }
         };
         for batch in batches {
-            let count = batch.idx.len();
-            let share = count as f64 / examples as f64;
+            let share = batch.idx.len() as f64 / examples as f64;
             let is_example = batch.is_example.clone();
             let device = batch.input_ids.device();
             let replica = replicas.iter().find(|replica| replica.device == device);
@@ -170,13 +169,17 @@ impl<B: AutodiffBackend> FineTuning<B> {
                 finish(&mut started);
             }
             let logits = replica.in_precision.forward(&input);
-            let mut correct = is_correct(logits.clone().inner(), labels.clone().inner());
-            if let Some(is_example) = &is_example {
-                correct = correct * is_example.clone().inner();
-            }
+            let correct = is_correct(logits.clone().inner(), labels.clone().inner());
             let losses = cross_entropies(logits, labels, self.label_smoothing);
             // The losses of all batches add up to the mean over the step's examples.
-            let loss = mean_of_examples(losses, is_example, count) * share;
+            let (correct, loss) = match is_example {
+                None => (correct, losses.mean() * share),
+                // The mean and the batch's share as one factor: on XLA a share of 1 would make another graph.
+                Some(is_example) => (
+                    correct * is_example.clone().inner(),
+                    (losses * is_example.float()).sum() * (1.0 / examples as f64),
+                ),
+            };
             let scaled = if loss_scale == 1.0 { loss.clone() } else { loss.clone() * loss_scale };
             let grads = GradientsParams::from_grads(scaled.backward(), &replica.model);
             started.push(Backward { loss: loss.inner(), correct: correct.sum(), grads });
@@ -268,25 +271,17 @@ pub(crate) fn evaluate<B: Backend>(
     let Some((input, labels)) = labelled(batch) else { return (evaluation, Predicted::default()) };
     let logits = model.forward(&input);
     let losses = cross_entropies(logits.clone(), labels.clone(), 0.0);
-    let loss = mean_of_examples(losses, is_example, examples);
+    // With rows of padding a sum, so that on XLA the graph does not depend on the number of examples.
+    let (loss, count) = match is_example {
+        None => (losses.mean(), examples),
+        Some(is_example) => ((losses * is_example.float()).sum(), 1),
+    };
     let predicted = Predicted::of(logits, examples);
-    evaluation.loss_sum = loss.into_scalar().elem::<f64>() * examples as f64;
+    evaluation.loss_sum = loss.into_scalar().elem::<f64>() * count as f64;
     for (label, prediction) in labels.into_data().iter::<i64>().zip(predicted.labels()) {
         evaluation.confusion.add(label as usize, prediction);
     }
     (evaluation, predicted)
-}
-
-/// The mean loss of the examples of a batch, without the rows of padding that `is_example` marks with 0.
-fn mean_of_examples<B: Backend>(
-    losses: Tensor<B, 1>,
-    is_example: Option<Tensor<B, 1, Int>>,
-    examples: usize,
-) -> Tensor<B, 1> {
-    match is_example {
-        None => losses.mean(),
-        Some(is_example) => (losses * is_example.float()).sum() / examples as f64,
-    }
 }
 
 /// A batch as the model's input and its labels; `None` for a batch without labels.

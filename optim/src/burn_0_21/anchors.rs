@@ -127,12 +127,13 @@ impl<B: Backend> AnchorMap<TensorPrimitive<B>> {
         AB: AutodiffBackend<InnerBackend = B>,
         M: AutodiffModule<AB>,
     {
-        let device = model.devices().into_iter().next().unwrap_or_default();
-        let sum = Tensor::<AB, 1>::zeros([1], &device).inner();
         let mut distance =
-            Distance { path: PathStack::default(), anchors: self, seen: Vec::new(), sum };
+            Distance { path: PathStack::default(), anchors: self, seen: Vec::new(), sum: None };
         model.visit(&mut distance);
-        distance.sum
+        distance.sum.unwrap_or_else(|| {
+            let device = model.devices().into_iter().next().unwrap_or_default();
+            Tensor::<AB, 1>::zeros([1], &device).inner()
+        })
     }
 
     /// The paths of the anchors that differ from the parameter of their name in any element.
@@ -193,7 +194,7 @@ struct Distance<'a, B: Backend> {
     path: PathStack,
     anchors: &'a Anchors<B>,
     seen: Vec<ParamId>,
-    sum: Tensor<B, 1>,
+    sum: Option<Tensor<B, 1>>,
 }
 
 impl<AB: AutodiffBackend> ModuleVisitor<AB> for Distance<'_, AB::InnerBackend> {
@@ -213,7 +214,10 @@ impl<AB: AutodiffBackend> ModuleVisitor<AB> for Distance<'_, AB::InnerBackend> {
         self.seen.push(param.id);
         let theta = param.val().inner();
         let squared = squared_distance(theta.clone(), anchor.to_device(&theta.device()));
-        self.sum = self.sum.clone() + squared.to_device(&self.sum.device());
+        self.sum = Some(match self.sum.take() {
+            Some(sum) => sum.to_device(&squared.device()) + squared,
+            None => squared,
+        });
     }
 }
 
