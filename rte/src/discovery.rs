@@ -101,7 +101,7 @@ fn missing(folder: &Path, task: &Task, split: Split, names: &[String]) -> RteErr
     }
 }
 
-/// The entries of the folder and of the subfolders that are searched, each sorted.
+/// The entries of the folder and of the subfolders that are searched, sorted within each.
 fn entries(folder: &Path, task: &Task) -> Result<Vec<String>, RteError> {
     let mut entries = Vec::new();
     for prefix in prefixes(task) {

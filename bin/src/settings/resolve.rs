@@ -105,10 +105,7 @@ impl Settings {
 
     /// The settings that only the other optimizer has.
     pub(super) fn inapplicable(&self) -> &'static [&'static str] {
-        match self.optimizer {
-            OptimizerName::AdamWL2SP => &OF_ADAMW,
-            OptimizerName::AdamW => &OF_ADAMW_L2SP,
-        }
+        inapplicable_to(self.optimizer)
     }
 
     /// Check every value that can be judged without a file.
@@ -226,12 +223,19 @@ pub(crate) fn override_with(table: &mut toml::Table, more: toml::Table) {
     if more.contains_key("task") {
         table.retain(|key, _| !OF_COLUMNS.contains(&key));
     }
-    if let Some(optimizer) = more.get("optimizer") {
-        let of_the_other =
-            if optimizer.as_str() == Some("adamw") { &OF_ADAMW_L2SP[..] } else { &OF_ADAMW };
-        table.retain(|key, _| !of_the_other.contains(&key));
+    // One that is unknown is refused later.
+    if let Some(Ok(optimizer)) = more.get("optimizer").map(|name| name.clone().try_into()) {
+        table.retain(|key, _| !inapplicable_to(optimizer).contains(&key));
     }
     table.extend(more);
+}
+
+/// The settings that have no effect with this optimizer.
+fn inapplicable_to(optimizer: OptimizerName) -> &'static [&'static str] {
+    match optimizer {
+        OptimizerName::AdamWL2SP => &OF_ADAMW,
+        OptimizerName::AdamW => &OF_ADAMW_L2SP,
+    }
 }
 
 /// The settings in a `--config` file.
