@@ -251,6 +251,10 @@ fn a_diverged_run_that_is_resumed_keeps_the_last_good_weights() {
     // The checkpoint has the weights after the last update, which was too large.
     world.run(&["finetune", "--resume", "out"]).fails(1, &["holds the last weights"]);
     assert!(weights() == good, "the model was replaced");
+    // As if the run had been killed before it saved its model.
+    fs::remove_dir_all(world.path("out/model")).expect("removed");
+    world.run(&["finetune", "--resume", "out"]).fails(1, &["no model was saved"]);
+    assert!(!world.path("out/model").exists());
 }
 
 #[test]

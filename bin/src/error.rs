@@ -100,17 +100,20 @@ pub enum ProgramError {
     },
     /// The loss or the gradient norm is not finite.
     #[error(
-        "step {step}: the {} is {}; the run stopped there, and {} holds the {}. Try a smaller --learning-rate",
-        .not_finite.what, .not_finite.value, .model.display(),
-        if *.is_best { "best weights so far" } else { "last weights whose loss was finite" }
+        "step {step}: the {} is {}; the run stopped there, and {}. Try a smaller --learning-rate",
+        .not_finite.what, .not_finite.value, match .model {
+            Some(model) if *.is_best => format!("{} holds the best weights so far", model.display()),
+            Some(model) => format!("{} holds the last weights whose loss was finite", model.display()),
+            None => "no model was saved".to_owned(),
+        }
     )]
     NotFinite {
         /// The optimizer step, counted from 1.
         step: usize,
         /// The name of the value that is not finite: the loss or the gradient norm.
         not_finite: NotFinite,
-        /// The folder with the last weights whose loss was finite, or the best.
-        model: PathBuf,
+        /// The folder with the last weights whose loss was finite, or the best, if there are any.
+        model: Option<PathBuf>,
         /// Whether they are the weights of the best evaluation, as with `--keep best`.
         is_best: bool,
     },

@@ -26,6 +26,9 @@ const EXCLUSIVE: [[&str; 2]; 3] = [
     ["task", "text-column"],
 ];
 
+/// The settings that a recipe names.
+const OF_RECIPE: [&str; 2] = ["model", "data"];
+
 /// The settings that need `text-column`.
 const OF_COLUMNS: [&str; 3] = ["text-pair-column", "label-column", "labels"];
 
@@ -81,13 +84,13 @@ impl Settings {
         if let Some(recipe) = table.remove("recipe") {
             let recipe: RecipeName = recipe.try_into().map_err(usage("recipe"))?;
             let (model, data) = recipe.model_and_data();
-            if table.contains_key("model") && table.contains_key("data") {
+            if OF_RECIPE.iter().all(|key| table.contains_key(*key)) {
                 return Err(ProgramError::Usage(
                     "--recipe has no effect where --model and --data are both given; leave it out"
                         .into(),
                 ));
             }
-            for (key, name) in [("model", model), ("data", data)] {
+            for (key, name) in OF_RECIPE.into_iter().zip([model, data]) {
                 table.entry(key).or_insert(name.into());
             }
         }
@@ -223,11 +226,23 @@ pub(crate) fn override_with(table: &mut toml::Table, more: toml::Table) {
     if more.contains_key("task") {
         table.retain(|key, _| !OF_COLUMNS.contains(&key));
     }
+    if more.contains_key("recipe") {
+        table.retain(|key, _| !OF_RECIPE.contains(&key));
+    }
+    if OF_RECIPE.iter().all(|key| more.contains_key(*key)) {
+        table.remove("recipe");
+    }
     // One that is unknown is refused later.
     if let Some(Ok(optimizer)) = more.get("optimizer").map(|name| name.clone().try_into()) {
         table.retain(|key, _| !inapplicable_to(optimizer).contains(&key));
     }
+    let replaces_sample = more.contains_key("validation-data");
+    let names_seed = more.contains_key("sample-seed");
     table.extend(more);
+    // The seed of the share that it replaces.
+    if replaces_sample && !names_seed && !table.contains_key("max-examples") {
+        table.remove("sample-seed");
+    }
 }
 
 /// The settings that have no effect with this optimizer.

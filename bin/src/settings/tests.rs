@@ -54,8 +54,27 @@ fn a_recipe_is_its_model_and_data() {
         ..Settings::default()
     };
     assert_eq!(settings, expected);
-    let settings = resolve(&[recipe, ("model", "m".into())], None).expect("settings");
+    let with_model = [recipe.clone(), ("model", "m".into())];
+    let settings = resolve(&with_model, None).expect("settings");
     assert_eq!((settings.model, settings.data), ("m".into(), "nyu-mll/glue".into()));
+
+    // Of a file and flags, the flags win.
+    let file_of_both = file("model = \"m\"\ndata = \"d\"\n");
+    assert_eq!(resolve(&[recipe], Some(file_of_both.path())).expect("settings"), expected);
+    let file_of_recipe = file("recipe = \"rte-large\"\n");
+    let settings = resolve(&model_and_data(), Some(file_of_recipe.path())).expect("settings");
+    assert_eq!((settings.model, settings.data), ("m".into(), "d".into()));
+}
+
+#[test]
+fn validation_data_replaces_a_share_and_its_seed() {
+    let share = "validation-share = 0.1\nsample-seed = 7\n";
+    let validation = [("validation-data", "v".into())];
+    let settings = resolve(&with(&validation), Some(file(share).path())).expect("settings");
+    assert_eq!((settings.validation_share, settings.sample_seed), (None, 20003));
+    let sample = file(&format!("{share}max-examples = 10\n"));
+    let settings = resolve(&with(&validation), Some(sample.path())).expect("settings");
+    assert_eq!((settings.validation_share, settings.sample_seed), (None, 7));
 }
 
 #[test]

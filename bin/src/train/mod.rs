@@ -98,9 +98,13 @@ impl Destination {
     pub(crate) fn resume(output: Output, settings: &Settings) -> Result<Self, ProgramError> {
         output.refuse_foreign_predictions()?;
         let checkpoint = checkpoint::newest(&output)?;
-        if let Some(checkpoint) = &checkpoint {
-            let then = &checkpoint.header.settings;
-            refuse_differences(output.folder(), differences(then, &settings.to_table()))?;
+        match &checkpoint {
+            Some(checkpoint) => {
+                let then = &checkpoint.header.settings;
+                refuse_differences(output.folder(), differences(then, &settings.to_table()))?;
+            }
+            // A run that starts again is not finished, whatever it was before.
+            None => output.remove_summary()?,
         }
         Ok(Self::Resumed(output, checkpoint.map(Box::new)))
     }
@@ -189,11 +193,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     let shape = [length.eval_examples, task.labels.len()];
     let Restored { trainer, best, predicted } = match checkpoint {
         Some(checkpoint) => restored(trainer, *checkpoint, shape, &output)?,
-        None => {
-            // A run that starts again is not finished, whatever it was before.
-            output.remove_summary()?;
-            Restored { trainer, best: None, predicted: None }
-        }
+        None => Restored { trainer, best: None, predicted: None },
     };
     let metrics = MetricsLog::open(output.metrics(), prefix.as_ref(), &settings.log)?;
     let checkpoints = Checkpoints::new(
@@ -237,12 +237,11 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     }
     .map_err(|error| error.unsaved(output.folder()))?;
 
-    // If the first step after a resume diverges, the last weights whose loss was finite are those that were saved before.
-    let has_older_model = matches!(ending, Ending::Diverged(_))
-        && run.progress.step == begun_at
-        && run.best.is_none()
-        && output.model().is_dir();
-    let save_model = save_model && !has_older_model;
+    // If the first step diverges, this process knows no weights whose loss was finite. Those that an interrupted run saved stay.
+    let has_good_weights = !matches!(ending, Ending::Diverged(_))
+        || run.progress.step > begun_at
+        || run.best.is_some();
+    let save_model = save_model && has_good_weights;
     let summary = results::save(&run, ending, (settings, inputs), &output, save_model)
         .map_err(|error| error.unsaved(output.folder()))?;
     match results::error(&run, ending, &output, stop) {

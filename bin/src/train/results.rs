@@ -68,7 +68,7 @@ pub(super) fn error<B: AutodiffBackend>(
         Ending::Diverged(not_finite) => Some(ProgramError::NotFinite {
             step: run.progress.step + 1,
             not_finite,
-            model: output.model(),
+            model: Some(output.model()).filter(|model| model.is_dir()),
             is_best,
         }),
     }
