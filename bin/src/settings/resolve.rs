@@ -236,13 +236,13 @@ pub(crate) fn override_with(table: &mut toml::Table, more: toml::Table) {
     if let Some(Ok(optimizer)) = more.get("optimizer").map(|name| name.clone().try_into()) {
         table.retain(|key, _| !inapplicable_to(optimizer).contains(&key));
     }
-    let replaces_sample = more.contains_key("validation-data");
-    let names_seed = more.contains_key("sample-seed");
-    table.extend(more);
-    // The seed of the share that it replaces.
-    if replaces_sample && !names_seed && !table.contains_key("max-examples") {
+    // The seed of the share that it replaces, unless it draws a sample as well.
+    if more.contains_key("validation-data")
+        && ![&*table, &more].iter().any(|settings| settings.contains_key("max-examples"))
+    {
         table.remove("sample-seed");
     }
+    table.extend(more);
 }
 
 /// The settings that have no effect with this optimizer.
