@@ -3,10 +3,12 @@
 //! Each thread computes its own part of the result. Flex's own product zeroes its result and copies it before `gemm`
 //! writes it, and leaves multi-threading to `gemm`, which packs one of the factors on a single thread: a tenth of a
 //! training step on one core. Here the result's memory is written once, by the threads that compute it. `gemm` and vector
-//! instructions take pointers, so this module and [avx512] hold the crate's only unsafe code; what it relies on is
+//! instructions take pointers, so this module, [avx512] and [amx] hold the crate's only unsafe code; what it relies on is
 //! asserted.
 #![expect(unsafe_code, reason = "gemm takes pointers, and results are not zeroed first")]
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod bf16;
@@ -178,7 +180,11 @@ fn product_bf16(
         }
         #[cfg(target_arch = "x86_64")]
         Instructions::Avx512 => written(left.rows * right.columns, |result| {
-            packed::multiply(left, right, result, threads);
+            packed::multiply::<avx512::Avx512, _>(left, right, result, threads);
+        }),
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Amx => written(left.rows * right.columns, |result| {
+            packed::multiply::<amx::Amx, _>(left, right, result, threads);
         }),
     }
 }
@@ -410,13 +416,6 @@ mod tests {
         [97, 401, 200],
     ];
 
-    /// All that this CPU has.
-    fn instructions() -> Vec<Instructions> {
-        let mut all = vec![Instructions::Fp32, Instructions::best()];
-        all.dedup();
-        all
-    }
-
     /// The product in float64 of the rounded factors, and the sums of the terms' magnitudes.
     fn exact(left: Matrix<'_>, right: Matrix<'_>) -> Vec<(f64, f64)> {
         let at = |m: Matrix<'_>, i: usize, j: usize| {
@@ -434,7 +433,7 @@ mod tests {
 
     #[test]
     fn bf16_products_are_those_of_the_rounded_factors() {
-        for instructions in instructions() {
+        for instructions in Instructions::available(None) {
             for [m, k, n] in BF16_SIZES {
                 let (left, right) = (draw(&[m, k], 1), draw(&[k, n], 2));
                 let (high, wide) = (draw(&[k, m], 3), draw(&[n, k], 4));
@@ -464,7 +463,7 @@ mod tests {
             let [left, right] = [Matrix::of(&left), Matrix::of(&right).transposed()];
             pool.install(|| product_bf16(left, right, threads, instructions))
         };
-        for instructions in instructions() {
+        for instructions in Instructions::available(None) {
             for size in [[5, 7, 9], [600, 300, 33], [300, 1500, 700], [258, 129, 1027]] {
                 let alone = on(1, size, instructions);
                 for threads in [2, 3, 8, 17] {
@@ -476,7 +475,7 @@ mod tests {
 
     #[test]
     fn infinities_and_nan_stay_in_their_rows() {
-        for instructions in instructions() {
+        for instructions in Instructions::available(None) {
             let left = draw(&[14, 3], 1);
             let mut elements = left.storage::<f32>().to_vec();
             (elements[0], elements[3]) = (f32::INFINITY, f32::NAN);

@@ -10,64 +10,70 @@ use std::arch::x86_64::{
     _mm512_set1_epi32, _mm512_setzero_ps, _mm512_shuffle_i32x4, _mm512_unpackhi_epi32,
     _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
-use std::mem::{MaybeUninit, transmute};
+use std::mem::transmute;
 
-/// A tile of the result: the part that stays in registers during the sum over k.
-pub(super) const TILE_ROWS: usize = 12;
-pub(super) const TILE_COLUMNS: usize = 32;
+use super::Matrix;
+use super::packed::{Kernel, TILE_COLUMNS, Tile, pack_panel};
+
+/// Rows of a tile of the result: the part that stays in registers during the sum over k.
+const ROWS: usize = 12;
 
 /// Elements of a vector.
 pub(super) const LANES: usize = 16;
 const VECTORS: usize = TILE_COLUMNS / LANES;
-
-/// Part of a matrix in row-major order.
-pub(super) struct Tile<'a> {
-    /// From its first element on.
-    pub(super) elements: &'a mut [MaybeUninit<f32>],
-    /// From a row to the next.
-    pub(super) stride: usize,
-    /// Rows and columns, at most [`TILE_ROWS`] and [`TILE_COLUMNS`].
-    pub(super) size: [usize; 2],
-}
 
 /// Whether this CPU and its operating system support the kernel.
 pub(super) fn is_available() -> bool {
     is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16")
 }
 
-/// Writes the product of two panels to `tile`, or adds it to what an earlier call wrote there.
-///
-/// # Panics
-/// If the panels differ in length, the tile reaches beyond its elements, or the kernel is not [available](is_available).
-pub(super) fn multiply(
-    left: &[[u32; TILE_ROWS]],
-    right: &[[u32; TILE_COLUMNS]],
-    tile: Tile<'_>,
-    adds: bool,
-) {
-    assert!(is_available(), "this CPU lacks AVX-512-BF16");
-    assert_eq!(left.len(), right.len(), "the panels' lengths");
-    let Tile { elements, stride, size: [rows, columns] } = tile;
-    assert!((1..=TILE_ROWS).contains(&rows) && (1..=TILE_COLUMNS).contains(&columns));
-    assert!((rows - 1) * stride + columns <= elements.len(), "the tile's memory");
-    let start = elements.as_mut_ptr().cast();
-    // SAFETY: the CPU has the instructions, and the tile is inside of `elements`, as just asserted.
-    unsafe { multiply_panels(left, right, start, stride, [rows, columns], adds) }
+/// The kernel; a value of it exists only where it is [available](is_available).
+pub(super) struct Avx512(());
+
+impl Kernel<ROWS> for Avx512 {
+    const ROWS: usize = ROWS;
+    const STEP: usize = 1;
+
+    /// As the right factor's.
+    #[inline(always)]
+    fn pack_left(matrix: Matrix<'_>, first: usize, rows: usize, panel: &mut [[u32; ROWS]]) {
+        pack_panel(matrix, first, rows, panel);
+    }
+
+    fn start() -> Self {
+        assert!(is_available(), "this CPU lacks AVX-512-BF16");
+        Self(())
+    }
+
+    fn multiply(
+        &self,
+        left: &[[u32; ROWS]],
+        right: &[[u32; TILE_COLUMNS]],
+        mut tile: Tile<'_>,
+        adds: bool,
+    ) {
+        assert_eq!(left.len(), right.len(), "the panels' lengths");
+        let [rows, columns] = tile.size();
+        assert!(rows <= ROWS);
+        let start = tile.start();
+        // SAFETY: the kernel is available, or there would be none, and `Tile` asserts that its elements are there.
+        unsafe { multiply_panels(left, right, start, tile.stride(), [rows, columns], adds) }
+    }
 }
 
 /// # Safety
-/// `start` must be valid for writes of `rows` × `columns` elements with `stride`, at most [`TILE_ROWS`] by
+/// `start` must be valid for writes of `rows` × `columns` elements with `stride`, at most [`ROWS`] by
 /// [`TILE_COLUMNS`], and if it `adds`, for reads.
 #[target_feature(enable = "avx512f,avx512bf16")]
 unsafe fn multiply_panels(
-    left: &[[u32; TILE_ROWS]],
+    left: &[[u32; ROWS]],
     right: &[[u32; TILE_COLUMNS]],
     start: *mut f32,
     stride: usize,
     [rows, columns]: [usize; 2],
     adds: bool,
 ) {
-    let mut sums = [[_mm512_setzero_ps(); VECTORS]; TILE_ROWS];
+    let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
     for (left, right) in left.iter().zip(right) {
         let right: [__m512bh; VECTORS] = load(right);
         for (sums, &pair) in sums.iter_mut().zip(left) {
@@ -91,33 +97,58 @@ unsafe fn multiply_panels(
     }
 }
 
-/// Rounds 32 elements of 16 rows to bf16, ties to even: the result has a row for each pair of columns.
+/// Rounds 32 elements of 16 rows to bf16, ties to even, in pairs.
+///
+/// # Panics
+/// If the kernel is not [available](is_available).
+pub(super) fn round(rows: &[[f32; 2 * LANES]; LANES]) -> [[u32; LANES]; LANES] {
+    assert!(is_available(), "this CPU lacks AVX-512-BF16");
+    // SAFETY: the CPU has the instructions; both types are 16 times 512 bits of any value.
+    unsafe { transmute(round_rows(rows)) }
+}
+
+/// Transposes pairs.
+///
+/// # Panics
+/// If the kernel is not [available](is_available).
+pub(super) fn transpose(pairs: &[[u32; LANES]; LANES]) -> [[u32; LANES]; LANES] {
+    assert!(is_available(), "this CPU lacks AVX-512-BF16");
+    // SAFETY: the CPU has the instructions; both types are 16 times 512 bits of any value.
+    unsafe {
+        let rows: [__m512i; LANES] = transmute(*pairs);
+        transmute(transpose_rows(rows))
+    }
+}
+
+/// [`round`], then [`transpose`]: the result has a row for each pair of columns.
 ///
 /// # Panics
 /// If the kernel is not [available](is_available).
 pub(super) fn pack(rows: &[[f32; 2 * LANES]; LANES]) -> [[u32; LANES]; LANES] {
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn pack_rows(rows: &[[f32; 2 * LANES]; LANES]) -> [__m512i; LANES] {
+        transpose_rows(round_rows(rows))
+    }
     assert!(is_available(), "this CPU lacks AVX-512-BF16");
-    // SAFETY: the CPU has the instructions.
-    unsafe { pack_rows(rows) }
+    // SAFETY: the CPU has the instructions; both types are 16 times 512 bits of any value.
+    unsafe { transmute(pack_rows(rows)) }
 }
 
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn pack_rows(rows: &[[f32; 2 * LANES]; LANES]) -> [[u32; LANES]; LANES] {
-    let pairs = rows.each_ref().map(|row| {
+fn round_rows(rows: &[[f32; 2 * LANES]; LANES]) -> [__m512i; LANES] {
+    rows.each_ref().map(|row| {
         // SAFETY: loads of the row's two halves; both types are 512 bits of any value.
         unsafe {
             let (first, second) = row.split_at(LANES);
             let [first, second] = [first, second].map(|half| _mm512_loadu_ps(half.as_ptr()));
             transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(second, first))
         }
-    });
-    // SAFETY: both types are 16 times 512 bits of any value.
-    unsafe { transmute(transpose(pairs)) }
+    })
 }
 
 /// Transposes 16 × 16 elements of 32 bits: within blocks of 2 × 2 and 4 × 4, then the blocks.
 #[target_feature(enable = "avx512f")]
-fn transpose(rows: [__m512i; LANES]) -> [__m512i; LANES] {
+fn transpose_rows(rows: [__m512i; LANES]) -> [__m512i; LANES] {
     let mut twos = rows;
     for i in (0..LANES).step_by(2) {
         twos[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
