@@ -416,6 +416,17 @@ mod tests {
         [97, 401, 200],
     ];
 
+    /// All that this CPU supports, and AMX.
+    fn instructions() -> Vec<Instructions> {
+        let mut all = Instructions::available(None);
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if !all.contains(&Instructions::Amx) {
+            amx::emulator::install();
+            all.push(Instructions::Amx);
+        }
+        all
+    }
+
     /// The product in float64 of the rounded factors, and the sums of the terms' magnitudes.
     fn exact(left: Matrix<'_>, right: Matrix<'_>) -> Vec<(f64, f64)> {
         let at = |m: Matrix<'_>, i: usize, j: usize| {
@@ -433,7 +444,7 @@ mod tests {
 
     #[test]
     fn bf16_products_are_those_of_the_rounded_factors() {
-        for instructions in Instructions::available(None) {
+        for instructions in instructions() {
             for [m, k, n] in BF16_SIZES {
                 let (left, right) = (draw(&[m, k], 1), draw(&[k, n], 2));
                 let (high, wide) = (draw(&[k, m], 3), draw(&[n, k], 4));
@@ -463,7 +474,7 @@ mod tests {
             let [left, right] = [Matrix::of(&left), Matrix::of(&right).transposed()];
             pool.install(|| product_bf16(left, right, threads, instructions))
         };
-        for instructions in Instructions::available(None) {
+        for instructions in instructions() {
             for size in [[5, 7, 9], [600, 300, 33], [300, 1500, 700], [258, 129, 1027]] {
                 let alone = on(1, size, instructions);
                 for threads in [2, 3, 8, 17] {
@@ -475,7 +486,7 @@ mod tests {
 
     #[test]
     fn infinities_and_nan_stay_in_their_rows() {
-        for instructions in Instructions::available(None) {
+        for instructions in instructions() {
             let left = draw(&[14, 3], 1);
             let mut elements = left.storage::<f32>().to_vec();
             (elements[0], elements[3]) = (f32::INFINITY, f32::NAN);

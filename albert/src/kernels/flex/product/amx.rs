@@ -4,12 +4,12 @@
 //! in a step over 32 elements of k, each of the left tiles is multiplied by each of the right ones.
 //!
 //! Sources: Intel, *64 and IA-32 Architectures Software Developer's Manual*, volume 1, "Programming with Intel AMX", and
-//! volume 2, `TDPBF16PS`, which sums even and odd elements of k separately, adds both to the result, and takes subnormal
+//! volume 2, `TDPBF16PS`, which sums even and odd elements of k separately, adds both to the result, and treats subnormal
 //! numbers as zero; Linux, *Using XSTATE features in user space applications*.
 #![expect(unsafe_code, reason = "AMX has no stable intrinsics")]
 
 #[cfg(all(test, target_os = "linux"))]
-mod emulator;
+pub(super) mod emulator;
 
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid_count, __get_cpuid_max, _xgetbv};
@@ -44,29 +44,32 @@ fn has_instructions() -> bool {
 
     #[target_feature(enable = "xsave")]
     fn saved_state() -> u64 {
-        // SAFETY: register 0 exists where the operating system has enabled XSAVE, without which there is no AVX.
+        // SAFETY: XCR0 can be read once the operating system has enabled XSAVE, which AVX requires.
         unsafe { _xgetbv(0) }
     }
 
     let (last_leaf, _) = __get_cpuid_max(0);
     let has = last_leaf >= 7 && __cpuid_count(7, 0).edx & (BF16 | TILES) == (BF16 | TILES);
-    // SAFETY: the instruction is there, as just tested.
+    // SAFETY: the CPU supports `xgetbv`, as just checked.
     has && is_x86_feature_detected!("xsave") && unsafe { saved_state() } & STATE == STATE
 }
 
-/// Asks Linux, which lets a process use the tiles only after it has asked, because they enlarge each thread's state.
+/// Requests permission from Linux, which grants the tiles only on request, because they enlarge every thread's saved state.
 fn may_use_tiles() -> bool {
     #[cfg(target_os = "linux")]
     {
-        const ARCH_REQ_XCOMP_PERM: libc::c_int = 0x1023;
-        // SAFETY: the call changes nothing but the permission.
-        unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0 }
+        const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
+        // SAFETY: the call only requests a permission.
+        unsafe {
+            libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, libc::c_ulong::from(TILE_DATA))
+                == 0
+        }
     }
     #[cfg(not(target_os = "linux"))]
     false
 }
 
-/// The tiles of a thread, configured. Dropping it releases them, so that switching threads need not save them.
+/// A thread's configured tiles. Dropping this releases them, so that context switches need not save them.
 pub(super) struct Amx {
     /// The configuration belongs to the thread.
     not_send: PhantomData<*mut ()>,
@@ -96,22 +99,23 @@ impl Configuration {
     };
 }
 
-impl Amx {
-    /// # Safety
-    /// AMX must be [available](is_available), or emulated.
-    unsafe fn configure() -> Self {
-        // SAFETY: as the caller promises; nothing else uses the tiles.
-        unsafe {
-            asm!("ldtilecfg [{}]", in(reg) &Configuration::FULL, options(readonly, nostack, preserves_flags));
-        }
-        Self { not_send: PhantomData }
-    }
-}
-
 impl Drop for Amx {
     fn drop(&mut self) {
-        // SAFETY: the value exists, so AMX is there; nothing else uses the tiles.
-        unsafe { asm!("tilerelease", options(nomem, nostack, preserves_flags)) };
+        // SAFETY: the value exists, so AMX is available or emulated.
+        unsafe {
+            asm!(
+                "tilerelease",
+                out("tmm0") _,
+                out("tmm1") _,
+                out("tmm2") _,
+                out("tmm3") _,
+                out("tmm4") _,
+                out("tmm5") _,
+                out("tmm6") _,
+                out("tmm7") _,
+                options(nomem, nostack, preserves_flags),
+            );
+        }
     }
 }
 
@@ -119,7 +123,7 @@ impl Kernel<LANES> for Amx {
     const ROWS: usize = ROWS;
     const STEP: usize = STEP;
 
-    /// For each 16 pairs of k, every row's, as the tiles of the left factor hold them.
+    /// Packs 16 pairs of k at a time, of all rows: the layout of the left factor's tiles.
     #[inline(always)]
     fn pack_left(matrix: Matrix<'_>, first: usize, rows: usize, panel: &mut [[u32; LANES]]) {
         for (step, tiles) in panel.chunks_exact_mut(ROWS).enumerate() {
@@ -135,9 +139,25 @@ impl Kernel<LANES> for Amx {
     }
 
     fn start() -> Self {
-        assert!(is_available(), "this CPU lacks AMX");
+        // Tests install an emulator.
+        assert!(is_available() || cfg!(test), "this CPU lacks AMX");
         // SAFETY: as just asserted.
-        unsafe { Self::configure() }
+        unsafe {
+            asm!(
+                "ldtilecfg [{}]",
+                in(reg) &Configuration::FULL,
+                out("tmm0") _,
+                out("tmm1") _,
+                out("tmm2") _,
+                out("tmm3") _,
+                out("tmm4") _,
+                out("tmm5") _,
+                out("tmm6") _,
+                out("tmm7") _,
+                options(readonly, nostack, preserves_flags),
+            );
+        }
+        Self { not_send: PhantomData }
     }
 
     fn multiply(
@@ -153,13 +173,13 @@ impl Kernel<LANES> for Amx {
         assert!(rows <= ROWS);
         let (start, stride) = (tile.start(), tile.stride());
         if [rows, columns] == [ROWS, TILE_COLUMNS] {
-            // SAFETY: the panels and the tile have this size, as just asserted, and the tiles are configured.
+            // SAFETY: the panels and the tile have this size, as just asserted; the tiles are configured.
             unsafe { multiply_panels(left, right, start, stride, adds) };
             return;
         }
         let mut sums = [[0.0; TILE_COLUMNS]; ROWS];
         let elements = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
-        // SAFETY: as above; the sums are as large as a whole tile, and all other elements are those of the tile.
+        // SAFETY: as above; the sums are as large as a whole tile, and every element accessed through `start` is in the tile.
         unsafe {
             if adds {
                 elements.clone().for_each(|(i, j)| sums[i][j] = *start.add(i * stride + j));
@@ -235,63 +255,5 @@ unsafe fn multiply_panels(
             out("tmm7") _,
             options(nostack),
         );
-    }
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use std::mem::MaybeUninit;
-
-    use super::*;
-
-    /// The element of k in a panel.
-    fn element(pair: u32, k: usize) -> f64 {
-        let bits = if k.is_multiple_of(2) { pair << 16 } else { pair & 0xffff_0000 };
-        f64::from(f32::from_bits(bits))
-    }
-
-    /// Pairs of bf16 between -2 and 2.
-    fn draw<const WIDTH: usize>(length: usize, seed: u32) -> Vec<[u32; WIDTH]> {
-        let mut state = seed;
-        let mut bf16 = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (f32::from((state >> 16) as i16) / 16384.0).to_bits() >> 16
-        };
-        (0..length).map(|_| [(); WIDTH].map(|()| bf16() | bf16() << 16)).collect()
-    }
-
-    #[test]
-    fn a_tile_is_the_product_of_its_panels() {
-        emulator::install();
-        is_available();
-        // SAFETY: AMX is there or emulated.
-        let kernel = unsafe { Amx::configure() };
-        for steps in [0, 1, 3] {
-            let (left, right) = (draw(steps * ROWS, 1), draw(steps * STEP, 2));
-            for [rows, columns] in [[ROWS, TILE_COLUMNS], [ROWS, 31], [17, TILE_COLUMNS], [5, 2]] {
-                let stride = columns + 3;
-                let mut elements = vec![MaybeUninit::new(f32::NAN); rows * stride];
-                for (adds, times) in [(false, 1.0), (true, 2.0)] {
-                    let tile = Tile::new(&mut elements, stride, [rows, columns]);
-                    kernel.multiply(&left, &right, tile, adds);
-                    for (index, x) in elements.iter().enumerate() {
-                        // SAFETY: all were initialized.
-                        let x = f64::from(unsafe { x.assume_init() });
-                        let (row, column) = (index / stride, index % stride);
-                        if column >= columns {
-                            assert!(x.is_nan(), "an element next to the tile");
-                            continue;
-                        }
-                        let terms = (0..2 * STEP * steps).map(|k| {
-                            let left = left[k / (2 * STEP) * ROWS + row][k % (2 * STEP) / 2];
-                            element(left, k) * element(right[k / 2][column], k)
-                        });
-                        let (sum, size) =
-                            terms.fold((0.0, 0.0), |(sum, size), x| (sum + x, size + f64::abs(x)));
-                        assert!((x - times * sum).abs() <= 1e-6 * size, "{x}, not {times} · {sum}");
-                    }
-                }
-            }
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! The kernel of a bf16 product for CPUs with AVX-512-BF16.
 //!
 //! Source: Intel, *64 and IA-32 Architectures Software Developer's Manual*, volume 2, `VDPBF16PS`: for each of 16
-//! elements it adds the products of two pairs of bf16 to a float32, and takes subnormal numbers as zero.
+//! elements it adds the products of two pairs of bf16 to a float32, and treats subnormal numbers as zero.
 #![expect(unsafe_code, reason = "vector loads and stores take pointers")]
 
 use std::arch::x86_64::{
@@ -13,7 +13,7 @@ use std::arch::x86_64::{
 use std::mem::transmute;
 
 use super::Matrix;
-use super::packed::{Kernel, TILE_COLUMNS, Tile, pack_panel};
+use super::packed::{Kernel, TILE_COLUMNS, Tile, pack_panel, pair};
 
 /// Rows of a tile of the result: the part that stays in registers during the sum over k.
 const ROWS: usize = 12;
@@ -21,6 +21,9 @@ const ROWS: usize = 12;
 /// Elements of a vector.
 pub(super) const LANES: usize = 16;
 const VECTORS: usize = TILE_COLUMNS / LANES;
+
+/// 16 pairs of 16 rows. Where the CPU lacks the instructions, the functions that return it are plain loops.
+type Pairs = [[u32; LANES]; LANES];
 
 /// Whether this CPU and its operating system support the kernel.
 pub(super) fn is_available() -> bool {
@@ -34,7 +37,7 @@ impl Kernel<ROWS> for Avx512 {
     const ROWS: usize = ROWS;
     const STEP: usize = 1;
 
-    /// As the right factor's.
+    /// Packed like the right factor.
     #[inline(always)]
     fn pack_left(matrix: Matrix<'_>, first: usize, rows: usize, panel: &mut [[u32; ROWS]]) {
         pack_panel(matrix, first, rows, panel);
@@ -56,7 +59,7 @@ impl Kernel<ROWS> for Avx512 {
         let [rows, columns] = tile.size();
         assert!(rows <= ROWS);
         let start = tile.start();
-        // SAFETY: the kernel is available, or there would be none, and `Tile` asserts that its elements are there.
+        // SAFETY: an `Avx512` exists only where the kernel is available; `Tile::new` has checked the tile's memory.
         unsafe { multiply_panels(left, right, start, tile.stride(), [rows, columns], adds) }
     }
 }
@@ -98,42 +101,52 @@ unsafe fn multiply_panels(
 }
 
 /// Rounds 32 elements of 16 rows to bf16, ties to even, in pairs.
-///
-/// # Panics
-/// If the kernel is not [available](is_available).
-pub(super) fn round(rows: &[[f32; 2 * LANES]; LANES]) -> [[u32; LANES]; LANES] {
-    assert!(is_available(), "this CPU lacks AVX-512-BF16");
-    // SAFETY: the CPU has the instructions; both types are 16 times 512 bits of any value.
-    unsafe { transmute(round_rows(rows)) }
+pub(super) fn round(rows: &[[f32; 2 * LANES]; LANES]) -> Pairs {
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn vectorized(rows: &[[f32; 2 * LANES]; LANES]) -> Pairs {
+        to_pairs(round_rows(rows))
+    }
+    if is_available() {
+        // SAFETY: the CPU has the instructions.
+        return unsafe { vectorized(rows) };
+    }
+    rows.map(|row| std::array::from_fn(|index| pair(row[2 * index], row[2 * index + 1])))
 }
 
 /// Transposes pairs.
-///
-/// # Panics
-/// If the kernel is not [available](is_available).
-pub(super) fn transpose(pairs: &[[u32; LANES]; LANES]) -> [[u32; LANES]; LANES] {
-    assert!(is_available(), "this CPU lacks AVX-512-BF16");
-    // SAFETY: the CPU has the instructions; both types are 16 times 512 bits of any value.
-    unsafe {
-        let rows: [__m512i; LANES] = transmute(*pairs);
-        transmute(transpose_rows(rows))
+pub(super) fn transpose(pairs: &Pairs) -> Pairs {
+    #[target_feature(enable = "avx512f")]
+    fn vectorized(pairs: &Pairs) -> Pairs {
+        // SAFETY: both types are 16 times 512 bits of any value.
+        to_pairs(transpose_rows(unsafe { transmute::<Pairs, [__m512i; LANES]>(*pairs) }))
     }
+    if is_available() {
+        // SAFETY: the CPU has the instructions.
+        return unsafe { vectorized(pairs) };
+    }
+    std::array::from_fn(|column| pairs.map(|row| row[column]))
 }
 
 /// [`round`], then [`transpose`]: the result has a row for each pair of columns.
-///
-/// # Panics
-/// If the kernel is not [available](is_available).
-pub(super) fn pack(rows: &[[f32; 2 * LANES]; LANES]) -> [[u32; LANES]; LANES] {
+pub(super) fn pack(rows: &[[f32; 2 * LANES]; LANES]) -> Pairs {
     #[target_feature(enable = "avx512f,avx512bf16")]
-    fn pack_rows(rows: &[[f32; 2 * LANES]; LANES]) -> [__m512i; LANES] {
-        transpose_rows(round_rows(rows))
+    fn vectorized(rows: &[[f32; 2 * LANES]; LANES]) -> Pairs {
+        to_pairs(transpose_rows(round_rows(rows)))
     }
-    assert!(is_available(), "this CPU lacks AVX-512-BF16");
-    // SAFETY: the CPU has the instructions; both types are 16 times 512 bits of any value.
-    unsafe { transmute(pack_rows(rows)) }
+    if is_available() {
+        // SAFETY: the CPU has the instructions.
+        return unsafe { vectorized(rows) };
+    }
+    transpose(&round(rows))
 }
 
+#[inline(always)]
+fn to_pairs(rows: [__m512i; LANES]) -> Pairs {
+    // SAFETY: both types are 16 times 512 bits of any value.
+    unsafe { transmute(rows) }
+}
+
+#[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn round_rows(rows: &[[f32; 2 * LANES]; LANES]) -> [__m512i; LANES] {
     rows.each_ref().map(|row| {
@@ -147,6 +160,7 @@ fn round_rows(rows: &[[f32; 2 * LANES]; LANES]) -> [__m512i; LANES] {
 }
 
 /// Transposes 16 × 16 elements of 32 bits: within blocks of 2 × 2 and 4 × 4, then the blocks.
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn transpose_rows(rows: [__m512i; LANES]) -> [__m512i; LANES] {
     let mut twos = rows;

@@ -6,6 +6,7 @@
 //! | `avx512` | `vdpbf16ps`, two multiply-adds per element: at best twice the speed of float32 |
 //! | `fp32` | float32 products of the rounded factors, on any CPU |
 
+use std::iter;
 use std::sync::LazyLock;
 
 #[cfg(target_arch = "x86_64")]
@@ -25,8 +26,8 @@ pub(super) enum Instructions {
 }
 
 impl Instructions {
-    /// The fastest of this CPU, or of those that the environment variable `L2SP_CPU_BF16` permits: `avx512` rules out AMX,
-    /// `fp32` AVX-512, too.
+    /// The fastest that this CPU supports, within the limit set by the environment variable `L2SP_CPU_BF16`: `avx512`
+    /// excludes AMX, `fp32` excludes AVX-512 as well.
     pub(super) fn best() -> Self {
         static BEST: LazyLock<Instructions> = LazyLock::new(|| {
             let limit = std::env::var("L2SP_CPU_BF16").ok();
@@ -39,20 +40,17 @@ impl Instructions {
         *Self::available(limit).last().unwrap_or(&Self::Fp32)
     }
 
-    /// Those of this CPU up to `limit`, slowest first.
+    /// All that this CPU supports up to `limit`, slowest first.
     pub(super) fn available(limit: Option<&str>) -> Vec<Self> {
-        let mut instructions = vec![Self::Fp32];
         #[cfg(target_arch = "x86_64")]
-        {
-            if limit != Some("fp32") && avx512::is_available() {
-                instructions.push(Self::Avx512);
-            }
-            if !matches!(limit, Some("fp32" | "avx512")) && amx::is_available() {
-                instructions.push(Self::Amx);
-            }
-        }
-        let _ = limit;
-        instructions
+        let faster = [
+            (Self::Avx512, limit != Some("fp32") && avx512::is_available()),
+            (Self::Amx, !matches!(limit, Some("fp32" | "avx512")) && amx::is_available()),
+        ];
+        #[cfg(not(target_arch = "x86_64"))]
+        let (faster, _): ([(Self, bool); 0], _) = ([], limit);
+        let faster = faster.into_iter().filter(|(_, is_available)| *is_available);
+        iter::once(Self::Fp32).chain(faster.map(|(instructions, _)| instructions)).collect()
     }
 }
 

@@ -18,7 +18,7 @@ use super::{Matrix, SERIAL};
 use crate::kernels::flex::elements::vectorized;
 
 /// Pairs of elements of k that are summed before the next tile's turn: a right panel's share then stays in the nearest
-/// cache, next to a left one's.
+/// cache, next to AVX-512's left one.
 const BLOCK: usize = 192;
 
 /// At most this many left panels belong to a task; their share of a block stays in the second cache.
@@ -27,18 +27,18 @@ const PANELS_PER_TASK: usize = 8;
 /// Columns of a tile of the result: the part that stays in registers during the sum over k.
 pub(super) const TILE_COLUMNS: usize = 32;
 
-/// What multiplies the panels of a tile. A value of it belongs to the thread that made it.
+/// Multiplies the panels of a tile. A value is used on the thread that created it, at most one at a time.
 pub(super) trait Kernel<const WIDTH: usize> {
     /// Rows of a tile.
     const ROWS: usize;
 
-    /// Panels hold a multiple of this number of pairs for each row.
+    /// The number of pairs per row of a panel is a multiple of this.
     const STEP: usize;
 
-    /// Packs `rows` rows of a matrix from `first` on, at most [`ROWS`](Self::ROWS), into a panel of zeros.
+    /// Packs `rows` rows of a matrix from `first` on, at most [`ROWS`](Self::ROWS), into a zeroed panel.
     fn pack_left(matrix: Matrix<'_>, first: usize, rows: usize, panel: &mut [[u32; WIDTH]]);
 
-    /// Prepares this thread.
+    /// Prepares the calling thread.
     fn start() -> Self;
 
     /// Writes the product of two panels to `tile`, or adds it to what an earlier call wrote there.
@@ -88,8 +88,9 @@ impl<'a> Tile<'a> {
     }
 }
 
+/// The bits of a pair.
 #[inline(always)]
-fn pair(first: f32, second: f32) -> u32 {
+pub(super) fn pair(first: f32, second: f32) -> u32 {
     rounded_bits(first) >> 16 | rounded_bits(second)
 }
 
@@ -160,7 +161,7 @@ pub(super) fn pack_panel<const WIDTH: usize>(
     }
 }
 
-/// Of a matrix whose rows are contiguous, up to 16 of these rows in a step of 32 columns, the rest zero.
+/// Up to 16 rows of a step of 32 columns, padded with zeros. The matrix's rows must be contiguous.
 #[inline(always)]
 pub(super) fn block_of_rows(
     matrix: Matrix<'_>,
@@ -181,14 +182,14 @@ pub(super) fn block_of_rows(
     block
 }
 
-/// Of a matrix whose columns are contiguous, up to 16 of these rows in a step of 32 columns, the rest zero: pairs of
-/// columns.
+/// As [`block_of_rows`], of a matrix whose columns are contiguous: pairs of columns.
 #[inline(always)]
 pub(super) fn block_of_columns(
     matrix: Matrix<'_>,
     rows: Range<usize>,
     step: usize,
 ) -> [[u32; LANES]; LANES] {
+    assert_eq!(matrix.row_stride, 1, "neither rows nor columns are contiguous");
     let count = rows.len().min(LANES);
     let mut block = [[0; LANES]; LANES];
     for (index, pairs) in block.iter_mut().enumerate() {
@@ -197,7 +198,7 @@ pub(super) fn block_of_columns(
     block
 }
 
-/// Packs `rows` rows from `first` on of a pair of contiguous columns, zeros if there is none.
+/// Packs `rows` rows from `first` on of a pair of contiguous columns; columns past the end are zero.
 #[inline(always)]
 fn pack_columns<const WIDTH: usize>(
     matrix: Matrix<'_>,
@@ -232,6 +233,7 @@ pub(super) fn multiply<K: Kernel<WIDTH>, const WIDTH: usize>(
     output: &mut [MaybeUninit<f32>],
     threads: usize,
 ) {
+    const { assert!(BLOCK.is_multiple_of(K::STEP) && K::ROWS.is_multiple_of(WIDTH)) };
     let (m, k, n) = (left.rows, left.columns, right.columns);
     assert_eq!(k, right.rows, "the left columns and the right rows differ in number");
     assert_eq!(output.len(), m * n, "the result's memory");
@@ -239,8 +241,23 @@ pub(super) fn multiply<K: Kernel<WIDTH>, const WIDTH: usize>(
         return;
     }
     let pairs = k.div_ceil(2).next_multiple_of(K::STEP);
-    let pack_left = || Packed::of(left, [K::ROWS, pairs], K::pack_left);
-    let pack_right = || Packed::of(right.transposed(), [TILE_COLUMNS, pairs], pack_panel);
+    // Closures, because functions that are passed on are not inlined into the vectorized loop.
+    let pack_left = || {
+        Packed::of(
+            left,
+            [K::ROWS, pairs],
+            #[inline(always)]
+            |matrix, first, rows, panel: &mut [_]| K::pack_left(matrix, first, rows, panel),
+        )
+    };
+    let pack_right = || {
+        Packed::of(
+            right.transposed(),
+            [TILE_COLUMNS, pairs],
+            #[inline(always)]
+            |matrix, first, rows, panel: &mut [_]| pack_panel(matrix, first, rows, panel),
+        )
+    };
     if threads == 1 || m * k * n < SERIAL {
         return multiply_rows::<K, WIDTH>(&pack_left(), 0, &pack_right(), output, n);
     }

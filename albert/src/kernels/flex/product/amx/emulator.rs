@@ -1,5 +1,5 @@
-//! AMX in software: a handler of SIGILL carries out the instructions that the CPU refuses, so that the kernel is tested on
-//! every x86-64 Linux. Where there is AMX, no signal is raised.
+//! AMX in software: a handler of SIGILL emulates the instructions that the CPU does not support, so that the kernel is tested
+//! on every x86-64 Linux. Where AMX may be used, no signal is raised.
 #![expect(
     unsafe_code,
     reason = "a signal handler that reads and writes the registers of its thread"
@@ -11,7 +11,7 @@ use std::sync::Once;
 
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
 
-/// The registers in the order of their numbers in instructions.
+/// The general-purpose registers, in encoding order.
 const REGISTERS: [c_int; 16] = [
     libc::REG_RAX,
     libc::REG_RCX,
@@ -36,15 +36,17 @@ const ROW_BYTES: usize = 64;
 
 type Tile = [[u8; ROW_BYTES]; ROWS];
 
-/// The tiles of this thread, if they are configured, which must be at their full size.
-type Tiles = Option<[Tile; 8]>;
+type Tiles = [Tile; 8];
+
+const ZEROS: Tiles = [[[0; ROW_BYTES]; ROWS]; 8];
 
 thread_local! {
-    static TILES: RefCell<Tiles> = const { RefCell::new(None) };
+    /// This thread's tiles. Only full-size tiles are supported.
+    static TILES: RefCell<Tiles> = const { RefCell::new(ZEROS) };
 }
 
 /// Installs the handler for this process.
-pub(super) fn install() {
+pub(crate) fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         // SAFETY: all zeros is an action, and the handler has the type that SA_SIGINFO demands.
@@ -66,7 +68,7 @@ struct Instruction {
     reg: usize,
     rm: usize,
     vvvv: usize,
-    /// The operand in memory: its address and, where an index register is named, that register's value.
+    /// The memory operand: its address and, if it has an index register, that register's value.
     memory: Option<(usize, Option<usize>)>,
     length: i64,
 }
@@ -75,13 +77,13 @@ impl Instruction {
     /// # Safety
     /// `code` must point to an instruction.
     unsafe fn decode(code: *const u8, register: impl Fn(u8) -> usize) -> Self {
-        // SAFETY: of an instruction of this form, these bytes exist; others end the process here.
+        // SAFETY: instructions of this form have these bytes; any other aborts here.
         unsafe {
             let byte = |index: usize| *code.add(index);
             if byte(0) != 0xc4 || byte(1) & 0x1f != 2 {
                 libc::abort();
             }
-            // The prefix holds the inverse of the registers' highest bits.
+            // VEX stores the registers' high bits inverted.
             let highest = |bit: u8| (byte(1) >> bit & 1 ^ 1) << 3;
             let [mode, reg, rm] = [byte(4) >> 6, byte(4) >> 3 & 7, byte(4) & 7];
             let mut length = 5;
@@ -116,23 +118,23 @@ impl Instruction {
     }
 
     /// # Safety
-    /// The operand in memory must be valid.
+    /// The memory operand must be valid.
     unsafe fn execute(&self, tiles: &mut Tiles) {
         let Self { reg, rm, vvvv, .. } = *self;
-        match (self.opcode, self.prefix, self.memory, tiles.as_mut()) {
+        match (self.opcode, self.prefix, self.memory) {
             // LDTILECFG
-            (0x49, 0, Some((address, _)), _) => {
+            (0x49, 0, Some((address, _))) => {
                 // SAFETY: as the caller promises.
                 let operand = unsafe { *(address as *const super::Configuration) };
                 assert_eq!(operand, super::Configuration::FULL);
-                *tiles = Some([[[0; ROW_BYTES]; ROWS]; 8]);
+                *tiles = ZEROS;
             }
             // TILERELEASE
-            (0x49, 0, None, _) => *tiles = None,
+            (0x49, 0, None) => *tiles = ZEROS,
             // TILEZERO
-            (0x49, 0xf2, None, Some(tiles)) => tiles[reg] = [[0; ROW_BYTES]; ROWS],
+            (0x49, 0xf2, None) => tiles[reg] = [[0; ROW_BYTES]; ROWS],
             // TILELOADD and TILESTORED, where the index register is the stride.
-            (0x4b, prefix @ (0xf2 | 0xf3), Some((address, Some(stride))), Some(tiles)) => {
+            (0x4b, prefix @ (0xf2 | 0xf3), Some((address, Some(stride)))) => {
                 for (row, elements) in tiles[reg].iter_mut().enumerate() {
                     // The first row is at the base, without the index.
                     let memory = address.wrapping_sub(stride).wrapping_add(row * stride);
@@ -147,19 +149,19 @@ impl Instruction {
                 }
             }
             // TDPBF16PS
-            (0x5c, 0xf3, None, Some(tiles)) => {
+            (0x5c, 0xf3, None) => {
                 let (left, right) = (tiles[rm], tiles[vvvv]);
                 for (sums, left) in tiles[reg].iter_mut().zip(&left) {
                     multiply_row(sums, left, &right);
                 }
             }
-            // SAFETY: it may be called at any time.
+            // SAFETY: `abort` has no preconditions.
             _ => unsafe { libc::abort() },
         }
     }
 }
 
-/// Adds a row of a product to `sums`: the sums over even and odd elements of k, then both.
+/// Adds a row of a product to `sums`: even and odd elements of k are summed separately, then added.
 fn multiply_row(sums: &mut [u8; ROW_BYTES], left: &[u8; ROW_BYTES], right: &Tile) {
     let bf16 = |bytes: [u8; 2]| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16);
     let (left, _) = left.as_chunks::<2>();
@@ -169,7 +171,8 @@ fn multiply_row(sums: &mut [u8; ROW_BYTES], left: &[u8; ROW_BYTES], right: &Tile
             let (right, _) = right.as_chunks::<2>();
             for (half, total) in halves.iter_mut().enumerate() {
                 let [x, y] = [left[2 * pair + half], right[2 * column + half]].map(bf16);
-                *total = x.mul_add(y, *total);
+                // As a fused multiply-add, because the product of two bf16 is exact.
+                *total += x * y;
             }
         }
         *sum = (f32::from_le_bytes(*sum) + (halves[0] + halves[1])).to_le_bytes();
