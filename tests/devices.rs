@@ -81,6 +81,22 @@ fn the_device_is_printed_and_recorded() {
     assert!(config.contains(&format!("device = \"{}\"", best.name)), "{config}");
 }
 
+#[test]
+fn the_precision_that_auto_stands_for_is_recorded_and_kept() {
+    let world = World::new(PROGRAM);
+    let best = device::choose(None, albert::Precision::Float32).expect("a device");
+    let precision = device::PrecisionName::Auto.on(std::slice::from_ref(&best)).name();
+    let auto = ["--precision", "auto"];
+    let arguments = [&["--dashboard", "plain", "--max-steps", "1"][..], &auto].concat();
+    let run = world.finetune("out", &arguments).succeeds();
+    assert!(run.stderr.starts_with(&format!("device {best}, {precision};")), "{}", run.stderr);
+    let config = std::fs::read_to_string(world.path("out/config.toml")).expect("read");
+    assert!(config.contains(&format!("precision = \"{precision}\"")), "{config}");
+    let resume = ["finetune", "--resume", "out", "--precision"];
+    world.run(&[&resume[..], &["auto"]].concat()).succeeds();
+    world.run(&[&resume[..], &["fp16"]].concat()).fails(2, &["precision"]);
+}
+
 /// Losses and predictions on each device agree with those on the first. On the same device they are the same bit for bit,
 /// even if the run was killed and resumed.
 #[test]

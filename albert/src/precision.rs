@@ -46,6 +46,17 @@ impl Precision {
         }
     }
 
+    /// Whether this CPU has instructions for matrix products in this precision. For bf16 that is AVX-512-BF16, which every CPU
+    /// with AMX also has.
+    pub fn is_native_on_cpu(self) -> bool {
+        match self {
+            Self::Float32 => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::BFloat16 => is_x86_feature_detected!("avx512bf16"),
+            _ => false,
+        }
+    }
+
     /// How products of float32 tensors round their factors.
     #[cfg_attr(
         not(feature = "flex"),

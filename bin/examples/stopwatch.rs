@@ -14,7 +14,7 @@ use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Int, Tensor};
 use clap::{Parser, ValueEnum};
-use l2sp::device::{self, DeviceName, Work};
+use l2sp::device::{self, DeviceName, PrecisionName, Work};
 use l2sp::settings::precision;
 use serde::Deserialize;
 
@@ -44,7 +44,7 @@ struct Args {
     #[arg(long, default_value = "cpu")]
     device: DeviceName,
     #[arg(long, default_value = "fp32", value_parser = precision())]
-    precision: Precision,
+    precision: PrecisionName,
 }
 
 #[derive(Deserialize)]
@@ -94,8 +94,9 @@ fn optimizer<B: AutodiffBackend>(
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     l2sp::memory::keep_pages();
-    let args = Args::parse();
-    device::choose(Some(args.device), args.precision)?;
+    let mut args = Args::parse();
+    let found = device::choose(Some(args.device), args.precision.required())?;
+    args.precision = args.precision.on(&[found]).into();
     device::run(args.device, &args)?
 }
 
@@ -120,7 +121,8 @@ fn time<B: AutodiffBackend>(
         let (seconds, loss) = match args.work {
             Kind::Train => {
                 let start = Instant::now();
-                let (loss, mut grads) = gradients(&model, args.precision, &batch, device);
+                let (loss, mut grads) =
+                    gradients(&model, args.precision.required(), &batch, device);
                 let norm = clip_grad_norm(&mut grads, &model, 1.0);
                 device::compute_recorded();
                 let norm: f64 = norm.into_scalar().elem();
@@ -130,7 +132,7 @@ fn time<B: AutodiffBackend>(
                 (start.elapsed(), loss)
             }
             Kind::Evaluate => {
-                let valid = model.valid().in_precision(args.precision);
+                let valid = model.valid().in_precision(args.precision.required());
                 let start = Instant::now();
                 let (input, labels) = batch.tensors(device);
                 let loss = cross_entropy(valid.forward(&input), labels);
@@ -142,7 +144,8 @@ fn time<B: AutodiffBackend>(
                 let (loss, grads) = match kept.take() {
                     Some(kept) => kept,
                     None => {
-                        let (loss, mut grads) = gradients(&model, args.precision, &batch, device);
+                        let (loss, mut grads) =
+                            gradients(&model, args.precision.required(), &batch, device);
                         clip_grad_norm(&mut grads, &model, 1.0);
                         (loss, grads)
                     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::inference::InferenceArgs;
 use crate::ProgramError;
 use crate::data;
-use crate::device::{self, DeviceKind, Work};
+use crate::device::{self, Found, Work};
 use crate::settings::{EMBEDDED, is_embedded};
 use crate::terminal::progress_bar;
 use crate::train::progress::Evaluation;
@@ -52,7 +52,7 @@ pub(super) fn evaluate(args: &EvaluateArgs) -> Result<(), ProgramError> {
         ));
     }
     let device = args.inference.choose_device()?;
-    let (task, evaluation) = device::run(device.name, Evaluate { args, kind: device.name.kind })??;
+    let (task, evaluation) = device::run(device.name, Evaluate { args, found: &device })??;
     let mut stdout = std::io::stdout();
     let printed = match args.json {
         true => writeln!(stdout, "{}", as_json(&task, &evaluation)),
@@ -104,7 +104,7 @@ fn correct(evaluation: &Evaluation) -> u64 {
 
 struct Evaluate<'a> {
     args: &'a EvaluateArgs,
-    kind: DeviceKind,
+    found: &'a Found,
 }
 
 impl Work for Evaluate<'_> {
@@ -116,7 +116,7 @@ impl Work for Evaluate<'_> {
 }
 
 fn run<B: Backend>(
-    &Evaluate { args, kind }: &Evaluate<'_>,
+    &Evaluate { args, found }: &Evaluate<'_>,
     device: &B::Device,
 ) -> Result<(Task, Evaluation), ProgramError> {
     let folder = args.inference.open()?;
@@ -126,9 +126,9 @@ fn run<B: Backend>(
     let dataset = data::open(&args.data, &task, args.split.unwrap_or(Split::Validation))?;
     dataset.require_labels()?;
     let examples = folder.encode(&dataset, &label_indices)?;
-    let model = folder.load_fine_tuned::<B>(args.inference.precision, device)?;
+    let model = folder.load_fine_tuned::<B>(args.inference.precision_on(found), device)?;
     let progress = progress_bar(examples.len(), "examples");
-    let loader = args.inference.batches::<B>(&folder, examples, kind, device);
+    let loader = args.inference.batches::<B>(&folder, examples, found.name.kind, device);
     let mut total = Evaluation::new(task.labels.len());
     for batch in loader.iter() {
         total += &step::evaluate(&model, batch).0;

@@ -9,7 +9,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 
 use crate::ProgramError;
-use crate::device::{self, Found, WorkOnAll};
+use crate::device::{self, Found, PrecisionName, WorkOnAll};
 use crate::resume::{Output, refuse_differences};
 use crate::settings::{Keep, Settings, differences};
 use crate::signals::StopRequest;
@@ -79,7 +79,10 @@ fn resume(folder: &Path, flags: &Settings, given: &BTreeSet<String>) -> Result<(
     let output = Output::resume(folder)?;
     let config = output.config();
     let then = Settings::from_file(&config)?;
-    let settings = Settings::resolve(flags, given, Some(&config))?;
+    let mut settings = Settings::resolve(flags, given, Some(&config))?;
+    if settings.precision == PrecisionName::Auto {
+        settings.precision = then.precision;
+    }
     refuse_differences(folder, differences(&then.to_table(), &settings.to_table()))?;
     if output.is_finished() {
         return writeln!(
@@ -107,7 +110,8 @@ fn resume(folder: &Path, flags: &Settings, given: &BTreeSet<String>) -> Result<(
 /// Choose the device, read the inputs, train.
 fn start(mut settings: Settings, destination: Destination) -> Result<(), ProgramError> {
     settings.dashboard.on_this_terminal()?;
-    let found = device::choose_all(settings.device.as_ref(), settings.precision)?;
+    let found = device::choose_all(settings.device.as_ref(), settings.precision.required())?;
+    settings.precision = settings.precision.on(&found).into();
     let devices = settings.device.get_or_insert_with(|| found[0].name.into()).clone();
     let inputs = Inputs::read(&settings)?;
     let stop = StopRequest::listen(Some(

@@ -1,6 +1,7 @@
 //! What `evaluate` and `predict` share.
 
 use std::path::PathBuf;
+use std::slice;
 use std::sync::Arc;
 
 use albert::Precision;
@@ -11,7 +12,7 @@ use clap::Args;
 use rte::{EncodedExample, Padding, TextBatch};
 
 use crate::ProgramError;
-use crate::device::{self, DeviceKind, DeviceName, Found};
+use crate::device::{self, DeviceKind, DeviceName, Found, PrecisionName};
 use crate::model_folder::ModelFolder;
 use crate::settings::{at_least_one, precision};
 use crate::terminal::notice;
@@ -37,9 +38,10 @@ pub(super) struct InferenceArgs {
     #[arg(long, value_name = "NAME")]
     pub device: Option<DeviceName>,
 
-    /// The precision of linear layers and attention
+    /// The precision of linear layers and attention. With auto it is bf16 on CPUs with AVX-512-BF16 or AMX and on GPUs that
+    /// support it, and fp32 elsewhere
     #[arg(long, value_name = "NAME", default_value = "fp32", value_parser = precision())]
-    pub precision: Precision,
+    pub precision: PrecisionName,
 }
 
 impl InferenceArgs {
@@ -48,9 +50,14 @@ impl InferenceArgs {
     /// # Errors
     /// As [`device::choose`].
     pub(super) fn choose_device(&self) -> Result<Found, ProgramError> {
-        let device = device::choose(self.device, self.precision)?;
-        notice(format_args!("device {device}, {}", self.precision.name()));
+        let device = device::choose(self.device, self.precision.required())?;
+        notice(format_args!("device {device}, {}", self.precision_on(&device).name()));
         Ok(device)
+    }
+
+    /// The precision to compute in on this device.
+    pub(super) fn precision_on(&self, device: &Found) -> Precision {
+        self.precision.on(slice::from_ref(device))
     }
 
     /// A loader of the examples as batches for a device of `kind`.

@@ -9,7 +9,7 @@ use rte::{Example, Split, Task, TextDataset, read_examples};
 
 use super::inference::InferenceArgs;
 use crate::ProgramError;
-use crate::device::{self, DeviceKind, Work};
+use crate::device::{self, Found, Work};
 use crate::model_folder::ModelFolder;
 use crate::predictions::{Predicted, json_lines};
 use crate::terminal::progress_bar;
@@ -83,8 +83,7 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
     if examples.is_empty() {
         return Err(ProgramError::Mismatch("standard input contains no examples".into()));
     }
-    let kind = device.name.kind;
-    let work = Predict { args, folder: &folder, examples: &examples, kind };
+    let work = Predict { args, folder: &folder, examples: &examples, found: &device };
     let predicted = device::run(device.name, work)??;
     let text = format(args.format, &folder, &task, &examples, &predicted)?;
     if args.output == Path::new("-") {
@@ -138,7 +137,7 @@ struct Predict<'a> {
     args: &'a PredictArgs,
     folder: &'a ModelFolder,
     examples: &'a [Example],
-    kind: DeviceKind,
+    found: &'a Found,
 }
 
 impl Work for Predict<'_> {
@@ -150,14 +149,14 @@ impl Work for Predict<'_> {
 }
 
 fn run<B: Backend>(
-    &Predict { args, folder, examples, kind }: &Predict<'_>,
+    &Predict { args, folder, examples, found }: &Predict<'_>,
     device: &B::Device,
 ) -> Result<Predicted, ProgramError> {
     let encoded = folder.tokenizer.encode_all(examples)?;
-    let model = folder.load_fine_tuned::<B>(args.inference.precision, device)?;
+    let model = folder.load_fine_tuned::<B>(args.inference.precision_on(found), device)?;
     let progress = progress_bar(encoded.len(), "examples");
     let mut predicted = Predicted::default();
-    let loader = args.inference.batches::<B>(folder, encoded, kind, device);
+    let loader = args.inference.batches::<B>(folder, encoded, found.name.kind, device);
     for batch in loader.iter() {
         let count = batch.idx.len();
         predicted.extend(Predicted::of(model.forward(&input(batch)), count));

@@ -3,6 +3,7 @@
 mod backend;
 mod lazy;
 mod name;
+mod precision;
 #[cfg(feature = "xla")]
 mod xla;
 
@@ -12,3 +13,4 @@ pub use backend::{
 pub(crate) use lazy::{compilations, seed};
 pub use lazy::{compute_recorded, finish};
 pub use name::{DeviceError, DeviceKind, DeviceName, Devices, Found, KINDS};
+pub use precision::PrecisionName;

@@ -10,7 +10,6 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use adamw_l2sp::ScheduleKind;
-use albert::Precision;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Command, FromArgMatches, ValueEnum};
 use rte::Padding;
@@ -21,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::resolve::override_with;
 pub(crate) use self::table::{differences, show_value};
 use crate::ProgramError;
-use crate::device::Devices;
+use crate::device::{Devices, PrecisionName};
 
 /// The settings of a run, as flags of `finetune` and as keys of a `--config` file.
 ///
@@ -269,9 +268,10 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<Devices>,
 
-    /// The precision of linear layers and attention; weights, optimizer, layer norms and loss are always fp32
+    /// The precision of linear layers and attention; weights, optimizer, layer norms and loss are always fp32. With
+    /// auto it is bf16 on CPUs with AVX-512-BF16 or AMX and on GPUs that support it, and fp32 elsewhere
     #[arg(long, value_name = "NAME", default_value = "fp32", value_parser = precision(), help_heading = DEVICE)]
-    pub precision: Precision,
+    pub precision: PrecisionName,
 }
 
 const MODEL_AND_DATA: &str = "Model and data";
@@ -415,6 +415,6 @@ pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
 }
 
 /// A parser for `--precision`.
-pub fn precision() -> impl TypedValueParser<Value = Precision> {
-    named(&["fp32", "bf16", "fp16"])
+pub fn precision() -> impl TypedValueParser<Value = PrecisionName> {
+    named(&["fp32", "bf16", "fp16", "auto"])
 }

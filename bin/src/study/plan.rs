@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::ProgramError;
+use crate::device::PrecisionName;
 use crate::settings::{DashboardName, Settings, differences, override_with, show_value};
 
 /// A plan as it is written in its file.
@@ -221,6 +222,11 @@ fn expand(file: &PlanFile) -> Result<Vec<Arm>, String> {
             override_with(&mut table, own.clone());
             let settings =
                 Settings::from_table(table).map_err(|error| format!("arm {name}: {error}"))?;
+            if settings.precision == PrecisionName::Auto {
+                return Err(format!(
+                    "arm {name}: with precision = \"auto\", runs may differ in precision; name the precision"
+                ));
+            }
             if settings.device.as_ref().is_some_and(|devices| devices.names().len() > 1) {
                 return Err(format!(
                     "arm {name}: a run of a study has one device; name several with --devices"
@@ -333,6 +339,7 @@ mod tests {
                 "seeds = 2\n[arms.a]\ndevice = \"cpu,cpu\"\n",
                 "arm a: a run of a study has one device",
             ),
+            ("seeds = 2\n[arms.a]\nprecision = \"auto\"\n", "arm a: with precision = \"auto\""),
             ("seeds = 2\n[arms.\"a/b\"]\n", "cannot be the name of an arm"),
             ("seeds = 2\n[arms.\"..\"]\n", "cannot be the name of an arm"),
             ("seeds = 2\n[grid]\nepochs = 3\n[arms.a]\n", "grid: epochs must be a list"),

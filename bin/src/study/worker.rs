@@ -99,7 +99,7 @@ impl Study {
         for arm in &self.plan.arms {
             let name = found.as_ref().map(|found| found.name).or(name);
             let name = name.or(arm.settings.device.as_ref().map(Devices::first));
-            found = Some(device::choose(name, arm.settings.precision)?);
+            found = Some(device::choose(name, arm.settings.precision.required())?);
         }
         found.ok_or_else(|| ProgramError::Internal("a study without arms".into()))
     }

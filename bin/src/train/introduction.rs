@@ -22,7 +22,7 @@ pub(super) fn print(
     notice(format_args!(
         "device {}, {}; output {}",
         names.join(", "),
-        settings.precision.name(),
+        settings.precision.on(devices).name(),
         output.folder().display()
     ));
     let initialized = match report.new.len() {

@@ -159,7 +159,7 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     };
     let contents = Contents::of(&classifier, [train, validation]);
     let length = settings.length(train.len(), validation.len());
-    let model = FineTuning::new(classifier, settings.precision)
+    let model = FineTuning::new(classifier, settings.precision.on(found))
         .with_label_smoothing(settings.label_smoothing);
     let trainer = trainer(settings, model, &folder.config, &report, length.total_steps)?;
     let (output, checkpoint) = match destination {
