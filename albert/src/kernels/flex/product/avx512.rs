@@ -7,8 +7,8 @@
 use std::arch::x86_64::{
     __m512, __m512bh, __m512i, __mmask16, _mm512_add_ps, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps,
     _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
-    _mm512_set1_epi32, _mm512_setzero_ps, _mm512_shuffle_i32x4, _mm512_unpackhi_epi32,
-    _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    _mm512_set1_epi32, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_i32x4,
+    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 use std::mem::transmute;
 
@@ -149,14 +149,18 @@ fn to_pairs(rows: [__m512i; LANES]) -> Pairs {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn round_rows(rows: &[[f32; 2 * LANES]; LANES]) -> [__m512i; LANES] {
-    rows.each_ref().map(|row| {
+    // A loop, because a closure is not inlined here.
+    let mut pairs = [_mm512_setzero_si512(); LANES];
+    for (pairs, row) in pairs.iter_mut().zip(rows) {
+        let (first, second) = row.split_at(LANES);
         // SAFETY: loads of the row's two halves; both types are 512 bits of any value.
-        unsafe {
-            let (first, second) = row.split_at(LANES);
-            let [first, second] = [first, second].map(|half| _mm512_loadu_ps(half.as_ptr()));
+        *pairs = unsafe {
+            let [first, second] =
+                [_mm512_loadu_ps(first.as_ptr()), _mm512_loadu_ps(second.as_ptr())];
             transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(second, first))
-        }
-    })
+        };
+    }
+    pairs
 }
 
 /// Transposes 16 × 16 elements of 32 bits: within blocks of 2 × 2 and 4 × 4, then the blocks.
