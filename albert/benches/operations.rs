@@ -45,7 +45,9 @@ fn operations(c: &mut Criterion) {
             ("gelu", HiddenAct::Gelu),
             ("gelu_tanh", HiddenAct::GeluNew),
         ] {
-            measure(c, &format!("{size}: {name}"), [wide()], |[x]| kernels::activate(act, x));
+            measure(c, &format!("{size}: {name}"), [wide()], |[x]| {
+                kernels::activate(act, x, Factors::AsGiven)
+            });
         }
         let (gamma, beta) = (vector(width), vector(width));
         measure(

@@ -54,7 +54,8 @@ impl<B: Backend> Layer<B> {
     ) -> Tensor<B, 2> {
         let attention = self.attention.forward(hidden, key_value, sequences, outputs);
         let factors = sequences.factors;
-        let inner = activate(self.hidden_act, linear(&self.ffn, attention.clone(), factors));
+        let inner = linear(&self.ffn, attention.clone(), factors);
+        let inner = activate(self.hidden_act, inner, factors);
         let output = dropout(linear(&self.ffn_output, inner, factors), self.output_dropout);
         add_layer_norm(&self.layer_norm, self.layer_norm_eps, output, attention)
     }

@@ -121,7 +121,8 @@ impl<B: Backend> AlbertMlmHead<B> {
 
     #[expect(clippy::disallowed_methods, reason = "the product only reads the view")]
     fn forward(&self, hidden: Tensor<B, 2>, word_embeddings: Tensor<B, 2>) -> Tensor<B, 2> {
-        let hidden = activate(self.hidden_act, linear(&self.dense, hidden, Factors::AsGiven));
+        let hidden = linear(&self.dense, hidden, Factors::AsGiven);
+        let hidden = activate(self.hidden_act, hidden, Factors::AsGiven);
         let scores = self.layer_norm.forward(hidden).matmul(word_embeddings.transpose());
         scores + self.bias.val().unsqueeze()
     }

@@ -4,6 +4,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, activation};
 
 use crate::config::HiddenAct;
+use crate::kernels::Factors;
 #[cfg(feature = "flex")]
 use crate::kernels::flex;
 
@@ -15,11 +16,22 @@ use crate::kernels::flex;
 /// GeluNew   ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))), an approximation of it
 /// ```
 ///
+/// With bf16 `factors`, the kernel for the flex backend keeps the derivative for the backward pass in bf16: it is
+/// multiplied by a gradient that becomes such a factor itself. Everything else ignores `factors`.
+///
 /// Source: Hendrycks & Gimpel, [arXiv 1606.08415](https://arxiv.org/abs/1606.08415).
-pub fn activate<B: Backend, const D: usize>(act: HiddenAct, x: Tensor<B, D>) -> Tensor<B, D> {
+#[cfg_attr(
+    not(feature = "flex"),
+    expect(unused_variables, reason = "only the kernel uses factors")
+)]
+pub fn activate<B: Backend, const D: usize>(
+    act: HiddenAct,
+    x: Tensor<B, D>,
+    factors: Factors,
+) -> Tensor<B, D> {
     #[cfg(feature = "flex")]
     if flex::is_flex(&x) {
-        return flex::activate(act, x);
+        return flex::activate(act, x, factors);
     }
     definition(act, x)
 }
@@ -81,7 +93,8 @@ mod tests {
     #[test]
     fn activations_have_their_known_values() {
         let x = || Tensor::<Flex, 1>::from_floats(X, &Default::default());
-        for f in [activate::<Flex, 1>, definition] {
+        let activate = |act, x| activate::<Flex, 1>(act, x, Factors::AsGiven);
+        for f in [activate, definition] {
             assert!(distance(&values(f(HiddenAct::GeluNew, x())), &GELU_NEW) < 5e-7);
             assert!(distance(&values(f(HiddenAct::Gelu, x())), &GELU) < 5e-7);
             assert_eq!(values(f(HiddenAct::Relu, x())), X.map(|x| x.max(0.0)));
@@ -91,6 +104,6 @@ mod tests {
     #[test]
     fn gelu_new_of_huge_inputs_is_finite() {
         let x = Tensor::<Flex, 1>::from_floats([-1e10, 1e10], &Default::default());
-        assert_eq!(values(activate(HiddenAct::GeluNew, x)), [0.0, 1e10]);
+        assert_eq!(values(activate(HiddenAct::GeluNew, x, Factors::AsGiven)), [0.0, 1e10]);
     }
 }

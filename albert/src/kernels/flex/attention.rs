@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use crate::kernels::flex::dropout::Mask;
 use crate::kernels::flex::elements::{exp, largest, sum, sum_pairs, vectorized};
 use crate::kernels::flex::heads::{block, join_heads, rows};
+use crate::kernels::flex::kept::Kept;
 use crate::kernels::flex::operation::{Operation, constant, primitive, run, width};
 use crate::kernels::flex::product::{Matrix, SERIAL, product_here};
 use crate::kernels::{AttentionOptions, Factors, TokenLayout};
@@ -64,8 +65,8 @@ struct Attention {
 /// What the backward pass needs.
 #[derive(Clone, Debug)]
 struct Saved {
-    query: FlexTensor,
-    key_value: FlexTensor,
+    query: Kept,
+    key_value: Kept,
     /// P of each head of each sequence.
     probabilities: Vec<Vec<f32>>,
 }
@@ -97,7 +98,11 @@ impl Operation<2> for Attention {
             (context, if keep { probabilities } else { Vec::new() })
         });
         let output = join_heads(&self.queries, &[contexts], self.heads, size);
-        (output, keep.then_some(Saved { query, key_value, probabilities }))
+        let saved = keep.then(|| {
+            let [query, key_value] = [query, key_value].map(|x| Kept::new(x, self.factors));
+            Saved { query, key_value, probabilities }
+        });
+        (output, saved)
     }
 
     fn backward(
@@ -106,6 +111,7 @@ impl Operation<2> for Attention {
         gradient: FlexTensor,
         _wanted: [bool; 2],
     ) -> [Option<FlexTensor>; 2] {
+        let [query, key_value] = [query, key_value].map(Kept::restore);
         let size = width(&query) / self.heads;
         let (of_queries, of_keys_values) = self.for_each_head(&query, &key_value, |head| {
             let keys = head.key.rows();

@@ -20,10 +20,10 @@ pub(crate) fn rows_per_task(width: usize) -> usize {
 }
 
 /// `f` for each `size` elements of `data`, in parallel, with their index; the results in order.
-pub(crate) fn map_chunks<T: Send>(
-    data: &mut [f32],
+pub(crate) fn map_chunks<E: Send, T: Send>(
+    data: &mut [E],
     size: usize,
-    f: impl Fn(usize, &mut [f32]) -> T + Sync + Send,
+    f: impl Fn(usize, &mut [E]) -> T + Sync + Send,
 ) -> Vec<T> {
     if data.len() <= SERIAL {
         data.chunks_mut(size).enumerate().map(|(index, chunk)| f(index, chunk)).collect()
@@ -33,10 +33,10 @@ pub(crate) fn map_chunks<T: Send>(
 }
 
 /// [`map_chunks`] over two slices at once, cut into the same number of chunks.
-pub(crate) fn map_chunk_pairs<T: Send>(
-    (left, left_size): (&mut [f32], usize),
-    (right, right_size): (&mut [f32], usize),
-    f: impl Fn(usize, &mut [f32], &mut [f32]) -> T + Sync + Send,
+pub(crate) fn map_chunk_pairs<L: Send, R: Send, T: Send>(
+    (left, left_size): (&mut [L], usize),
+    (right, right_size): (&mut [R], usize),
+    f: impl Fn(usize, &mut [L], &mut [R]) -> T + Sync + Send,
 ) -> Vec<T> {
     if left.len().max(right.len()) <= SERIAL {
         let pairs = left.chunks_mut(left_size).zip(right.chunks_mut(right_size));

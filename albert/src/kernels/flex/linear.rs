@@ -6,6 +6,7 @@ use burn::tensor::backend::Backend;
 
 use crate::kernels::Factors;
 use crate::kernels::flex::elements::{add, column_sums, map_chunks, rows_per_task, vectorized};
+use crate::kernels::flex::kept::Kept;
 use crate::kernels::flex::operation::{Operation, primitive, run, tensor, width};
 use crate::kernels::flex::product::{Matrix, product};
 
@@ -25,8 +26,8 @@ pub(crate) fn linear<B: Backend>(
 struct Linear(Factors);
 
 impl Operation<3> for Linear {
-    /// x and W.
-    type Saved = [FlexTensor; 2];
+    /// x and W, a parameter, of which no copy is made.
+    type Saved = (Kept, FlexTensor);
 
     fn forward(
         &self,
@@ -42,20 +43,23 @@ impl Operation<3> for Linear {
                 || rows.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias)),
             );
         });
-        (output, keep.then_some([x, weight]))
+        (output, keep.then(|| (Kept::new(x, self.0), weight)))
     }
 
     fn backward(
         self,
-        [x, weight]: [FlexTensor; 2],
+        (x, weight): (Kept, FlexTensor),
         gradient: FlexTensor,
         [of_x, of_weight, of_bias]: [bool; 3],
     ) -> [Option<FlexTensor>; 3] {
         let width = width(&gradient);
-        let [x, weight, of_output] = [&x, &weight, &gradient].map(Matrix::of);
+        let [weight, of_output] = [&weight, &gradient].map(Matrix::of);
         [
             of_x.then(|| product(of_output, weight.transposed(), self.0)),
-            of_weight.then(|| product(x.transposed(), of_output, self.0)),
+            of_weight.then(|| {
+                let x = x.restore();
+                product(Matrix::of(&x).transposed(), of_output, self.0)
+            }),
             of_bias.then(|| tensor(column_sums(gradient.storage(), width), [width])),
         ]
     }

@@ -6,6 +6,7 @@
 //! | `operation` | how an operation takes part in Burn's autodiff |
 //! | `product` | matrix products, in float32 and of bf16 factors |
 //! | `heads` | the heads of attention as blocks of a matrix of tokens |
+//! | `kept` | what is kept for the backward pass |
 //! | `elements` | parallel, vectorized loops and sums |
 
 mod activation;
@@ -13,6 +14,7 @@ mod attention;
 mod dropout;
 mod elements;
 mod heads;
+mod kept;
 mod layer_norm;
 mod linear;
 mod operation;

@@ -11,7 +11,7 @@
 mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod bf16;
+pub(super) mod bf16;
 #[cfg(target_arch = "x86_64")]
 mod packed;
 

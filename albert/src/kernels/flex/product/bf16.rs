@@ -54,9 +54,21 @@ impl Instructions {
     }
 }
 
+/// The bits of the nearest bf16, ties to even; NaN stays NaN.
+#[inline(always)]
+pub(in crate::kernels::flex) fn to_bits(x: f32) -> u16 {
+    (rounded_bits(x) >> 16) as u16
+}
+
+/// A bf16 as float32.
+#[inline(always)]
+pub(in crate::kernels::flex) fn from_bits(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}
+
 /// The nearest bf16, ties to even, as float32; NaN stays NaN.
 #[inline(always)]
-pub(super) fn round(x: f32) -> f32 {
+pub(in crate::kernels::flex) fn round(x: f32) -> f32 {
     f32::from_bits(rounded_bits(x))
 }
 
@@ -89,6 +101,7 @@ mod tests {
             (f32::INFINITY, f32::INFINITY),
         ] {
             assert_eq!(round(x).to_bits(), f32::to_bits(expected));
+            assert_eq!(from_bits(to_bits(x)), expected);
             assert_eq!(round(-x).to_bits(), f32::to_bits(-expected));
         }
         // The second's mantissa is in the lower half alone.
