@@ -1,6 +1,6 @@
 //! The norm of all gradients together, and clipping by it.
 
-use burn::module::{AutodiffModule, ModuleVisitor, Param};
+use burn::module::{AutodiffModule, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -53,10 +53,7 @@ fn scale<B: AutodiffBackend, M: AutodiffModule<B>>(
     model: &M,
     coefficient: Tensor<B::InnerBackend, 1>,
 ) {
-    let mut scale =
-        Scale::<B> { grads: std::mem::take(grads), coefficient, scaled: GradientsParams::new() };
-    model.visit(&mut scale);
-    *grads = scale.scaled;
+    model.visit(&mut Scale::<B> { grads, seen: Vec::new(), coefficient });
 }
 
 /// √ Σ ‖g‖² over all gradients of `model`, a tensor of one element on the device.
@@ -73,7 +70,7 @@ pub fn grad_norm<B: AutodiffBackend, M: AutodiffModule<B>>(
 
 struct SumOfSquares<'a, B: AutodiffBackend> {
     grads: &'a GradientsParams,
-    seen: Vec<burn::module::ParamId>,
+    seen: Vec<ParamId>,
     sum: Tensor<B::InnerBackend, 1>,
 }
 
@@ -85,23 +82,27 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for SumOfSquares<'_, B> {
         }
         self.seen.push(param.id);
         if let Some(grad) = self.grads.get::<B::InnerBackend, D>(param.id) {
-            let squared = sum_of_squares(grad);
+            let squared = sum_of_squares(grad.cast(self.sum.dtype()));
             self.sum = self.sum.clone() + squared.to_device(&self.sum.device());
         }
     }
 }
 
-struct Scale<B: AutodiffBackend> {
-    grads: GradientsParams,
+struct Scale<'a, B: AutodiffBackend> {
+    grads: &'a mut GradientsParams,
+    seen: Vec<ParamId>,
     coefficient: Tensor<B::InnerBackend, 1>,
-    scaled: GradientsParams,
 }
 
-impl<B: AutodiffBackend> ModuleVisitor<B> for Scale<B> {
+impl<B: AutodiffBackend> ModuleVisitor<B> for Scale<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if self.seen.contains(&param.id) {
+            return;
+        }
+        self.seen.push(param.id);
         if let Some(grad) = self.grads.remove::<B::InnerBackend, D>(param.id) {
             let coefficient = self.coefficient.clone().to_device(&grad.device());
-            self.scaled.register(param.id, scaled(grad, coefficient));
+            self.grads.register(param.id, scaled(grad, coefficient));
         }
     }
 }
@@ -121,6 +122,7 @@ fn scaled<B: Backend, const D: usize>(grad: Tensor<B, D>, factor: Tensor<B, 1>) 
     if flex::is_flex(&grad) {
         return flex::scale(grad, factor.into_scalar().elem());
     }
+    let factor = factor.cast(grad.dtype());
     grad * factor.reshape([1; D])
 }
 
@@ -129,6 +131,7 @@ mod tests {
     use super::*;
     use burn::backend::{Autodiff, Flex};
     use burn::nn::{Linear, LinearConfig};
+    use burn::tensor::DType;
 
     type B = Autodiff<Flex>;
 
@@ -183,6 +186,41 @@ mod tests {
         let (layer, mut grads) = layer_with_grads();
         clip_grad_norm(&mut grads, &layer, 8.0);
         assert_eq!(value(grads.get::<Flex, 2>(layer.weight.id).unwrap()), [3.0, 3.0]);
+    }
+
+    #[test]
+    fn gradients_of_other_modules_stay_as_they_are() {
+        let (layer, mut grads) = layer_with_grads();
+        let other: Linear<B> = LinearConfig::new(1, 2).with_bias(false).init(&Default::default());
+        grads.register(other.weight.id, Tensor::<Flex, 2>::full([1, 2], 7.0, &Default::default()));
+        clip_grad_norm(&mut grads, &layer, 1.0);
+        scale_grads(&mut grads, &layer, 0.5);
+        assert_eq!(value(grads.get::<Flex, 2>(other.weight.id).unwrap()), [7.0; 2]);
+        assert_eq!(grads.len(), 3);
+    }
+
+    #[test]
+    fn gradients_keep_their_dtype() {
+        let (layer, mut grads) = layer_with_grads();
+        let bias = layer.bias.as_ref().unwrap().id;
+        for dtype in [DType::F64, DType::F16] {
+            let given = Tensor::<Flex, 1>::full([2], 4.0, &Default::default()).cast(dtype);
+            grads.remove::<Flex, 1>(bias);
+            grads.register(bias, given);
+            let norm = value(grad_norm(&grads, &layer));
+            clip_grad_norm(&mut grads, &layer, f64::from(norm[0]) / 2.0);
+            scale_grads(&mut grads, &layer, 2.0);
+            let scaled = grads.get::<Flex, 1>(bias).unwrap();
+            assert_eq!(scaled.dtype(), dtype);
+            assert_eq!(norm, [50f32.sqrt()]);
+            for x in value(scaled.cast(DType::F32)) {
+                assert!((x - 4.0).abs() < 4e-3, "{x}");
+            }
+            // Back to where the weight's gradient was, too.
+            grads.remove::<Flex, 2>(layer.weight.id);
+            let weight = Tensor::<Flex, 2>::full([1, 2], 3.0, &Default::default());
+            grads.register(layer.weight.id, weight);
+        }
     }
 
     #[test]

@@ -38,10 +38,7 @@ pub fn scale_grads<M: Module>(grads: &mut GradientsParams, model: &M, factor: f6
 }
 
 fn scale<M: Module>(grads: &mut GradientsParams, model: &M, coefficient: Tensor<1>) {
-    let mut scale =
-        Scale { grads: std::mem::take(grads), coefficient, scaled: GradientsParams::new() };
-    model.visit(&mut scale);
-    *grads = scale.scaled;
+    model.visit(&mut Scale { grads, seen: Vec::new(), coefficient });
 }
 
 /// √ Σ ‖g‖² over all gradients of `model`, a tensor of one element on the device.
@@ -72,23 +69,29 @@ impl ModuleVisitor for SumOfSquares<'_> {
         }
         self.seen.push(param.id);
         if let Some(grad) = self.grads.get::<D>(param.id) {
+            let grad = grad.cast(self.sum.dtype());
             let squared = (grad.clone() * grad).sum();
             self.sum = self.sum.clone() + squared.to_device(&self.sum.device());
         }
     }
 }
 
-struct Scale {
-    grads: GradientsParams,
+struct Scale<'a> {
+    grads: &'a mut GradientsParams,
+    seen: Vec<ParamId>,
     coefficient: Tensor<1>,
-    scaled: GradientsParams,
 }
 
-impl ModuleVisitor for Scale {
+impl ModuleVisitor for Scale<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.seen.contains(&param.id) {
+            return;
+        }
+        self.seen.push(param.id);
         if let Some(grad) = self.grads.remove::<D>(param.id) {
             let coefficient = self.coefficient.clone().to_device(&grad.device());
-            self.scaled.register(param.id, grad * coefficient.reshape([1; D]));
+            let coefficient = coefficient.cast(grad.dtype()).reshape([1; D]);
+            self.grads.register(param.id, grad * coefficient);
         }
     }
 }
