@@ -142,7 +142,9 @@ impl Study {
             return Ok(());
         }
         let value = |seed| match self.state(arm, seed) {
-            RunState::Done(summary) => summary.main_metric(),
+            RunState::Done(summary) if summary.state() == report::RunState::Finished => {
+                summary.main_metric()
+            }
             _ => None,
         };
         let done = self.plan.seeds.iter().filter_map(|seed| Some((*seed, value(*seed)?)));

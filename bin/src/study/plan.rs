@@ -220,6 +220,11 @@ fn expand(file: &PlanFile) -> Result<Vec<Arm>, String> {
             let mut table = file.base.clone();
             override_with(&mut table, combination.iter().cloned().collect());
             override_with(&mut table, own.clone());
+            if let Some((key, _)) = grid.iter().find(|(key, _)| !table.contains_key(key)) {
+                return Err(format!(
+                    "{key} of the grid has no effect with the settings of arms.{plan_name}; leave one of them out"
+                ));
+            }
             let settings =
                 Settings::from_table(table).map_err(|error| format!("arm {name}: {error}"))?;
             if settings.precision == PrecisionName::Auto {
@@ -348,6 +353,10 @@ mod tests {
                 "in the grid and in arms.a",
             ),
             ("seeds = 2\n[grid]\nepochs = [3, 3]\n[arms.a]\n", "two arms"),
+            (
+                "seeds = 2\n[grid]\nsource-decay = [1.0]\n[arms.a]\noptimizer = \"adamw\"\n",
+                "source-decay of the grid has no effect with the settings of arms.a",
+            ),
             ("seeds = 2\nsteps = 3\n[arms.a]\n", "unknown field `steps`"),
             ("seeds = [18446744073709551615]\n[arms.a]\n", "plan.toml"),
             ("seeds = 100001\n[arms.a]\n", "seeds = 100001 is more than 100000"),
