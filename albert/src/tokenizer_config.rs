@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use files::FileKind;
 use serde_json::{Map, Value, json};
 
 use crate::config::ModelConfig;
@@ -51,7 +52,10 @@ pub fn tokenizer_config(
     let ids = vocabulary(&tokenizer);
     let written: Vec<Map<String, Value>> = ["tokenizer_config.json", "special_tokens_map.json"]
         .iter()
-        .filter_map(|file| serde_json::from_slice(&std::fs::read(source?.join(file)).ok()?).ok())
+        .filter_map(|file| {
+            let bytes = files::read(&source?.join(file), FileKind::Config).ok()?;
+            serde_json::from_slice(&bytes).ok()
+        })
         .collect();
 
     let mut keys = own_class(config.model_type, &tokenizer);

@@ -166,8 +166,9 @@ fn comparisons(analysis: &Analysis, metric: Metric, family: Family) -> Vec<Block
         text_columns: 1,
         wrapped: false,
     };
-    let verdict =
-        |member: &&Comparison| verdict(member, names(analysis, member), metric, members.len());
+    // Those without a p value, because too few of their seeds have ended, are not part of Holm's correction.
+    let size = members.iter().filter(|member| !member.p.is_nan()).count();
+    let verdict = |member: &&Comparison| verdict(member, names(analysis, member), metric, size);
     vec![
         Block::Heading(heading.into()),
         Block::Paragraph(introduction.into()),

@@ -93,7 +93,8 @@ pub(super) fn over_steps(study: &Study, metric: Metric, shown: Shown) -> Drawn<V
         title: &format!("Validation {}", metric.title()),
         caption: band,
         y_title: metric.title(),
-        majority: study.majority(),
+        // Of the studied metric: runs on different tasks are compared by their accuracy.
+        majority: study.majority().filter(|_| study.metric() == Some(metric)),
         ..loss
     };
     let distance = Frame {
