@@ -20,6 +20,17 @@ use super::Matrix;
 use super::avx512::{self, LANES};
 use super::packed::{Kernel, TILE_COLUMNS, Tile, block_of_columns, block_of_rows};
 
+/// Assembly that may change every tile. `asm!` does not take its operands from a constant.
+macro_rules! tile_asm {
+    ($($argument:tt)*) => {
+        asm!(
+            $($argument)*
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+        )
+    };
+}
+
 const ROWS: usize = 32;
 
 /// Pairs of k in a tile of a factor.
@@ -103,18 +114,7 @@ impl Drop for Amx {
     fn drop(&mut self) {
         // SAFETY: the value exists, so AMX is available or emulated.
         unsafe {
-            asm!(
-                "tilerelease",
-                out("tmm0") _,
-                out("tmm1") _,
-                out("tmm2") _,
-                out("tmm3") _,
-                out("tmm4") _,
-                out("tmm5") _,
-                out("tmm6") _,
-                out("tmm7") _,
-                options(nomem, nostack, preserves_flags),
-            );
+            tile_asm!("tilerelease", options(nomem, nostack, preserves_flags),);
         }
     }
 }
@@ -143,17 +143,9 @@ impl Kernel<LANES> for Amx {
         assert!(is_available() || cfg!(test), "this CPU lacks AMX");
         // SAFETY: as just asserted.
         unsafe {
-            asm!(
+            tile_asm!(
                 "ldtilecfg [{}]",
                 in(reg) &Configuration::FULL,
-                out("tmm0") _,
-                out("tmm1") _,
-                out("tmm2") _,
-                out("tmm3") _,
-                out("tmm4") _,
-                out("tmm5") _,
-                out("tmm6") _,
-                out("tmm7") _,
                 options(readonly, nostack, preserves_flags),
             );
         }
@@ -202,7 +194,7 @@ unsafe fn multiply_panels(
 ) {
     // SAFETY: all loads and stores are within the panels and the result, as the caller promises.
     unsafe {
-        asm!(
+        tile_asm!(
             "test {adds:e}, {adds:e}",
             "jz 2f",
             "tileloadd tmm0, [{upper} + {stride}]",
@@ -245,14 +237,6 @@ unsafe fn multiply_panels(
             right = inout(reg) right.as_ptr() => _,
             right_stride = in(reg) size_of::<[u32; TILE_COLUMNS]>(),
             steps = inout(reg) right.len() / STEP => _,
-            out("tmm0") _,
-            out("tmm1") _,
-            out("tmm2") _,
-            out("tmm3") _,
-            out("tmm4") _,
-            out("tmm5") _,
-            out("tmm6") _,
-            out("tmm7") _,
             options(nostack),
         );
     }
