@@ -1,10 +1,5 @@
 //! The choice of a device by a user, and complete runs on every usable device.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::expect_used, reason = "tests fail by panicking")]
 
 use std::sync::Mutex;
 use std::time::Duration;

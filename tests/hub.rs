@@ -1,10 +1,5 @@
 //! Downloads from a local hub that behaves like the real one, and that can fail like it.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::expect_used, reason = "tests fail by panicking")]
 
 use std::fs;
 use std::path::PathBuf;

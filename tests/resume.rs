@@ -1,12 +1,6 @@
 //! Runs that are stopped, killed or cannot write to the disk resume as if they had never been interrupted.
 #![cfg(unix)]
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "tests fail by panicking")]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,10 +1,5 @@
 //! Tasks other than RTE, the user's own data, and labels: matched by name, whatever their order.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs;
 

@@ -1,11 +1,6 @@
 //! The program on a terminal: burn-train's dashboard, and Ctrl-C while it is shown.
 #![cfg(unix)]
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs;
 use std::io::{Read, Write};

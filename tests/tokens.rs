@@ -3,12 +3,7 @@
 //! A case holds `tokenizer.json` and, for a file `NAME.tsv` of pairs, `NAME-LENGTH.safetensors`
 //! with the pairs cut and padded to LENGTH. Pairs of RTE are not part of the case:
 //! their `NAME.tsv` is in `data/rte`, next to the folder that `PARITY_CASES` names.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::path::{Path, PathBuf};
 

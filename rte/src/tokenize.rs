@@ -175,21 +175,21 @@ impl TextTokenizer {
     ///
     /// A text that the tokenizer refuses, such as an unknown word where it has no token for these.
     pub fn encode(&self, text: &str, text_pair: Option<&str>) -> Result<EncodedText, RteError> {
-        self.encode_guarded(text, text_pair).map_err(|error| RteError::Encode {
-            what: "the text".to_owned(),
-            reason: error.to_string(),
-        })
+        self.encode_named(text, text_pair, || "the text".to_owned())
     }
 
-    /// The library panics where a template names tokens that it does not define.
-    fn encode_guarded(
+    /// [`encode`](Self::encode); an error says `what` was to be tokenized.
+    fn encode_named(
         &self,
         text: &str,
         text_pair: Option<&str>,
-    ) -> tokenizers::Result<EncodedText> {
+        what: impl FnOnce() -> String,
+    ) -> Result<EncodedText, RteError> {
         let encode = AssertUnwindSafe(|| self.encode_unguarded(text, text_pair));
+        // The library panics where a template names tokens that it does not define.
         panic::catch_unwind(encode)
             .unwrap_or_else(|_| Err("a part of the tokenizer is invalid".into()))
+            .map_err(|error| RteError::Encode { what: what(), reason: error.to_string() })
     }
 
     fn encode_unguarded(
@@ -246,12 +246,9 @@ impl TextTokenizer {
         examples
             .par_iter()
             .map(|example| {
-                let encoded = self
-                    .encode_guarded(&example.text, example.text_pair.as_deref())
-                    .map_err(|error| RteError::Encode {
-                        what: format!("the example with idx {}", example.idx),
-                        reason: error.to_string(),
-                    })?;
+                let what = || format!("the example with idx {}", example.idx);
+                let encoded =
+                    self.encode_named(&example.text, example.text_pair.as_deref(), what)?;
                 Ok(EncodedExample {
                     input_ids: encoded.input_ids,
                     token_type_ids: encoded.token_type_ids,

@@ -3,12 +3,7 @@
 //! Cases are in `cases/KIND/NAME` in this crate and, where the environment variable
 //! `PARITY_CASES` names a folder, in `$PARITY_CASES/KIND/NAME` too. A case that is missing or
 //! malformed fails its test; there is no skipping.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 pub mod hub;
 mod recorded;

@@ -102,8 +102,7 @@ impl DeviceKind {
 }
 
 /// The name of a device: `cpu`, `cuda`, `cuda:1`, `tch:cuda:0`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceName {
     /// The kind of the device.
     pub kind: DeviceKind,
@@ -136,20 +135,6 @@ impl FromStr for DeviceName {
             .filter(|(kind, _)| kind.is_numbered())
             .map(|(kind, index)| Self { kind, index })
             .ok_or_else(|| DeviceError::Unknown(text.into()))
-    }
-}
-
-impl TryFrom<String> for DeviceName {
-    type Error = DeviceError;
-
-    fn try_from(text: String) -> Result<Self, DeviceError> {
-        text.parse()
-    }
-}
-
-impl From<DeviceName> for String {
-    fn from(name: DeviceName) -> Self {
-        name.to_string()
     }
 }
 

@@ -47,13 +47,13 @@ impl Cache {
     }
 
     fn reference(&self, repo: &Repo) -> PathBuf {
-        self.folder().join(repo.to_hub().folder_name()).join("refs").join(repo.revision())
+        self.folder().join(repo.to_hub().folder_name()).join("refs").join(&repo.revision)
     }
 
     /// The snapshot of a repository, if it has all the files that are needed.
     pub(crate) fn find(&self, repo: &Repo) -> Option<PathBuf> {
-        let commit = match is_commit(repo.revision()) {
-            true => repo.revision().to_owned(),
+        let commit = match is_commit(&repo.revision) {
+            true => repo.revision.clone(),
             false => fs::read_to_string(self.reference(repo)).ok()?.trim().to_owned(),
         };
         let folder = is_commit(&commit).then(|| self.snapshot(repo, &commit))?;
@@ -115,7 +115,7 @@ impl Cache {
     /// # Errors
     /// A folder that cannot be written to.
     pub(crate) fn remember(&self, repo: &Repo, commit: &str) -> Result<(), HubError> {
-        if is_commit(repo.revision()) {
+        if is_commit(&repo.revision) {
             return Ok(());
         }
         let path = self.reference(repo);

@@ -12,64 +12,27 @@ pub enum HubError {
     Endpoint(String),
     /// The name of a well-known repository without its owner.
     #[error("{name} is neither a path nor a full name on the hub; did you mean {suggestion}?")]
-    NoOwner {
-        /// The name as given.
-        name: String,
-        /// The full name.
-        suggestion: String,
-    },
+    NoOwner { name: String, suggestion: String },
     /// The hub's listing of a repository cannot be had. The name may have been meant as a path.
     #[error("{repo} is neither available on the hub nor a folder of that name here: {source}")]
-    Unavailable {
-        /// The repository's name.
-        repo: String,
-        /// Why there is no listing.
-        source: Box<HubError>,
-    },
+    Unavailable { repo: String, source: Box<HubError> },
     /// An HTTP status other than success, after retries where they make sense.
     #[error("{url}: {}{}", meaning(*.status), detail(.message))]
-    Status {
-        /// The address requested.
-        url: String,
-        /// The HTTP status.
-        status: u16,
-        /// The hub's own message.
-        message: String,
-    },
+    Status { url: String, status: u16, message: String },
     /// No answer, an incomplete one or one that is too slow, after retries.
     #[error("{url}: {reason}; a download that was begun is kept, and the next attempt resumes it")]
-    Transport {
-        /// The address requested.
-        url: String,
-        /// What went wrong.
-        reason: String,
-    },
+    Transport { url: String, reason: String },
     /// An answer that violates the hub's interface.
     #[error(
         "{url}: {reason}; the server is not a Hugging Face hub, or is malfunctioning: check HF_ENDPOINT"
     )]
-    Nonsense {
-        /// The address requested.
-        url: String,
-        /// What is wrong.
-        reason: String,
-    },
+    Nonsense { url: String, reason: String },
     /// A file that differs from the hub's description of it.
     #[error("{url}: {reason}; the download was discarded: run the command again")]
-    Damaged {
-        /// The address requested.
-        url: String,
-        /// What differs.
-        reason: String,
-    },
+    Damaged { url: String, reason: String },
     /// A model's repository that lacks required files.
     #[error("{repo} cannot be used: {reason}")]
-    Unsuitable {
-        /// The repository's name.
-        repo: String,
-        /// What it lacks.
-        reason: String,
-    },
+    Unsuitable { repo: String, reason: String },
     /// A data set that lacks a split that is needed.
     #[error(transparent)]
     Data(Box<rte::RteError>),
@@ -79,22 +42,10 @@ pub enum HubError {
          that name here either",
         .cache.display()
     )]
-    NotCached {
-        /// The repository's name.
-        repo: String,
-        /// The cache's folder.
-        cache: PathBuf,
-    },
+    NotCached { repo: String, cache: PathBuf },
     /// A file of the cache that cannot be read or written.
     #[error("cannot {action} {}: {source}", .path.display())]
-    Io {
-        /// What was attempted.
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
 }
 
 impl HubError {

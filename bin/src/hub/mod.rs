@@ -61,7 +61,7 @@ pub(crate) fn named(name: &Path, kind: Kind) -> Result<Option<PathBuf>, HubError
 /// The name on the hub, without a revision, that `name` stands for; `None` under the conditions of [`named`].
 pub(crate) fn id(name: &Path) -> Option<String> {
     let text = name.to_str().filter(|_| !name.exists())?;
-    Repo::parse(text, Kind::Model).map(|repo| repo.id().to_owned())
+    Repo::parse(text, Kind::Model).map(|repo| repo.id)
 }
 
 /// The folder with a repository's needed files, downloaded first if they are not in the cache. Reports on standard

@@ -28,9 +28,9 @@ pub(crate) enum Kind<'a> {
 pub(crate) struct Repo<'a> {
     kind: Kind<'a>,
     /// `OWNER/NAME`.
-    id: String,
+    pub(crate) id: String,
     /// A branch, a tag or a commit.
-    revision: String,
+    pub(crate) revision: String,
 }
 
 /// Required of a model, besides its weights.
@@ -60,16 +60,6 @@ impl<'a> Repo<'a> {
         let (owner, name) = id.split_once('/')?;
         let fits = is_part(owner) && is_part(name) && is_safe(revision);
         fits.then(|| Self { kind, id: id.to_owned(), revision: revision.to_owned() })
-    }
-
-    /// `OWNER/NAME`.
-    pub(crate) fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// A branch, a tag or a commit.
-    pub(crate) fn revision(&self) -> &str {
-        &self.revision
     }
 
     /// For hf-hub, which builds addresses and paths of it. It escapes no character of a revision but `/`.

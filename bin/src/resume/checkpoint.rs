@@ -173,10 +173,12 @@ pub(crate) struct Checkpoints {
     folder: PathBuf,
     /// `--checkpoint-every`.
     every: Option<usize>,
-    settings: toml::Table,
-    contents: Contents,
-    /// The step of the newest checkpoint.
-    newest: usize,
+    /// The settings of the run.
+    pub(crate) settings: toml::Table,
+    /// The hashes of the inputs of the run.
+    pub(crate) contents: Contents,
+    /// The step of the newest checkpoint; without one, that at which the run began.
+    pub(crate) newest: usize,
     saved: Instant,
 }
 
@@ -192,21 +194,6 @@ impl Checkpoints {
     ) -> Self {
         let (folder, saved) = (output.checkpoints(), Instant::now());
         Self { folder, every, settings, contents, newest, saved }
-    }
-
-    /// The settings of the run.
-    pub(crate) fn settings(&self) -> &toml::Table {
-        &self.settings
-    }
-
-    /// The hashes of the inputs of the run.
-    pub(crate) fn contents(&self) -> &Contents {
-        &self.contents
-    }
-
-    /// The step of the newest checkpoint; without one, that at which the run began.
-    pub(crate) fn newest(&self) -> usize {
-        self.newest
     }
 
     /// Whether `--checkpoint-every` or its default asks for a checkpoint after `step`.

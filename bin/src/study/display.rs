@@ -76,11 +76,6 @@ impl Display {
         }
     }
 
-    /// A worker computes on `device`.
-    pub(super) fn ready(&mut self, device: &str) {
-        self.log(&format!("device {device}"));
-    }
-
     /// Show a line, unless it was shown before.
     pub(super) fn log(&mut self, line: &str) {
         if self.shown.insert(line.to_owned()) {
@@ -139,22 +134,10 @@ impl Display {
         self.print(&line);
     }
 
-    /// A worker's run was interrupted.
-    pub(super) fn stopped(&mut self, worker: usize, task: &Task) {
+    /// A worker's run ended without a result.
+    pub(super) fn ended(&mut self, worker: usize, task: &Task, how: &str) {
         self.end(worker);
-        self.print(&format!("{}: stopped", name(task)));
-    }
-
-    /// Another process is computing the run that a worker was given.
-    pub(super) fn locked(&mut self, worker: usize, task: &Task) {
-        self.end(worker);
-        self.print(&format!("{}: skipped, because another process is computing it", name(task)));
-    }
-
-    /// A worker's run ended with an error.
-    pub(super) fn error(&mut self, worker: usize, task: &Task, error: &str) {
-        self.end(worker);
-        self.print(&format!("{}: error: {error}", name(task)));
+        self.print(&format!("{}: {how}", name(task)));
     }
 
     /// Remove the bars. Returns the number of runs that are done.

@@ -139,7 +139,7 @@ impl Pool<'_> {
         match message {
             Message::Ready(device) => {
                 self.workers[index].is_ready = true;
-                self.display.ready(&device);
+                self.display.log(&format!("device {device}"));
                 self.hand_out(index);
             }
             Message::Step { step, of } => self.display.step(index, step, of),
@@ -148,7 +148,9 @@ impl Pool<'_> {
                 // It takes no further run.
                 worker.input = None;
                 match worker.task.take() {
-                    Some(task) if self.stop.is_requested() => self.display.stopped(index, &task),
+                    Some(task) if self.stop.is_requested() => {
+                        self.display.ended(index, &task, "stopped")
+                    }
                     // The signal came to the worker alone.
                     Some(task) => self.error(index, &task, "its process was stopped by a signal"),
                     None => {}
@@ -174,7 +176,9 @@ impl Pool<'_> {
                 self.display.done(index, task, &summary);
                 self.study.tidy(arm, task.seed, self.options.keep)?;
             }
-            (Message::Locked, _) => self.display.locked(index, task),
+            (Message::Locked, _) => {
+                self.display.ended(index, task, "skipped, because another process is computing it");
+            }
             (Message::Error(error), _) => self.error(index, task, &error),
             _ => self.error(index, task, "its summary.json is missing or damaged"),
         }
@@ -185,7 +189,7 @@ impl Pool<'_> {
     fn error(&mut self, index: usize, task: &Task, error: &str) {
         self.errors += 1;
         self.errors_in_a_row += 1;
-        self.display.error(index, task, error);
+        self.display.ended(index, task, &format!("error: {error}"));
         if self.errors_in_a_row >= ERRORS_IN_A_ROW && !self.left.is_empty() {
             self.display.log(&format!(
                 "{ERRORS_IN_A_ROW} runs in a row ended with an error; the other {} are not started",

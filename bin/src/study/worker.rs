@@ -135,32 +135,24 @@ impl Work for Worker<'_> {
 }
 
 /// Inputs and weights that were read for one run and serve others, too.
-struct Loaded<B: AutodiffBackend>(HashMap<String, (Rc<Inputs>, Weights<B>)>);
+type Loaded<B> = HashMap<String, (Rc<Inputs>, Weights<B>)>;
 
-impl<B: AutodiffBackend> Default for Loaded<B> {
-    fn default() -> Self {
-        Self(HashMap::new())
+/// The inputs and weights of a run; new parameters are initialized with its seed.
+fn load<B: AutodiffBackend>(
+    loaded: &mut Loaded<B>,
+    settings: &Settings,
+    device: &B::Device,
+) -> Result<(Rc<Inputs>, Weights<B>), ProgramError> {
+    let key = settings.inputs();
+    if !loaded.contains_key(&key) {
+        let inputs = Inputs::read(settings)?;
+        let weights = inputs.folder.load::<B>(settings.seed, device)?;
+        loaded.insert(key.clone(), (Rc::new(inputs), weights));
     }
-}
-
-impl<B: AutodiffBackend> Loaded<B> {
-    /// The inputs and weights of a run; new parameters are initialized with its seed.
-    fn of(
-        &mut self,
-        settings: &Settings,
-        device: &B::Device,
-    ) -> Result<(Rc<Inputs>, Weights<B>), ProgramError> {
-        let key = settings.inputs();
-        if !self.0.contains_key(&key) {
-            let inputs = Inputs::read(settings)?;
-            let weights = inputs.folder.load::<B>(settings.seed, device)?;
-            self.0.insert(key.clone(), (Rc::new(inputs), weights));
-        }
-        let (inputs, (classifier, report)) = &self.0[&key];
-        let config = &inputs.folder.config;
-        let classifier = classifier.clone().redraw_new(report, config, settings.seed);
-        Ok((inputs.clone(), (classifier, report.clone())))
-    }
+    let (inputs, (classifier, report)) = &loaded[&key];
+    let config = &inputs.folder.config;
+    let classifier = classifier.clone().redraw_new(report, config, settings.seed);
+    Ok((inputs.clone(), (classifier, report.clone())))
 }
 
 impl Worker<'_> {
@@ -178,7 +170,7 @@ impl Worker<'_> {
         let settings =
             Settings { device: Some(self.device.name.into()), ..plan.settings(arm, task.seed) };
         let folder = plan.run_folder(arm, task.seed);
-        let (inputs, weights) = loaded.of(&settings, device)?;
+        let (inputs, weights) = load(loaded, &settings, device)?;
         let (destination, has_model) = match Output::resume(&folder) {
             Ok(output) => {
                 // Another process may have computed it since the study was read.

@@ -53,7 +53,7 @@ pub(super) fn run<B: AutodiffBackend>(
     let task_metrics = run.task_metrics;
     let fit = Arc::new(Fit { run: RefCell::new(run), ending: RefCell::new(None), stop });
     let mut training = SupervisedTraining::<Components<B>>::new("", Arc::new(train), validation)
-        .metric_train(Now::new())
+        .metric_train(Now)
         .metric_train_numeric(Reading::new("Loss", |it: &Item| it.step.score.loss()))
         .metric_valid_numeric(Reading::new("Loss", |it: &Evaluation| it.loss()).total())
         .metric_train_numeric(
@@ -255,21 +255,13 @@ impl Adaptor<Evaluation> for Evaluation {
 /// The dashboard lists metrics from the top, those without a plot first. At 80 × 24 it has room for eight lines of 26
 /// characters, of which this takes three. Its own estimate of the time left begins after ten seconds.
 #[derive(Clone)]
-struct Now {
-    name: MetricName,
-}
-
-impl Now {
-    fn new() -> Self {
-        Self { name: Arc::new("Now".to_owned()) }
-    }
-}
+struct Now;
 
 impl Metric for Now {
     type Input = Item;
 
     fn name(&self) -> MetricName {
-        self.name.clone()
+        Arc::new("Now".to_owned())
     }
 
     fn update(&mut self, item: &Item, _metadata: &MetricMetadata) -> SerializedEntry {

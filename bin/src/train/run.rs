@@ -90,7 +90,7 @@ impl<B: AutodiffBackend> Run<B> {
             if observer.should_stop()
                 && (evaluation_due || self.progress.step < self.length.total_steps)
             {
-                if self.checkpoints.newest() < self.progress.step {
+                if self.checkpoints.newest < self.progress.step {
                     self.save_checkpoint()?;
                 }
                 return Ok(Ending::Stopped);
@@ -212,8 +212,8 @@ impl<B: AutodiffBackend> Run<B> {
         let header = CheckpointHeader {
             progress: self.progress.clone(),
             metrics: self.metrics.prefix()?,
-            contents: self.checkpoints.contents().clone(),
-            settings: self.checkpoints.settings().clone(),
+            contents: self.checkpoints.contents.clone(),
+            settings: self.checkpoints.settings.clone(),
         };
         let Trainer { model, optimizer, .. } = &self.trainer;
         let record = Optimizer::<FineTuning<B>, B>::to_record(optimizer);

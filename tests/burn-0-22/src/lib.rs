@@ -1,11 +1,6 @@
 //! Shared by the tests of the optimizer with Burn 0.22: the recorded cases, and the examples of its documentation.
 #![cfg(feature = "burn-0-22")]
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "tests fail by panicking"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 #[path = "../../src/recorded.rs"]
 mod recorded;
