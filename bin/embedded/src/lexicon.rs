@@ -64,6 +64,28 @@ const fn verb(base: &'static str, past: &'static str, participle: &'static str) 
     Verb { base, past, participle }
 }
 
+/// A line for each kind: the general noun, and after the colon those that are kinds of it, each in singular and plural.
+macro_rules! kinds {
+    ($($one:ident $many:ident: $($member:ident $members:ident),+;)+) => {
+        &[$(Kind {
+            name: noun(stringify!($one), stringify!($many)),
+            members: &[$(noun(stringify!($member), stringify!($members))),+],
+        }),+]
+    };
+}
+
+/// A line for each general verb, and after the colon the ways of doing it, each as in [`Verb`].
+macro_rules! verb_kinds {
+    ($($base:ident $past:ident $participle:ident: $($way:ident $ways_past:ident $ways_participle:ident),+;)+) => {
+        &[$(VerbKind {
+            name: verb(stringify!($base), stringify!($past), stringify!($participle)),
+            members: &[$(
+                verb(stringify!($way), stringify!($ways_past), stringify!($ways_participle))
+            ),+],
+        }),+]
+    };
+}
+
 /// The general noun for animals.
 pub(crate) const ANIMAL: Noun = noun("animal", "animals");
 /// The general noun for persons.
@@ -72,172 +94,37 @@ pub(crate) const PERSON: Noun = noun("person", "people");
 pub(crate) const THING: Noun = noun("thing", "things");
 
 /// Kinds of [`ANIMAL`].
-pub(crate) const ANIMALS: &[Kind] = &[
-    Kind {
-        name: noun("dog", "dogs"),
-        members: &[
-            noun("poodle", "poodles"),
-            noun("terrier", "terriers"),
-            noun("beagle", "beagles"),
-            noun("spaniel", "spaniels"),
-        ],
-    },
-    Kind {
-        name: noun("bird", "birds"),
-        members: &[
-            noun("sparrow", "sparrows"),
-            noun("robin", "robins"),
-            noun("crow", "crows"),
-            noun("owl", "owls"),
-        ],
-    },
-    Kind {
-        name: noun("reptile", "reptiles"),
-        members: &[
-            noun("snake", "snakes"),
-            noun("lizard", "lizards"),
-            noun("turtle", "turtles"),
-            noun("gecko", "geckos"),
-        ],
-    },
-    Kind {
-        name: noun("insect", "insects"),
-        members: &[
-            noun("bee", "bees"),
-            noun("ant", "ants"),
-            noun("beetle", "beetles"),
-            noun("wasp", "wasps"),
-        ],
-    },
-];
+pub(crate) const ANIMALS: &[Kind] = kinds! {
+    dog dogs: poodle poodles, terrier terriers, beagle beagles, spaniel spaniels;
+    bird birds: sparrow sparrows, robin robins, crow crows, owl owls;
+    reptile reptiles: snake snakes, lizard lizards, turtle turtles, gecko geckos;
+    insect insects: bee bees, ant ants, beetle beetles, wasp wasps;
+};
 
 /// Kinds of [`PERSON`].
-pub(crate) const PEOPLE: &[Kind] = &[
-    Kind {
-        name: noun("musician", "musicians"),
-        members: &[
-            noun("singer", "singers"),
-            noun("drummer", "drummers"),
-            noun("pianist", "pianists"),
-            noun("violinist", "violinists"),
-        ],
-    },
-    Kind {
-        name: noun("artist", "artists"),
-        members: &[
-            noun("painter", "painters"),
-            noun("sculptor", "sculptors"),
-            noun("potter", "potters"),
-            noun("weaver", "weavers"),
-        ],
-    },
-    Kind {
-        name: noun("doctor", "doctors"),
-        members: &[
-            noun("surgeon", "surgeons"),
-            noun("dentist", "dentists"),
-            noun("oculist", "oculists"),
-            noun("vet", "vets"),
-        ],
-    },
-    Kind {
-        name: noun("athlete", "athletes"),
-        members: &[
-            noun("runner", "runners"),
-            noun("swimmer", "swimmers"),
-            noun("boxer", "boxers"),
-            noun("rower", "rowers"),
-        ],
-    },
-];
+pub(crate) const PEOPLE: &[Kind] = kinds! {
+    musician musicians: singer singers, drummer drummers, pianist pianists, violinist violinists;
+    artist artists: painter painters, sculptor sculptors, potter potters, weaver weavers;
+    doctor doctors: surgeon surgeons, dentist dentists, oculist oculists, vet vets;
+    athlete athletes: runner runners, swimmer swimmers, boxer boxers, rower rowers;
+};
 
 /// Kinds of [`THING`].
-pub(crate) const THINGS: &[Kind] = &[
-    Kind {
-        name: noun("vehicle", "vehicles"),
-        members: &[
-            noun("car", "cars"),
-            noun("bus", "buses"),
-            noun("truck", "trucks"),
-            noun("van", "vans"),
-        ],
-    },
-    Kind {
-        name: noun("fruit", "fruits"),
-        members: &[
-            noun("apple", "apples"),
-            noun("pear", "pears"),
-            noun("plum", "plums"),
-            noun("cherry", "cherries"),
-        ],
-    },
-    Kind {
-        name: noun("tool", "tools"),
-        members: &[
-            noun("hammer", "hammers"),
-            noun("saw", "saws"),
-            noun("drill", "drills"),
-            noun("spade", "spades"),
-        ],
-    },
-    Kind {
-        name: noun("toy", "toys"),
-        members: &[
-            noun("doll", "dolls"),
-            noun("ball", "balls"),
-            noun("kite", "kites"),
-            noun("puzzle", "puzzles"),
-        ],
-    },
-    Kind {
-        name: noun("flower", "flowers"),
-        members: &[
-            noun("rose", "roses"),
-            noun("tulip", "tulips"),
-            noun("daisy", "daisies"),
-            noun("lily", "lilies"),
-        ],
-    },
-    Kind {
-        name: noun("garment", "garments"),
-        members: &[
-            noun("coat", "coats"),
-            noun("shirt", "shirts"),
-            noun("scarf", "scarves"),
-            noun("jacket", "jackets"),
-        ],
-    },
-];
+pub(crate) const THINGS: &[Kind] = kinds! {
+    vehicle vehicles: car cars, bus buses, truck trucks, van vans;
+    fruit fruits: apple apples, pear pears, plum plums, cherry cherries;
+    tool tools: hammer hammers, saw saws, drill drills, spade spades;
+    toy toys: doll dolls, ball balls, kite kites, puzzle puzzles;
+    flower flowers: rose roses, tulip tulips, daisy daisies, lily lilies;
+    garment garments: coat coats, shirt shirts, scarf scarves, jacket jackets;
+};
 
 /// Intransitive verbs, by the general verb that they are ways of doing.
-pub(crate) const ACTIONS: &[VerbKind] = &[
-    VerbKind {
-        name: verb("move", "moved", "moved"),
-        members: &[
-            verb("run", "ran", "run"),
-            verb("walk", "walked", "walked"),
-            verb("crawl", "crawled", "crawled"),
-            verb("swim", "swam", "swum"),
-            verb("jump", "jumped", "jumped"),
-        ],
-    },
-    VerbKind {
-        name: verb("rest", "rested", "rested"),
-        members: &[
-            verb("sleep", "slept", "slept"),
-            verb("doze", "dozed", "dozed"),
-            verb("nap", "napped", "napped"),
-        ],
-    },
-    VerbKind {
-        name: verb("eat", "ate", "eaten"),
-        members: &[
-            verb("dine", "dined", "dined"),
-            verb("nibble", "nibbled", "nibbled"),
-            verb("feast", "feasted", "feasted"),
-        ],
-    },
-];
+pub(crate) const ACTIONS: &[VerbKind] = verb_kinds! {
+    move moved moved: run ran run, walk walked walked, crawl crawled crawled, swim swam swum, jump jumped jumped;
+    rest rested rested: sleep slept slept, doze dozed dozed, nap napped napped;
+    eat ate eaten: dine dined dined, nibble nibbled nibbled, feast feasted feasted;
+};
 
 /// Intransitive verbs without a general verb.
 pub(crate) const OTHER_ACTIONS: &[Verb] = &[
@@ -252,33 +139,11 @@ pub(crate) const OTHER_ACTIONS: &[Verb] = &[
 ];
 
 /// Verbs with a person or an animal as object, by the general verb that they are ways of doing.
-pub(crate) const DEEDS: &[VerbKind] = &[
-    VerbKind {
-        name: verb("touch", "touched", "touched"),
-        members: &[
-            verb("push", "pushed", "pushed"),
-            verb("pull", "pulled", "pulled"),
-            verb("hug", "hugged", "hugged"),
-            verb("kick", "kicked", "kicked"),
-        ],
-    },
-    VerbKind {
-        name: verb("notice", "noticed", "noticed"),
-        members: &[
-            verb("see", "saw", "seen"),
-            verb("hear", "heard", "heard"),
-            verb("smell", "smelled", "smelled"),
-        ],
-    },
-    VerbKind {
-        name: verb("please", "pleased", "pleased"),
-        members: &[
-            verb("delight", "delighted", "delighted"),
-            verb("amuse", "amused", "amused"),
-            verb("thrill", "thrilled", "thrilled"),
-        ],
-    },
-];
+pub(crate) const DEEDS: &[VerbKind] = verb_kinds! {
+    touch touched touched: push pushed pushed, pull pulled pulled, hug hugged hugged, kick kicked kicked;
+    notice noticed noticed: see saw seen, hear heard heard, smell smelled smelled;
+    please pleased pleased: delight delighted delighted, amuse amused amused, thrill thrilled thrilled;
+};
 
 /// Verbs with a person or an animal as object, without a general verb.
 pub(crate) const OTHER_DEEDS: &[Verb] = &[
@@ -293,32 +158,11 @@ pub(crate) const OTHER_DEEDS: &[Verb] = &[
 ];
 
 /// Verbs with a thing as object, by the general verb that they are ways of doing.
-pub(crate) const USES: &[VerbKind] = &[
-    VerbKind {
-        name: verb("damage", "damaged", "damaged"),
-        members: &[
-            verb("break", "broke", "broken"),
-            verb("scratch", "scratched", "scratched"),
-            verb("burn", "burned", "burned"),
-        ],
-    },
-    VerbKind {
-        name: verb("get", "got", "got"),
-        members: &[
-            verb("buy", "bought", "bought"),
-            verb("borrow", "borrowed", "borrowed"),
-            verb("win", "won", "won"),
-        ],
-    },
-    VerbKind {
-        name: verb("hold", "held", "held"),
-        members: &[
-            verb("carry", "carried", "carried"),
-            verb("lift", "lifted", "lifted"),
-            verb("grip", "gripped", "gripped"),
-        ],
-    },
-];
+pub(crate) const USES: &[VerbKind] = verb_kinds! {
+    damage damaged damaged: break broke broken, scratch scratched scratched, burn burned burned;
+    get got got: buy bought bought, borrow borrowed borrowed, win won won;
+    hold held held: carry carried carried, lift lifted lifted, grip gripped gripped;
+};
 
 /// Verbs with a thing as object, without a general verb.
 pub(crate) const OTHER_USES: &[Verb] = &[

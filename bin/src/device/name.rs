@@ -24,40 +24,24 @@ pub enum DeviceKind {
 }
 
 /// The name of each kind, the Cargo feature it needs and a description; the preferred ones first.
-pub const KINDS: [(DeviceKind, &str, &str, &str); 12] = [
-    (DeviceKind::Cuda, "cuda", "cuda", "NVIDIA GPUs, with Burn's own kernels"),
-    (DeviceKind::Rocm, "rocm", "rocm", "AMD GPUs, with Burn's own kernels"),
-    (DeviceKind::Metal, "metal", "metal", "Apple GPUs, with Burn's own kernels in Metal"),
-    (
-        DeviceKind::Vulkan,
-        "vulkan",
-        "vulkan",
-        "any GPU with Vulkan, with Burn's own kernels in SPIR-V",
-    ),
-    (
-        DeviceKind::Wgpu,
-        "wgpu",
-        "wgpu",
-        "any GPU that wgpu supports, with Burn's own kernels in WGSL",
-    ),
-    (DeviceKind::TchCuda, "tch:cuda", "tch", "NVIDIA GPUs, with libtorch"),
-    (DeviceKind::TchMps, "tch:mps", "tch", "Apple GPUs, with libtorch"),
-    (
-        DeviceKind::Cpu,
-        "cpu",
-        "flex",
-        "the CPU, in Rust: Burn's flex backend with kernels of this project",
-    ),
-    (DeviceKind::Tch, "tch", "tch", "the CPU, with libtorch"),
-    (DeviceKind::CubeclCpu, "cubecl-cpu", "cpu", "the CPU, with Burn's own kernels"),
-    (DeviceKind::NdArray, "ndarray", "ndarray", "the CPU, in Rust: Burn's ndarray backend"),
-    (
-        DeviceKind::Xla,
-        "xla",
-        "xla",
-        "TPUs and whatever else torch_xla reaches, with libtorch; experimental",
-    ),
-];
+#[rustfmt::skip]
+pub const KINDS: [(DeviceKind, &str, &str, &str); 12] = {
+    use DeviceKind::*;
+    [
+        (Cuda, "cuda", "cuda", "NVIDIA GPUs, with Burn's own kernels"),
+        (Rocm, "rocm", "rocm", "AMD GPUs, with Burn's own kernels"),
+        (Metal, "metal", "metal", "Apple GPUs, with Burn's own kernels in Metal"),
+        (Vulkan, "vulkan", "vulkan", "any GPU with Vulkan, with Burn's own kernels in SPIR-V"),
+        (Wgpu, "wgpu", "wgpu", "any GPU that wgpu supports, with Burn's own kernels in WGSL"),
+        (TchCuda, "tch:cuda", "tch", "NVIDIA GPUs, with libtorch"),
+        (TchMps, "tch:mps", "tch", "Apple GPUs, with libtorch"),
+        (Cpu, "cpu", "flex", "the CPU, in Rust: Burn's flex backend with kernels of this project"),
+        (Tch, "tch", "tch", "the CPU, with libtorch"),
+        (CubeclCpu, "cubecl-cpu", "cpu", "the CPU, with Burn's own kernels"),
+        (NdArray, "ndarray", "ndarray", "the CPU, in Rust: Burn's ndarray backend"),
+        (Xla, "xla", "xla", "TPUs and whatever else torch_xla reaches, with libtorch; experimental"),
+    ]
+};
 
 impl DeviceKind {
     fn row(self) -> (DeviceKind, &'static str, &'static str, &'static str) {
