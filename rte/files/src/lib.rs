@@ -128,7 +128,7 @@ pub fn write_with(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> i
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
     let temporary = builder.tempfile_in(folder).map_err(without_path)?.into_temp_path();
     write(&temporary).map_err(without_path)?;
-    File::open(&temporary)?.sync_all()?;
+    flush(&temporary)?;
     temporary.persist(path).map_err(|error| without_path(error.error))?;
     sync_folder(folder);
     Ok(())
@@ -143,7 +143,7 @@ pub fn flush_folder(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_file() {
-            File::open(entry.path())?.sync_all()?;
+            flush(&entry.path())?;
         }
     }
     sync_folder(folder);
@@ -156,6 +156,11 @@ pub fn parent(file: &Path) -> &Path {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
+}
+
+/// Flushes a file to the disk, for which Windows asks for a handle that may write.
+fn flush(file: &Path) -> io::Result<()> {
+    File::options().read(true).write(cfg!(windows)).open(file)?.sync_all()
 }
 
 /// Flushes the names in a folder. Not every system can do that, so a failure is no error.
