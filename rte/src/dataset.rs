@@ -165,16 +165,14 @@ impl TextDataset {
 
     /// Keeps only the examples at these positions.
     pub(crate) fn select(&self, positions: &[usize]) -> Self {
-        let examples = positions.iter().map(|position| self.examples[*position].clone()).collect();
-        Self { examples, ..self.clone_without_examples() }
-    }
-
-    fn clone_without_examples(&self) -> Self {
+        let examples: Vec<Example> =
+            positions.iter().map(|position| self.examples[*position].clone()).collect();
+        let is_labelled = examples.iter().all(|example| example.label.is_some());
         Self {
-            examples: Vec::new(),
+            examples,
             task: self.task.clone(),
             files: self.files.clone(),
-            first_unlabelled: self.first_unlabelled.clone(),
+            first_unlabelled: self.first_unlabelled.clone().filter(|_| !is_labelled),
             ..*self
         }
     }
@@ -342,6 +340,8 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(absent.starts_with("cannot read absent.tsv: "), "{absent}");
+        let absent = TextDataset::splits(Path::new("absent"), &testing::rte()).unwrap_err();
+        assert!(absent.to_string().starts_with("cannot read absent: "), "{absent}");
     }
 
     #[test]

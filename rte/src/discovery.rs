@@ -106,7 +106,8 @@ fn entries(folder: &Path, task: &Task) -> Result<Vec<String>, RteError> {
     let mut entries = Vec::new();
     for prefix in prefixes(task) {
         let subfolder = folder.join(&prefix);
-        if subfolder.is_dir() {
+        // That the folder itself is missing is an error, that a subfolder is, is not.
+        if prefix.is_empty() || subfolder.is_dir() {
             let names = file_names(&subfolder)?;
             entries.extend(names.into_iter().map(|name| format!("{prefix}{name}")));
         }

@@ -80,6 +80,17 @@ mod tests {
     }
 
     #[test]
+    fn a_subset_lacks_a_label_only_where_one_of_its_examples_does() {
+        let mut examples = dataset().examples().to_vec();
+        let (head, tail): (Vec<usize>, Vec<usize>) = (0..100).partition(|position| *position < 50);
+        examples[70].label = None;
+        let dataset = TextDataset::from_examples(examples, &testing::rte(), "rows");
+        dataset.select(&head).require_labels().unwrap();
+        let error = dataset.select(&tail).require_labels().unwrap_err().to_string();
+        assert!(error.starts_with("rows, row 71: the label is missing"), "{error}");
+    }
+
+    #[test]
     fn a_validation_part_has_its_share_of_every_label() {
         let (training, validation) = dataset().divide(0.2, 1).unwrap();
         let labels = |dataset: &TextDataset| {
