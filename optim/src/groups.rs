@@ -155,7 +155,7 @@ impl<V> ParameterGroups<V> {
 
     /// Pull the source parameters back to `anchors` instead of to their values at the first step.
     /// Every anchor must have a parameter of its name and shape, and every source parameter an
-    /// anchor.
+    /// anchor. A tied parameter takes that of the first of its paths that has one.
     pub fn anchored_at(mut self, anchors: AnchorMap<V>) -> Self {
         self.anchors = Some(anchors);
         self
