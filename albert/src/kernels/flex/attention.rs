@@ -11,7 +11,7 @@ use crate::kernels::flex::dropout::Mask;
 use crate::kernels::flex::elements::{exp, largest, sum, sum_pairs, vectorized};
 use crate::kernels::flex::heads::{block, join_heads, rows};
 use crate::kernels::flex::kept::Kept;
-use crate::kernels::flex::operation::{Operation, constant, primitive, run, width};
+use crate::kernels::flex::operation::{Operation, constant, primitive, run, tensor, width};
 use crate::kernels::flex::product::{Matrix, SERIAL, product_here};
 use crate::kernels::{AttentionOptions, Factors, TokenLayout};
 
@@ -67,8 +67,8 @@ struct Attention {
 struct Saved {
     query: Kept,
     key_value: Kept,
-    /// P of each head of each sequence.
-    probabilities: Vec<Vec<f32>>,
+    /// P of each head of each sequence. For bf16 products it is rounded before dropout and where it is no factor, too.
+    probabilities: Vec<Kept>,
 }
 
 /// One head of one sequence.
@@ -95,11 +95,13 @@ impl Operation<2> for Attention {
             softmax(&mut probabilities, &self.biases(head.sequence), scale(size));
             let dropped = self.dropped(head.index, &probabilities);
             let context = self.product(Matrix::new(&dropped, head.key.rows()), head.value);
-            (context, if keep { probabilities } else { Vec::new() })
+            let shape = [probabilities.len()];
+            (context, keep.then(|| Kept::new(tensor(probabilities, shape), self.factors)))
         });
         let output = join_heads(&self.queries, &[contexts], self.heads, size);
         let saved = keep.then(|| {
             let [query, key_value] = [query, key_value].map(|x| Kept::new(x, self.factors));
+            let probabilities = probabilities.into_iter().flatten().collect();
             Saved { query, key_value, probabilities }
         });
         (output, saved)
@@ -111,11 +113,12 @@ impl Operation<2> for Attention {
         gradient: FlexTensor,
         _wanted: [bool; 2],
     ) -> [Option<FlexTensor>; 2] {
-        let [query, key_value] = [query, key_value].map(Kept::restore);
+        let [query, key_value] = [query, key_value].map(|kept| kept.restore());
         let size = width(&query) / self.heads;
         let (of_queries, of_keys_values) = self.for_each_head(&query, &key_value, |head| {
             let keys = head.key.rows();
-            let probabilities = &probabilities[head.index];
+            let probabilities = probabilities[head.index].restore();
+            let probabilities = probabilities.storage::<f32>();
             let rows = rows(&self.queries, head.sequence);
             let gradient = block(&gradient, rows, head.index % self.heads, size);
             let dropped = self.dropped(head.index, probabilities);

@@ -9,7 +9,7 @@ use crate::kernels::flex::operation::tensor;
 use crate::kernels::flex::product::bf16;
 
 /// A factor of matrix products in the precision to which they round it. Rounding it once more changes nothing, so the
-/// products of the backward pass have the same bits as if the factor had been kept in float32.
+/// products of the backward pass with it have the same bits as if it had been kept in float32.
 #[derive(Clone, Debug)]
 pub(super) enum Kept {
     AsGiven(FlexTensor),
@@ -28,11 +28,11 @@ impl Kept {
     }
 
     /// The factor in float32.
-    pub(super) fn restore(self) -> FlexTensor {
+    pub(super) fn restore(&self) -> FlexTensor {
         match self {
-            Self::AsGiven(factor) => factor,
+            Self::AsGiven(factor) => factor.clone(),
             Self::BFloat16 { bits, shape } => {
-                tensor(converted(&bits, bf16::from_bits), [bits.len()]).reshape(shape)
+                tensor(converted(bits, bf16::from_bits), [bits.len()]).reshape(shape.clone())
             }
         }
     }
