@@ -142,7 +142,7 @@ impl AdamWL2SPConfig {
             ("source_decay", self.source_decay),
             ("novel_decay", self.novel_decay),
         ] {
-            check(field, value, "a finite number of at least 0", |value| value >= 0.0)?;
+            check(field, value, "finite and at least 0", |value| value >= 0.0)?;
         }
         Ok(())
     }

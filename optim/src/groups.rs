@@ -37,6 +37,8 @@ pub struct Role {
 pub struct ParameterGroups<V> {
     rules: Vec<(Selector, Effect)>,
     anchors: Option<AnchorMap<V>>,
+    /// Whether anchors without a source parameter, and the reverse, are no error.
+    anchors_are_partial: bool,
     anchors_must_equal_model: bool,
 }
 
@@ -78,14 +80,18 @@ impl<V> Default for ParameterGroups<V> {
 impl<V> ParameterGroups<V> {
     /// Every parameter novel and decayed: plain AdamW.
     pub fn new() -> Self {
-        Self { rules: Vec::new(), anchors: None, anchors_must_equal_model: false }
+        Self {
+            rules: Vec::new(),
+            anchors: None,
+            anchors_are_partial: false,
+            anchors_must_equal_model: false,
+        }
     }
 
     /// The parameters that have an anchor in `anchors` are source; those that only one of the two has are no error.
     pub(crate) fn source_at(anchors: AnchorMap<V>) -> Self {
-        let mut groups = Self::source_names(anchors.names());
-        groups.anchors = Some(anchors);
-        groups
+        let groups = Self::source_names(anchors.names());
+        Self { anchors: Some(anchors), anchors_are_partial: true, ..groups }
     }
 
     /// The parameters with one of these paths are source; at least one path must match.
@@ -156,9 +162,8 @@ impl<V> ParameterGroups<V> {
     /// Pull the source parameters back to `anchors` instead of to their values at the first step.
     /// Every anchor must have a parameter of its name and shape, and every source parameter an
     /// anchor. A tied parameter takes that of the first of its paths that has one.
-    pub fn anchored_at(mut self, anchors: AnchorMap<V>) -> Self {
-        self.anchors = Some(anchors);
-        self
+    pub fn anchored_at(self, anchors: AnchorMap<V>) -> Self {
+        Self { anchors: Some(anchors), anchors_are_partial: false, ..self }
     }
 
     /// Explicit anchors that differ from the model's current values are an error, as when the model
@@ -184,11 +189,10 @@ impl<V> ParameterGroups<V> {
         let anchors = match self.anchors {
             None => AnchorMap::none(),
             Some(anchors) => {
-                let partial = self.rules.iter().any(|(rule, _)| matches!(rule, Selector::Named(_)));
                 let pulled = |parameter: &Parameter| {
                     roles.get(parameter.path()).is_some_and(|role| role.source && !role.frozen)
                 };
-                anchors.fitting(parameters, pulled, partial)?
+                anchors.fitting(parameters, pulled, self.anchors_are_partial)?
             }
         };
         if self.anchors_must_equal_model {
@@ -204,7 +208,7 @@ impl<V> ParameterGroups<V> {
         let mut rules = Vec::with_capacity(self.rules.len());
         for (selector, effect) in &self.rules {
             if let Effect::LearningRateScale(factor) = effect {
-                let expected = "a finite number of at least 0";
+                let expected = "finite and at least 0";
                 check("learning_rate_scale", *factor, expected, |factor| factor >= 0.0)?;
             }
             rules.push(Rule {

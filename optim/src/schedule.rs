@@ -83,9 +83,7 @@ impl ScheduleConfig {
     /// # Errors
     /// [`OptimizerError::InvalidValue`] if the learning rate is negative or not finite.
     pub fn init(&self) -> Result<Schedule, OptimizerError> {
-        check("learning_rate", self.learning_rate, "a finite number of at least 0", |lr| {
-            lr >= 0.0
-        })?;
+        check("learning_rate", self.learning_rate, "finite and at least 0", |lr| lr >= 0.0)?;
         Ok(Schedule { config: self.clone(), step: 0 })
     }
 

@@ -10,11 +10,12 @@ use adamw_l2sp::{
     AdamWL2SPConfig, AdamWL2SPOptimizer, Anchors, Groups, OptimizerError, clip_grad_norm,
 };
 use burn::backend::{Autodiff, Flex};
-use burn::module::{AutodiffModule, Param};
+use burn::module::{AutodiffModule, ModuleMapper, Param};
 use burn::nn::{BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::optim::{GradientsParams, MultiGradientsParams, Optimizer};
 use burn::prelude::*;
 use burn::record::{BinBytesRecorder, FullPrecisionSettings, Recorder};
+use burn::tensor::DType;
 use burn_store::{ModuleSnapshot, SafetensorsStore};
 
 type B = Autodiff<Flex>;
@@ -287,6 +288,44 @@ fn anchors_come_from_a_safetensors_file() {
     let (model, optimizer) = train(model, optimizer, 0..2);
     let anchor = optimizer.anchors(&model).get::<2>("encoder.0.weight").unwrap();
     assert_eq!(anchor.into_data(), expected);
+}
+
+/// Casts all parameters to the precision.
+struct Cast(DType);
+
+impl<B: Backend> ModuleMapper<B> for Cast {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        param.map(|tensor| tensor.cast(self.0))
+    }
+}
+
+#[test]
+fn anchors_in_16_bits_are_used_in_the_precision_of_the_model() {
+    let rounded = net().valid().map(&mut Cast(DType::F16));
+    let widened = rounded.clone().map(&mut Cast(DType::F32));
+    let model = net();
+    let [from_16_bits, expected] = [&rounded, &widened].map(|module| {
+        let anchors = Anchors::from_module(module);
+        let distance = anchors.squared_distance(&model).into_scalar();
+        let optimizer = config().init(&model, groups().anchored_at(anchors)).unwrap();
+        (bits(&train(model.clone(), optimizer, 0..2).0), distance)
+    });
+    assert_eq!(from_16_bits, expected);
+
+    let equal: Net<B> = AutodiffModule::from_inner(widened);
+    let anchored = groups().anchored_at(Anchors::from_module(&rounded));
+    config().init(&equal, anchored.anchors_must_equal_model()).expect("equal values");
+}
+
+#[test]
+fn explicit_anchors_fit_exactly_however_the_source_was_named() {
+    let model = net();
+    let anchors = Anchors::from_module(&model.valid()).filter(|path| path.starts_with("norm"));
+    let groups = Groups::source_names(["norm.gamma", "head.weight"]).anchored_at(anchors.clone());
+    let error = message(config().init(&model, groups));
+    assert!(error.starts_with("the source parameters head.weight have no anchor"), "{error}");
+    let groups = Groups::source_in(&model.valid()).anchored_at(anchors);
+    assert!(message(config().init(&model, groups)).contains("have no anchor"));
 }
 
 #[test]

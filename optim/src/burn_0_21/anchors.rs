@@ -183,7 +183,7 @@ impl<B: Backend> ModuleVisitor<B> for Differ<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         let path = self.path.path();
         if let Some(anchor) = self.anchors.get::<D>(&path)
-            && anchor.into_data() != param.val().into_data()
+            && anchor.cast(param.val().dtype()).into_data() != param.val().into_data()
         {
             self.names.push(path);
         }
@@ -213,7 +213,8 @@ impl<AB: AutodiffBackend> ModuleVisitor<AB> for Distance<'_, AB::InnerBackend> {
         }
         self.seen.push(param.id);
         let theta = param.val().inner();
-        let squared = squared_distance(theta.clone(), anchor.to_device(&theta.device()));
+        let anchor = anchor.to_device(&theta.device()).cast(theta.dtype());
+        let squared = squared_distance(theta, anchor);
         self.sum = Some(match self.sum.take() {
             Some(sum) => sum.to_device(&squared.device()) + squared,
             None => squared,

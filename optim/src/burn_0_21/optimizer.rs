@@ -259,7 +259,9 @@ impl<B: AutodiffBackend> ModuleVisitor<B::InnerBackend> for AnchorStates<'_, B> 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B::InnerBackend, D>>) {
         let path = self.path.path();
         if let Some(anchor) = self.anchors.get::<D>(&path) {
-            let state = AdamWL2SPState::anchored(anchor.to_device(&param.lazy_device()));
+            // A file may hold them in 16 bits.
+            let anchor = anchor.to_device(&param.lazy_device()).cast(param.val().dtype());
+            let state = AdamWL2SPState::anchored(anchor);
             self.states.insert(path, AdaptorRecord::from_state(state));
         }
     }
