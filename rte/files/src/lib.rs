@@ -109,7 +109,8 @@ pub const UNFINISHED: &str = ".write-";
 ///
 /// # Errors
 ///
-/// What the system gives. The temporary file is removed then, and its name is not in the message.
+/// A folder, a pipe or a device of this name, and what the system gives. The temporary file is removed then, and its name
+/// is not in the message.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_with(path, |temporary| fs::write(temporary, bytes))
 }
@@ -120,6 +121,16 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// As [`write()`], and those of `write`.
 pub fn write_with(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    if let Ok(existing) = fs::metadata(path)
+        && !existing.is_file()
+    {
+        let kind = if existing.is_dir() {
+            io::ErrorKind::IsADirectory
+        } else {
+            io::ErrorKind::InvalidInput
+        };
+        return Err(io::Error::new(kind, "it exists and is not a regular file"));
+    }
     let folder = parent(path);
     let mut builder = tempfile::Builder::new();
     builder.prefix(UNFINISHED);
@@ -268,6 +279,10 @@ mod tests {
         for path in [fifo.as_path(), Path::new("/dev/zero")] {
             let error = open(path, FileKind::Data).unwrap_err();
             assert!(error.to_string().contains("only regular files are read"), "{error}");
+        }
+        for path in [fifo.as_path(), Path::new("/dev/null")] {
+            let error = write(path, b"text").unwrap_err();
+            assert_eq!(error.to_string(), "it exists and is not a regular file");
         }
         let absent = open(&folder.path().join("absent"), FileKind::Data).unwrap_err();
         assert_eq!(absent.kind(), io::ErrorKind::NotFound);
