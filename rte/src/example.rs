@@ -190,9 +190,10 @@ fn sorted_labels(files: &[Rows]) -> Vec<String> {
     for row in files.iter().flat_map(|rows| &rows.rows) {
         match &row.label {
             RawLabel::Integer(number) => drop(numbers.insert(*number)),
-            RawLabel::Name(name) if !name.is_empty() => match name.parse() {
-                Ok(number) => drop(numbers.insert(number)),
-                Err(_) => drop(names.insert(name.clone())),
+            // A number is one only as it would be written: 007 is not 7.
+            RawLabel::Name(name) if !name.is_empty() => match name.parse::<i64>() {
+                Ok(number) if number.to_string() == *name => drop(numbers.insert(number)),
+                _ => drop(names.insert(name.clone())),
             },
             _ => {}
         }
@@ -225,6 +226,7 @@ mod tests {
         assert_eq!(read(&own(), &["yes", "no", "yes"]).unwrap(), [Some(1), Some(0), Some(1)]);
         assert_eq!(read(&own(), &["10", "9", "-1"]).unwrap(), [Some(2), Some(1), Some(0)]);
         assert_eq!(read(&own(), &["yes", "", "no"]).unwrap(), [Some(1), None, Some(0)]);
+        assert_eq!(read(&own(), &["07", "7", "10"]).unwrap(), [Some(2), Some(0), Some(1)]);
         assert_eq!(
             read(&own(), &["yes", "yes"]).unwrap_err().to_string(),
             "f: column label needs two or more different labels, but has yes"
