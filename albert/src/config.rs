@@ -397,14 +397,15 @@ impl ModelConfig {
             ("classifier_dropout_prob", self.classifier_dropout()),
         ] {
             if !(0.0..1.0).contains(&probability) {
-                problems.push(format!("{key} must be at least 0 and below 1, it is {probability}"));
+                problems
+                    .push(format!("{key} is {probability}, but must be at least 0 and below 1"));
             }
         }
         for (key, value) in
             [("initializer_range", self.initializer_range), ("layer_norm_eps", self.layer_norm_eps)]
         {
             if !(value > 0.0 && value.is_finite()) {
-                problems.push(format!("{key} must be above 0, it is {value}"));
+                problems.push(format!("{key} is {value}, but must be above 0"));
             }
         }
         for (key, id) in [
@@ -762,7 +763,7 @@ mod tests {
             (r#", "max_position_embeddings": 0"#, "max_position_embeddings must be above 0"),
             (
                 r#", "hidden_dropout_prob": 1.0"#,
-                "hidden_dropout_prob must be at least 0 and below 1, it is 1",
+                "hidden_dropout_prob is 1, but must be at least 0 and below 1",
             ),
             (r#", "attention_probs_dropout_prob": -0.1"#, "attention_probs_dropout_prob must be"),
             (r#", "classifier_dropout_prob": 2"#, "classifier_dropout_prob must be"),

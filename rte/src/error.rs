@@ -182,7 +182,7 @@ pub enum RteError {
 
     /// A share of the training examples that leaves none on one side.
     #[error(
-        "a validation share of {share} of {examples} examples leaves no example for training or for validation; the share must be between 0 and 1"
+        "a validation share of {share} of {examples} examples leaves no example for training or for validation; use a share between 0 and 1, and data with at least two examples of a label"
     )]
     InvalidShare {
         /// The share.

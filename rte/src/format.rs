@@ -75,7 +75,7 @@ impl Format {
     /// The columns are the task's; for a published task `index` or `idx` is the row's own number. Labels and numbers are optional. A
     /// label is one of the task's names or an integer: a class of the file's own `ClassLabel` in Parquet, else an index
     /// into [`Task::labels`]; -1, null and an empty field mark a row without a label. A task that has no labels yet
-    /// takes those of the source. Text is UTF-8.
+    /// takes those of the source, where -1 is a label like any other. Text is UTF-8.
     ///
     /// # Errors
     ///

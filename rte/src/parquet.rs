@@ -145,11 +145,11 @@ impl<'a> Parquet<'a> {
     }
 
     fn labels(&mut self, column: Column) -> Result<Vec<RawLabel>, RteError> {
-        if self.descriptor(&column).physical_type() != PhysicalType::BYTE_ARRAY {
+        let accepted = [PhysicalType::INT64, PhysicalType::INT32, PhysicalType::BYTE_ARRAY];
+        if self.check(&column, &accepted)? != PhysicalType::BYTE_ARRAY {
             let label = |number: Option<i64>| number.map_or(RawLabel::Missing, RawLabel::Integer);
             return Ok(self.integers(column)?.into_iter().map(label).collect());
         }
-        self.check(&column, &[PhysicalType::BYTE_ARRAY])?;
         self.values::<ByteArrayType, _>(&column, |bytes| {
             let Some(bytes) = bytes else { return Ok(RawLabel::Missing) };
             let name = str::from_utf8(bytes.data()).map_err(|_| "not valid UTF-8")?;
@@ -386,7 +386,7 @@ mod tests {
                 &format!("{TEXTS} required double label; }}"),
                 vec![Column::text(&["a"]), Column::text(&["b"]), Column::Double(vec![Some(0.5)])]
             ),
-            "dev.parquet, column label: its type is DOUBLE, but INT64 or INT32 is needed"
+            "dev.parquet, column label: its type is DOUBLE, but INT64 or INT32 or BYTE_ARRAY is needed"
         );
     }
 

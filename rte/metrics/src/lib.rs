@@ -155,11 +155,11 @@ impl ConfusionMatrix {
         ratio(covariance, (variances[0] * variances[1]).sqrt())
     }
 
-    /// The same counts with label `indices[i]` as label `i`.
+    /// The same counts with label `indices[i]` as label `i`; `indices` must be a permutation of the labels.
     ///
     /// # Panics
     ///
-    /// If `indices` is not a permutation of the labels.
+    /// If `indices` has another length, or holds an index that no label has.
     pub fn reordered(&self, indices: &[usize]) -> Self {
         assert_eq!(indices.len(), self.labels, "one index per label");
         let counts = indices.iter().flat_map(|&label| {
