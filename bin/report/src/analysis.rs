@@ -12,7 +12,7 @@ use crate::statistics::{
     minimum_detectable_difference, quantile, sign_flip_test, smallest_p, standard_deviation,
     wilson_interval,
 };
-use crate::study::{Arm, GridPoint, Study};
+use crate::study::{Arm, GridPoint, Study, distinct};
 
 /// Everything that is computed from a study.
 #[derive(Debug, Serialize)]
@@ -188,7 +188,9 @@ fn compare_all(study: &Study) -> Vec<Comparison> {
     }
     if points.len() > 1 {
         comparisons.extend(others.iter().map(|other| compare_over_grid(study, baseline, other)));
-        if let Some(baseline) = best_arm(study, baseline) {
+        // The means of different tasks are not comparable.
+        let has_one_task = distinct(points.iter().map(|point| task(point))).len() == 1;
+        if has_one_task && let Some(baseline) = best_arm(study, baseline) {
             let arms = others.iter().filter_map(|other| best_arm(study, other));
             comparisons.extend(arms.map(|arm| compare_arms(Family::OwnBest, baseline, arm)));
         }

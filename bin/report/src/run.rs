@@ -175,8 +175,8 @@ impl Run {
                 let key = summary.metric.key();
                 let missing = || ReadError::NoMetric { path: Summary::path(folder), key };
                 let last = last.ok_or_else(missing)?;
-                let above_majority = || majority.is_none_or(|majority| last > majority);
-                (Some(last), Some(summary.failed.unwrap_or_else(|| !above_majority())))
+                let is_at_most = |majority| last <= majority;
+                (Some(last), summary.failed.or(Some(majority.is_some_and(is_at_most))))
             }
         };
         if run.state != RunState::Unfinished {
