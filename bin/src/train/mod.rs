@@ -237,8 +237,8 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     }
     .map_err(|error| error.unsaved(output.folder()))?;
 
-    // If the first step diverges, this process knows no weights whose loss was finite. Those that an interrupted run saved stay.
-    let has_good_weights = !matches!(ending, Ending::Diverged(_))
+    // If the loss of the first step is not finite, this process knows no weights whose loss was. Those that an interrupted run saved stay.
+    let has_good_weights = !matches!(ending, Ending::Diverged(it) if !it.has_finite_loss())
         || run.progress.step > begun_at
         || run.best.is_some();
     let save_model = save_model && has_good_weights;

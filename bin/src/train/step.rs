@@ -53,6 +53,15 @@ pub struct NotFinite {
     pub value: f64,
 }
 
+const LOSS: &str = "loss";
+
+impl NotFinite {
+    /// Whether the loss was finite, and the gradients of that step are what was not.
+    pub(super) fn has_finite_loss(self) -> bool {
+        self.what != LOSS
+    }
+}
+
 impl<B: AutodiffBackend> Trainer<B> {
     /// Take one optimizer step on `batches`, whose gradients are accumulated, after `steps_taken` others.
     ///
@@ -69,9 +78,13 @@ impl<B: AutodiffBackend> Trainer<B> {
 
         let (mut grads, score) = self.model.gradients(batches);
         let grad_norm = clip(&mut grads, &self.model, self.max_grad_norm);
-        for (what, value) in [("loss", score.loss()), ("gradient norm", grad_norm)] {
+        for (what, value) in [(LOSS, score.loss()), ("gradient norm", grad_norm)] {
             if !value.is_finite() {
-                self.model = self.last_good.take().unwrap_or_else(|| self.model.clone());
+                if what == LOSS
+                    && let Some(last_good) = self.last_good.take()
+                {
+                    self.model = last_good;
+                }
                 return Err(NotFinite { what, value });
             }
         }
