@@ -13,6 +13,9 @@ use crate::ProgramError;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StopRequest(Arc<AtomicUsize>);
 
+/// Stands for a request without a signal: SIGPIPE's number, because what made it is a closed pipe.
+const NO_SIGNAL: usize = 13;
+
 impl StopRequest {
     /// Register the signal handlers. The first Ctrl-C prints `notice` on a terminal without the dashboard.
     ///
@@ -25,9 +28,9 @@ impl StopRequest {
         Ok(request)
     }
 
-    /// Ask to stop, as if this signal had been received.
-    pub(crate) fn request(&self, signal: u8) {
-        self.0.store(signal.into(), Ordering::Relaxed);
+    /// Ask to stop without a signal. The first signal after it is still the first.
+    pub(crate) fn request(&self) {
+        self.0.compare_exchange(0, NO_SIGNAL, Ordering::Relaxed, Ordering::Relaxed).ok();
     }
 
     /// Whether a signal has been received.
@@ -55,7 +58,8 @@ fn listen(request: StopRequest, message: Option<&'static str>) -> std::io::Resul
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
-            let is_first = request.0.swap(signal as usize, Ordering::Relaxed) == 0;
+            let before = request.0.swap(signal as usize, Ordering::Relaxed);
+            let is_first = [0, NO_SIGNAL].contains(&before);
             if let Some(message) = message
                 && is_first
                 && signal == SIGINT

@@ -109,8 +109,10 @@ pub(super) fn study(command: &StudyCommand) -> Result<(), ProgramError> {
 fn init(args: &InitArgs) -> Result<(), ProgramError> {
     let InitArgs { run, output } = args;
     let config = if run.is_dir() { Output::config_of(run) } else { run.clone() };
-    let summary = Summary::read(run).ok().flatten().filter(|summary| summary.finished);
-    let steps = summary.map(|summary| summary.steps);
+    // A run that was stopped has taken fewer steps than it would have.
+    let summary = Summary::read(run).ok().flatten();
+    let whole = summary.filter(|summary| summary.finished && !summary.stopped_early);
+    let steps = whole.map(|summary| summary.steps);
     let (plan, runs) = starter_plan(&Settings::from_file(&config)?, steps)?;
     if output.exists() {
         let problem = format!("{} exists; choose another --output", output.display());

@@ -8,6 +8,7 @@
 //! ```
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::error::HubError;
@@ -77,6 +78,8 @@ impl Cache {
                 notice(format_args!("{}: another process is downloading it, waiting", file.name));
                 lock.lock()
             }
+            // Some network file systems have no locks.
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(()),
             Err(TryLockError::Error(error)) => Err(error),
         };
         locked.map(|()| lock).map_err(HubError::io("lock", &path))

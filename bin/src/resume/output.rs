@@ -190,16 +190,24 @@ impl Output {
         run.join(CONFIG)
     }
 
-    /// Remove the model in the folder of a run, and its predictions.
+    /// Remove the model in the folder of a run, and its predictions. A model folder with files that no run wrote stays.
     ///
     /// # Errors
     /// Names what cannot be removed.
     pub(crate) fn remove_model_of(run: &Path) -> Result<(), ProgramError> {
+        if foreign_file(&run.join(MODEL), is_model_file).is_some() {
+            return Ok(());
+        }
         remove(&run.join(MODEL), |path| fs::remove_dir_all(path))?;
         if foreign_predictions(run).is_some() {
             return Ok(());
         }
         remove(&Predictions::path(run), |path| fs::remove_file(path))
+    }
+
+    /// Whether the folder of a run has a model.
+    pub(crate) fn has_model(run: &Path) -> bool {
+        run.join(MODEL).is_dir()
     }
 
     /// Remove the checkpoints in the folder of a run.
@@ -379,6 +387,8 @@ fn lock(folder: &Path) -> Result<File, ProgramError> {
     let file = options.open(&path).map_err(ProgramError::io("create", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
+        // Some network file systems have no locks.
+        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(file),
         Err(TryLockError::WouldBlock) => Err(ProgramError::Locked(folder.to_owned())),
         Err(TryLockError::Error(error)) => Err(ProgramError::io("lock", &path)(error)),
     }

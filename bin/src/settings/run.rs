@@ -79,7 +79,7 @@ impl Settings {
     }
 
     /// The strongest total pull of a run with this number of optimizer steps, rounded down to one decimal: with a stronger
-    /// one, ηλ₁ would exceed 1 at the highest learning rate. At least 0.1; NaN where every learning rate is zero.
+    /// one, ηλ₁ would exceed 1 at the highest learning rate. NaN where every learning rate is zero.
     pub(crate) fn most_total_pull(&self, total_steps: usize) -> f64 {
         let schedule = self.schedule_config(total_steps);
         let learning_rates = (0..total_steps).map(|step| schedule.learning_rate_at(step));
@@ -88,7 +88,7 @@ impl Settings {
         let head = self.head_learning_rate.map_or(1.0, |head| (head / self.learning_rate).max(1.0));
         let most = learning_rates.sum::<f64>() / (highest * head);
         // Without the rounding errors of the sum.
-        (10.0 * most + 1e-6).floor().max(1.0) / 10.0
+        (10.0 * most + 1e-6).floor() / 10.0
     }
 
     /// The hyper-parameters of the optimizer for a run with this number of steps. AdamW is AdamWL2SP with all parameters

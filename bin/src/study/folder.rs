@@ -1,7 +1,7 @@
 //! The folder of a study: `plan.toml`, and the output folder of each run as `runs/ARM/SEED`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use files::UNFINISHED;
@@ -76,14 +76,6 @@ impl Study {
         Ok(Self { plan })
     }
 
-    /// The study in a folder.
-    ///
-    /// # Errors
-    /// The folder has no study.
-    pub(crate) fn in_folder(folder: &Path) -> Result<Self, ProgramError> {
-        Ok(Self { plan: Plan::in_folder(folder)? })
-    }
-
     /// All runs, seed by seed, so that an unfinished study can compare its arms.
     pub(crate) fn runs(&self) -> impl Iterator<Item = (&Arm, u64)> {
         let Plan { seeds, arms, .. } = &self.plan;
@@ -142,11 +134,15 @@ impl Study {
             return Ok(());
         }
         let value = |seed| match self.state(arm, seed) {
-            RunState::Done(summary) if summary.state() == report::RunState::Finished => {
+            RunState::Done(summary)
+                if summary.state() == report::RunState::Finished
+                    && Output::has_model(&self.plan.run_folder(arm, seed)) =>
+            {
                 summary.main_metric()
             }
             _ => None,
         };
+        // A run whose model an earlier command did not keep competes no more.
         let done = self.plan.seeds.iter().filter_map(|seed| Some((*seed, value(*seed)?)));
         // The first of equal ones.
         let best = done.clone().reduce(|best, it| if it.1 > best.1 { it } else { best });

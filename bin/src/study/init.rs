@@ -43,6 +43,7 @@ pub(crate) fn starter_plan(
     let most = steps.map_or(f64::INFINITY, |steps| settings.most_total_pull(steps));
     let mut pulls = PULLS.map(|pull| pull.min(most)).to_vec();
     pulls.dedup();
+    pulls.retain(|pull| *pull > 0.0);
     let pulled = pulls.iter().map(|pull| {
         let name = pull.to_string().replace('.', "-");
         format!("\n[arms.pulled-{name}]\ntotal-pull = {pull:?}\n{novel_decay}")

@@ -39,7 +39,10 @@ struct PlanFile {
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "seeds must be a number of seeds, or a list of seeds, each a whole number from 0"
+)]
 enum Seeds {
     Count(u64),
     List(Vec<u64>),
@@ -86,8 +89,8 @@ const BUNDLED: &str = include_str!("bundled.toml");
 pub(super) const FILE: &str = "plan.toml";
 
 impl Plan {
-    /// Read a plan: a TOML file, the folder of a study, or without a path the bundled plan. The output folder of a file
-    /// `edge.toml` that names none is `studies/edge`.
+    /// Read a plan: a TOML file, the folder of a study or the plan in it, or without a path the bundled plan. The output
+    /// folder of a file `edge.toml` that names none is `studies/edge`.
     ///
     /// # Errors
     /// A file that cannot be read or parsed, settings that are invalid or have no effect, with the name of the arm.
@@ -96,6 +99,9 @@ impl Plan {
         match path {
             None => Self::parse(BUNDLED, Path::new("the bundled plan"), studies.join("bundled")),
             Some(folder) if folder.is_dir() => Self::in_folder(folder),
+            Some(file) if file.ends_with(FILE) && file.with_file_name("runs").is_dir() => {
+                Self::in_folder(files::parent(file))
+            }
             Some(file) => {
                 Self::read_file(file, studies.join(file.file_stem().unwrap_or(file.as_os_str())))
             }
@@ -215,7 +221,9 @@ fn expand(file: &PlanFile) -> Result<Vec<Arm>, String> {
                 format!("{name},{key}={}", file_name(value))
             });
             if arms.iter().any(|arm| arm.name == name) {
-                return Err(format!("two arms would have the folder {name}"));
+                return Err(format!(
+                    "two arms would have the folder {name}; give them other names or grid values"
+                ));
             }
             let mut table = file.base.clone();
             override_with(&mut table, combination.iter().cloned().collect());
@@ -235,6 +243,11 @@ fn expand(file: &PlanFile) -> Result<Vec<Arm>, String> {
             if settings.device.as_ref().is_some_and(|devices| devices.names().len() > 1) {
                 return Err(format!(
                     "arm {name}: a run of a study has one device; name several with --devices"
+                ));
+            }
+            if arms.first().is_some_and(|first| first.settings.device != settings.device) {
+                return Err(format!(
+                    "arm {name}: all runs of a study use the same device; set it in [base], or name devices with --devices"
                 ));
             }
             let own = own.iter().map(|(key, value)| (key.clone(), show_value(value))).collect();
@@ -344,6 +357,11 @@ mod tests {
                 "seeds = 2\n[arms.a]\ndevice = \"cpu,cpu\"\n",
                 "arm a: a run of a study has one device",
             ),
+            (
+                "seeds = 2\n[grid]\ndevice = [\"cpu\", \"tch\"]\n[arms.a]\n",
+                "arm a,device=tch: all runs of a study use the same device",
+            ),
+            ("seeds = \"2\"\n[arms.a]\n", "a number of seeds, or a list of seeds"),
             ("seeds = 2\n[arms.a]\nprecision = \"auto\"\n", "arm a: with precision = \"auto\""),
             ("seeds = 2\n[arms.\"a/b\"]\n", "cannot be the name of an arm"),
             ("seeds = 2\n[arms.\"..\"]\n", "cannot be the name of an arm"),
@@ -364,6 +382,18 @@ mod tests {
         ] {
             let error = parse(text).expect_err(problem).to_string();
             assert!(error.contains(problem) && error.contains("plan.toml"), "{problem}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_plan_in_the_folder_of_a_study_is_that_study() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join(FILE);
+        std::fs::write(&file, format!("seeds = 2\n{ARMS}")).expect("written");
+        assert_eq!(Plan::read(Some(&file)).expect("a plan").output, Path::new("studies/plan"));
+        std::fs::create_dir(folder.path().join("runs")).expect("created");
+        for path in [&file, folder.path()] {
+            assert_eq!(Plan::read(Some(path)).expect("a plan").output, folder.path());
         }
     }
 

@@ -57,9 +57,22 @@ pub(crate) fn run(study: &Study, options: &Options) -> Result<(), ProgramError> 
     }
     let display = Display::new(study, options.shard, &done, left.len());
     let (sender, events) = mpsc::channel();
-    let (workers, errors, errors_in_a_row) = (Vec::new(), 0, 0);
-    let mut pool =
-        Pool { study, options, stop, left, workers, sender, display, errors, errors_in_a_row };
+    let count = match options.devices.len() {
+        0 => options.jobs,
+        devices => devices,
+    };
+    let mut pool = Pool {
+        study,
+        options,
+        stop,
+        count: count.min(left.len()),
+        left,
+        workers: Vec::new(),
+        sender,
+        display,
+        errors: 0,
+        errors_in_a_row: 0,
+    };
     pool.run(&events)?;
 
     let done = pool.display.finish();
@@ -78,6 +91,8 @@ struct Pool<'a> {
     options: &'a Options,
     /// Whether the study is to stop.
     stop: &'a StopRequest,
+    /// The number of workers: of the jobs or devices, but not more than there are runs.
+    count: usize,
     /// The runs that no worker has begun.
     left: VecDeque<Task>,
     workers: Vec<Worker>,
@@ -111,9 +126,9 @@ enum Event {
 }
 
 impl Pool<'_> {
-    /// Start as many workers as there are jobs or devices, but not more than runs, and serve them until all have ended.
+    /// Start the workers, and serve them until all have ended.
     fn run(&mut self, events: &mpsc::Receiver<(usize, Event)>) -> Result<(), ProgramError> {
-        for index in 0..self.count().min(self.left.len()) {
+        for index in 0..self.count {
             let worker = self.spawn(index)?;
             self.workers.push(worker);
         }
@@ -218,13 +233,18 @@ impl Pool<'_> {
     fn gone(&mut self, index: usize) -> Result<(), ProgramError> {
         let worker = &mut self.workers[index];
         worker.is_gone = true;
-        let status = worker.child.wait().map(|status| status.to_string());
-        let crashed = format!("its process ended ({})", status.unwrap_or_else(|it| it.to_string()));
+        let status = worker.child.wait();
+        let has_exited = status.as_ref().is_ok_and(|status| status.code().is_some());
+        let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        let crashed = format!("its process ended ({status})");
         match worker.task.take() {
             Some(task) => self.error(index, &task, &crashed),
-            // It cannot use the study or the device, and has said why.
+            // It cannot use the study or the device. If it has exited, it has said why.
             None if !worker.is_ready && worker.input.is_some() => {
                 self.errors += 1;
+                if !has_exited {
+                    self.display.log(&format!("a worker could not start: {crashed}"));
+                }
                 self.left.clear();
             }
             None => {}
@@ -234,14 +254,6 @@ impl Pool<'_> {
             self.workers[index] = self.spawn(index)?;
         }
         Ok(())
-    }
-
-    /// The number of workers.
-    fn count(&self) -> usize {
-        match self.options.devices.len() {
-            0 => self.options.jobs,
-            devices => devices,
-        }
     }
 
     fn spawn(&self, index: usize) -> Result<Worker, ProgramError> {
@@ -254,9 +266,9 @@ impl Pool<'_> {
         }
         command.arg("--").arg(&self.study.plan.output);
         // Runs at the same time share the cores.
-        if self.count() > 1 && std::env::var_os(THREADS).is_none() {
+        if self.count > 1 && std::env::var_os(THREADS).is_none() {
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            command.env(THREADS, (cores / self.count()).max(1).to_string());
+            command.env(THREADS, (cores / self.count).max(1).to_string());
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(ProgramError::io("start", &program))?;

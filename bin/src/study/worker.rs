@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 use burn::tensor::backend::AutodiffBackend;
 use serde::{Deserialize, Serialize};
 
-use super::{KeepModels, RunState, Study};
+use super::{KeepModels, Plan, RunState, Study};
 use crate::ProgramError;
 use crate::device::{self, DeviceName, Devices, Found, Work};
+use crate::panics::forget_panics;
 use crate::resume::{Output, refuse_differences};
 use crate::settings::{Settings, differences};
 use crate::signals::StopRequest;
@@ -59,9 +60,6 @@ pub(super) enum Message {
 /// The time between two messages about the progress of a run.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// The signal that a closed standard input stands for.
-const SIGTERM: u8 = 15;
-
 /// Compute the runs of the study in `folder` that standard input names.
 ///
 /// # Errors
@@ -71,7 +69,7 @@ pub(crate) fn work(
     device: Option<DeviceName>,
     keep: KeepModels,
 ) -> Result<(), ProgramError> {
-    let study = Study::in_folder(folder)?;
+    let study = Study { plan: Plan::in_folder(folder)? };
     let stop = StopRequest::listen(None)?;
     let device = study.device(device)?;
     send(&Message::Ready(device.to_string()));
@@ -85,7 +83,7 @@ pub(crate) fn work(
                 break;
             }
         }
-        closed.request(SIGTERM);
+        closed.request();
     });
     device::run(device.name, Worker { study: &study, device: &device, stop, tasks, keep })?;
     Ok(())
@@ -124,6 +122,8 @@ impl Work for Worker<'_> {
                 return;
             }
             let ended = self.compute(&task, &mut loaded, &device);
+            // One that was caught is not what the next run may end with.
+            forget_panics();
             send(&match ended {
                 Ok(()) | Err(ProgramError::NotFinite { .. }) => Message::Done,
                 Err(ProgramError::Stopped { .. }) => Message::Stopped,
