@@ -84,6 +84,11 @@ fn wrong_usage_ends_with_2() {
     world.run(&["pretrain", "--output", "p", "--steps", "0"]).fails(2, &["--steps"]);
     world.run(&["predict", "--model", "m"]).fails(2, &["--premise"]);
     world.run(&["predict", "--model", "m", "--premise", "p"]).fails(2, &["--hypothesis"]);
+    fs::write(world.path("new.csv"), "sentence1,sentence2\na,b\n").expect("written");
+    world
+        .run(&["predict", "--model", "m", "--input", "new.csv", "--output", "./new.csv"])
+        .fails(2, &["--output would replace --input"]);
+    world.run(&["finetune", "--seed", "18446744073709551615"]).fails(2, &["--seed <NUMBER>"]);
     world
         .run(&["finetune", "--model", "m", "--data", "d", "--beta-2", "1", "--epsilon", "-1"])
         .fails(2, &["--beta-2 is 1", "--epsilon is -1"]);

@@ -126,7 +126,7 @@ fn a_run_by_name_fetches_once_and_then_needs_no_network() {
     assert!(run.stderr.contains("someone/tasks: from the cache"), "{}", run.stderr);
     online
         .run_with(&by_name("empty"), &[("HF_HUB_OFFLINE", "1"), ("HF_HOME", "elsewhere")])
-        .fails(1, &["does not have what is needed of someone/small", "HF_HUB_OFFLINE"]);
+        .fails(1, &["lacks files needed from someone/small", "HF_HUB_OFFLINE"]);
     assert_eq!(online.hub.requests().len(), 0);
 
     // A run by name equals a run by path.
@@ -218,7 +218,7 @@ fn a_cached_split_that_lacks_a_shard_is_completed() {
     let offline = [("HF_HUB_OFFLINE", "1")];
     online
         .run_with(&finetune("model", &name, "out"), &offline)
-        .fails(1, &["does not have what is needed of"]);
+        .fails(1, &["lacks files needed from"]);
     // The run completes the data set and then refuses what is in it.
     let run = online.run(&finetune("model", &name, "out"));
     run.fails(1, &["not a readable Parquet file"]);
@@ -258,7 +258,7 @@ fn refusals_are_explained() {
         .run(&["fetch", "--model", "someone/none"])
         .fails(1, &["someone/none", "no such repository"]);
     let run = online.run(&finetune("someone/none", "data", "out"));
-    run.fails(1, &["someone/none", "nor a folder of that name"]);
+    run.fails(1, &["someone/none", "nor a local folder"]);
     assert!(!online.world.path("out").exists());
     online.hub.fail("resolve", Fault::Status(404, vec![]));
     online.fetch().fails(1, &["resolve"]);
@@ -354,7 +354,7 @@ fn a_failed_download_is_resumed_by_the_next_run() {
     online.assert_no_truncated_file();
     let unusable =
         online.run_with(&finetune("someone/small", "data", "out"), &[("HF_HUB_OFFLINE", "1")]);
-    unusable.fails(1, &["does not have what is needed of someone/small"]);
+    unusable.fails(1, &["lacks files needed from someone/small"]);
     online.hub.requests();
     online.fetch().succeeds();
     assert!(
@@ -560,7 +560,7 @@ fn a_name_without_an_owner_gets_a_suggestion() {
 fn a_mistyped_path_and_an_unknown_name_have_different_errors() {
     let online = Online::new();
     let both = |run: ProgramOutput, reason| {
-        run.fails(1, &["models/smal", "nor a folder of that name here", reason]);
+        run.fails(1, &["models/smal", "nor a local folder", reason]);
     };
     both(online.run(&finetune("models/smal", "data", "out")), "no such repository");
     // The real hub responds with this status to requests without a token.

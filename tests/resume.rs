@@ -486,7 +486,7 @@ fn a_second_run_into_the_same_folder_is_refused() {
         command_line("out", &["--overwrite"]),
         vec!["finetune", "--resume", "out"],
     ] {
-        world.run(&args).fails(1, &["another run is writing into out"]);
+        world.run(&args).fails(1, &["another process is writing into out"]);
     }
     signal(&first, "-TERM");
     let run = ProgramOutput::of(first);

@@ -49,9 +49,6 @@ pub(crate) fn open(data: &Path, task: &Task, split: Split) -> Result<TextDataset
 /// The path, or the folder that was downloaded from the hub, which has the splits that are needed. Of a path that was
 /// found, the path itself.
 fn find(data: &Path, task: &Task, needed: &[Split]) -> Result<PathBuf, ProgramError> {
-    if is_embedded(data) {
-        return Ok(data.to_owned());
-    }
     let downloaded = hub::named(data, Kind::Data { task, needed })?;
     Ok(downloaded.unwrap_or_else(|| data.to_owned()))
 }

@@ -70,7 +70,7 @@ pub enum ProgramError {
         folder: PathBuf,
     },
     /// Another run is writing into the folder.
-    #[error("another run is writing into {}; wait for it to finish, or choose another --output", .0.display())]
+    #[error("another process is writing into {}; wait for it to finish, or use another folder", .0.display())]
     Locked(PathBuf),
     /// No run was ever started in a folder.
     #[error("no run to resume in {}; give --resume the output folder of a run, the one that contains its config.toml", .0.display())]

@@ -49,7 +49,7 @@ pub(super) fn fetch(args: &FetchArgs) -> Result<(), ProgramError> {
         let repo = Repo::parse(name, kind).ok_or_else(|| {
             let full = with_owner(name, kind).unwrap_or_else(|| "albert/albert-large-v2".into());
             ProgramError::Usage(format!(
-                "{name} is not a name on the hub: the owner is missing, as in {full}"
+                "{name} is not a name on the hub; use OWNER/NAME or OWNER/NAME@REVISION, such as {full}"
             ))
         })?;
         let folder = hub::snapshot(&repo, Freshness::Latest)?;

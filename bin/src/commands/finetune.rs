@@ -58,9 +58,13 @@ pub(super) fn finetune(args: &FinetuneArgs, flags: &ArgMatches) -> Result<(), Pr
         Some(Some(folder)) => resume(folder, &args.settings, &given),
         None => {
             let settings = Settings::resolve(&args.settings, &given, args.config.as_deref())?;
-            let files = [settings.validation_data.as_deref(), args.config.as_deref()];
-            let inputs = [settings.model.as_path(), &settings.data].into_iter();
-            let inputs: Vec<&Path> = inputs.chain(files.into_iter().flatten()).collect();
+            let inputs = [
+                Some(settings.model.as_path()),
+                Some(&settings.data),
+                settings.validation_data.as_deref(),
+                args.config.as_deref(),
+            ];
+            let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
             Output::check(&settings, &inputs)?;
             start(settings, Destination::New)
         }

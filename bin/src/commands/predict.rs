@@ -39,8 +39,8 @@ pub(super) struct PredictArgs {
     #[arg(long, value_name = "TEXT", conflicts_with = "input")]
     text: Option<String>,
 
-    /// A file of texts or pairs with the columns of the model's task, as Parquet, JSONL, TSV or CSV; - for JSONL or TSV
-    /// from standard input
+    /// A file of texts or pairs with the columns of the model's task, as Parquet, JSONL, TSV or CSV; - reads standard
+    /// input
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
 
@@ -72,6 +72,12 @@ pub(super) enum Format {
 /// An unusable device, model or input, an output that cannot be written.
 pub(super) fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
     check_output(&args.output)?;
+    let is_input = |input: &PathBuf| same_file(input, &args.output);
+    if args.input.as_ref().is_some_and(is_input) {
+        return Err(ProgramError::Usage(
+            "--output would replace --input; name another file".into(),
+        ));
+    }
     let device = args.inference.choose_device()?;
     let folder = args.inference.open()?;
     let task = folder.task(args.task.as_deref())?;
@@ -93,6 +99,11 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
     }
 }
 
+/// Whether both paths lead to the same existing file.
+fn same_file(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
 /// Refuse an output that cannot be written, before the work begins.
 fn check_output(output: &Path) -> Result<(), ProgramError> {
     if output == Path::new("-") {
@@ -101,6 +112,9 @@ fn check_output(output: &Path) -> Result<(), ProgramError> {
     let folder = files::parent(output);
     let problem = match folder.metadata() {
         Ok(_) if output.is_dir() => io::ErrorKind::IsADirectory.into(),
+        Ok(_) if output.exists() && !output.is_file() => {
+            io::Error::other("it is not a regular file; - writes to standard output")
+        }
         Ok(folder) if !folder.is_dir() => io::ErrorKind::NotADirectory.into(),
         Ok(folder) if folder.permissions().readonly() => io::ErrorKind::PermissionDenied.into(),
         Ok(_) => return Ok(()),

@@ -215,7 +215,7 @@ pub enum DeviceError {
     Mixed(DeviceName, DeviceName),
     /// A device that this program was built without.
     #[error(
-        "this program was built without {0}; build it with `{command}`, or use another --device: `devices` lists them",
+        "this program was built without {0}; build it with `{command}`, or use another --device: `l2sp devices` lists them",
         command = .0.kind.build_command()
     )]
     NotCompiledIn(DeviceName),
@@ -229,8 +229,8 @@ pub enum DeviceError {
     },
     /// The device is there but does not work.
     #[error(
-        "{name} does not work: {reason}. Check its driver, or use another --device: `devices` lists \
-         them"
+        "{name} does not work: {reason}. Check its driver, or use another --device: `l2sp devices` \
+         lists them"
     )]
     Broken {
         /// The name requested.

@@ -187,7 +187,10 @@ fn answer(url: &str, request: RequestBuilder<WithoutBody>) -> Result<Response<Bo
             nonsense(url, format!("it redirects to {place}, which is not encrypted"))
         }
         // ureq does not tell which of the two it was.
-        error => passing(url, &format!("no answer from there, or where it redirects to: {error}")),
+        error => passing(
+            url,
+            &format!("no answer from this address, or from the one it redirects to: {error}"),
+        ),
     })?;
     let status = response.status().as_u16();
     if [200, 206].contains(&status) {

@@ -14,7 +14,7 @@ pub enum HubError {
     #[error("{name} is neither a path nor a full name on the hub; did you mean {suggestion}?")]
     NoOwner { name: String, suggestion: String },
     /// The hub's listing of a repository cannot be had. The name may have been meant as a path.
-    #[error("{repo} is neither available on the hub nor a folder of that name here: {source}")]
+    #[error("{repo} is neither available on the hub nor a local folder: {source}")]
     Unavailable { repo: String, source: Box<HubError> },
     /// An HTTP status other than success, after retries where they make sense.
     #[error("{url}: {}{}", meaning(*.status), detail(.message))]
@@ -38,8 +38,8 @@ pub enum HubError {
     Data(Box<rte::RteError>),
     /// Nothing in the cache, and no network wanted.
     #[error(
-        "the cache {} does not have what is needed of {repo}, and HF_HUB_OFFLINE forbids downloading it; there is no folder of \
-         that name here either",
+        "the cache {} lacks files needed from {repo}, and HF_HUB_OFFLINE forbids downloading them; there is no local folder of \
+         that name either",
         .cache.display()
     )]
     NotCached { repo: String, cache: PathBuf },

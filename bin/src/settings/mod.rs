@@ -215,15 +215,15 @@ pub struct Settings {
     pub overwrite: bool,
 
     /// Seeds the new weights and the dropout
-    #[arg(long, value_name = "NUMBER", default_value_t = 10013, help_heading = RUN)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 10013, value_parser = seed(), help_heading = RUN)]
     pub seed: u64,
 
     /// Seeds the order of the training examples
-    #[arg(long, value_name = "NUMBER", default_value_t = 20003, help_heading = RUN)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 20003, value_parser = seed(), help_heading = RUN)]
     pub data_seed: u64,
 
     /// Seeds the choice of examples for --max-examples and --validation-share
-    #[arg(long, value_name = "NUMBER", default_value_t = 20003, help_heading = RUN)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 20003, value_parser = seed(), help_heading = RUN)]
     pub sample_seed: u64,
 
     /// Save a checkpoint every STEPS optimizer steps, in addition to the one at the end of each epoch [default: every five
@@ -403,6 +403,11 @@ where
     PossibleValuesParser::new(names).try_map(|name| {
         T::deserialize(StrDeserializer::<NameError>::new(&name)).map_err(|error| error.to_string())
     })
+}
+
+/// A parser for seeds, which TOML's integers can hold.
+fn seed() -> impl TypedValueParser<Value = u64> {
+    clap::value_parser!(u64).range(..=i64::MAX as u64)
 }
 
 /// Parse a count.

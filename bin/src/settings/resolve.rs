@@ -151,7 +151,7 @@ impl Settings {
         let devices = self.device.as_ref().map_or(1, |devices| devices.names().len());
         check(
             devices <= self.batch_size.max(1),
-            format!("--batch-size must be at least {devices}, an example for each device"),
+            format!("--batch-size must be at least {devices}, one example per device"),
         );
         check(
             self.validation_share.is_none_or(|share| 0.0 < share && share < 1.0),
@@ -198,13 +198,13 @@ impl Settings {
         ] {
             check(
                 value.is_finite() && value >= 0.0,
-                format!("--{flag} is {value}, but must be a finite number of at least 0"),
+                format!("--{flag} is {value}, but must be finite and at least 0"),
             );
         }
         check(
             self.epsilon.is_finite() && self.epsilon >= f64::from(f32::MIN_POSITIVE),
             format!(
-                "--epsilon is {}, but must be a finite number of at least {:e}: Adam divides by it where all gradients were 0",
+                "--epsilon is {}, but must be finite and at least {:e}: Adam divides by it where all gradients were 0",
                 self.epsilon,
                 f32::MIN_POSITIVE
             ),
