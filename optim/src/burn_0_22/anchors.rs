@@ -105,7 +105,7 @@ impl ModuleVisitor for Differ<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let path = self.path.path();
         if let Some(anchor) = self.anchors.get::<D>(&path)
-            && anchor.into_data() != param.val().into_data()
+            && anchor.cast(param.val().dtype()).into_data() != param.val().into_data()
         {
             self.names.push(path);
         }
@@ -135,7 +135,8 @@ impl ModuleVisitor for Distance<'_> {
         }
         self.seen.push(param.id);
         let theta = param.val().inner();
-        let moved = theta.clone() - anchor.to_device(&theta.device());
+        let anchor = anchor.to_device(&theta.device()).cast(theta.dtype());
+        let moved = theta - anchor;
         let squared = (moved.clone() * moved).sum();
         self.sum = self.sum.clone() + squared.to_device(&self.sum.device());
     }

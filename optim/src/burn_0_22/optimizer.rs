@@ -96,7 +96,9 @@ impl Optimizer for Rule {
             Self::Step { rule, scale, anchor } => {
                 let anchored = || {
                     let anchor = anchor.as_ref()?.get()?;
-                    Some(AdamWL2SPState::anchored(anchor.to_device(&theta.device())))
+                    // A module may hold them in 16 bits.
+                    let anchor = anchor.to_device(&theta.device()).cast(theta.dtype());
+                    Some(AdamWL2SPState::anchored(anchor))
                 };
                 let state = state.or_else(anchored);
                 rule.step(lr * scale, theta, grad, state)

@@ -368,6 +368,17 @@ fn tied() -> Pretrained {
 }
 
 #[test]
+fn the_gradient_of_a_tied_parameter_counts_once() {
+    let model = tied();
+    let mut grads = GradientsParams::new();
+    let gradient = Tensor::<2>::full([4, 4], 0.5, &Device::flex());
+    grads.register(model.lm_head.weight.id, gradient);
+    assert_eq!(grad_norm(&grads, &model).into_scalar::<f32>(), 2.0);
+    scale_grads(&mut grads, &model, 0.5);
+    assert_eq!(grad_norm(&grads, &model).into_scalar::<f32>(), 1.0);
+}
+
+#[test]
 fn tied_parameters_are_refused_unless_frozen() {
     let error = message(config().module_optimizer(&tied(), Groups::new()));
     assert_eq!(
