@@ -41,7 +41,7 @@ impl ModelCard<'_> {
 
     /// The YAML that the hub reads: what the model is, what it comes from, and its results.
     fn metadata(&self) -> String {
-        let data = Data::of(self.settings, self.task);
+        let data = Data::of(&self.settings.data, self.task);
         let mut yaml =
             String::from("library_name: transformers\npipeline_tag: text-classification\n");
         if let Some(id) = hub::id(&self.settings.model) {
@@ -54,6 +54,10 @@ impl ModelCard<'_> {
         let metrics = self.task.metrics().iter().map(|metric| format!("- {}\n", metric.name()));
         yaml += &format!("metrics:\n{}", metrics.collect::<String>());
         let Some(evaluation) = self.evaluation else { return yaml };
+        let (data, is_split) = match &self.settings.validation_data {
+            None => (data, self.settings.validation_share.is_none()),
+            Some(path) => (Data::of(path, self.task), hub::id(path).is_some()),
+        };
         yaml += &format!(
             "model-index:\n- name: {}\n  results:\n  - task:\n      type: text-classification\n      name: Text \
              classification\n    dataset:\n      type: {}\n      name: {}\n",
@@ -61,10 +65,15 @@ impl ModelCard<'_> {
             quoted(data.hub_id.as_ref().unwrap_or(&data.name)),
             quoted(&data.name),
         );
-        if let Some(configuration) = data.configuration {
-            yaml += &format!("      config: {}\n", quoted(configuration));
+        if is_split {
+            if let Some(configuration) = data.configuration {
+                yaml += &format!("      config: {}\n", quoted(configuration));
+            }
+            let is_matched = self.task.preset().is_some_and(|preset| preset.matched_splits);
+            let split = if is_matched { "validation_matched" } else { "validation" };
+            yaml += &format!("      split: {split}\n");
         }
-        yaml += "      split: validation\n    metrics:\n";
+        yaml += "    metrics:\n";
         for metric in self.task.metrics() {
             yaml += &format!(
                 "    - type: {}\n      value: {}\n      name: {}\n",
@@ -78,7 +87,7 @@ impl ModelCard<'_> {
 
     /// The Markdown that people read.
     fn body(&self) -> String {
-        let data = Data::of(self.settings, self.task);
+        let data = Data::of(&self.settings.data, self.task);
         let base = match hub::id(&self.settings.model) {
             Some(id) => format!("[{id}](https://huggingface.co/{id})"),
             None => plain(&base_model(self.settings)),
@@ -146,7 +155,7 @@ impl ModelCard<'_> {
     fn title(&self) -> String {
         let base = base_model(self.settings);
         let base = base.rsplit('/').next().unwrap_or_default();
-        format!("{base} fine-tuned on {}", Data::of(self.settings, self.task).name)
+        format!("{base} fine-tuned on {}", Data::of(&self.settings.data, self.task).name)
     }
 
     fn is_pair(&self) -> bool {
@@ -165,15 +174,15 @@ struct Data {
 }
 
 impl Data {
-    fn of(settings: &Settings, task: &Task) -> Self {
-        let hub_id = hub::id(&settings.data);
-        let preset = task.preset().filter(|_| !is_embedded(&settings.data));
+    fn of(path: &Path, task: &Task) -> Self {
+        let hub_id = hub::id(path);
+        let preset = task.preset().filter(|_| !is_embedded(path));
         let published = preset.map(|preset| preset.hub);
         let configuration =
             published.filter(|(id, _)| Some(*id) == hub_id.as_deref()).map(|(_, name)| name);
         let name = match preset {
             Some(preset) => preset.glue_name.to_owned(),
-            None => data_name(&settings.data),
+            None => data_name(path),
         };
         Self { name, hub_id, configuration }
     }
@@ -273,6 +282,21 @@ mod tests {
             "| `learning-rate` | 2e-5 |",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_results_name_a_split_only_if_they_are_of_a_published_one() {
+        let published = Settings { data: "nyu-mll/glue".into(), ..Settings::default() };
+        let text = |settings: &Settings, task: &str| text(settings, task, Some(&evaluation()));
+        assert!(text(&published, "mrpc").contains("config: \"mrpc\"\n      split: validation\n"));
+        assert!(text(&published, "mnli").contains("      split: validation_matched\n"));
+        let share = Settings { validation_share: Some(0.1), ..published.clone() };
+        let own = Settings { validation_data: Some("more.csv".into()), ..published.clone() };
+        for settings in [share, own] {
+            let text = text(&settings, "mrpc");
+            assert!(text.contains("datasets:\n- \"nyu-mll/glue\"\n"), "{text}");
+            assert!(!text.contains("split:") && !text.contains("config:"), "{text}");
         }
     }
 
