@@ -42,12 +42,14 @@ pub(crate) fn read(
     if let Some(header) = header {
         let header = Header::new(header, task, delimiter)?;
         let incomplete_rows = task.preset().is_some_and(|preset| preset.incomplete_rows);
-        for record in records {
+        for (position, record) in records.enumerate() {
             let record = record?;
             if incomplete_rows && record.1.len() < header.fields {
                 skipped += 1;
             } else {
-                rows.push(header.row(record)?);
+                let row = header.row(record)?;
+                // The rows that are skipped count, as in Hugging Face's copy of the data.
+                rows.push(Row { idx: row.idx.or(incomplete_rows.then_some(position)), ..row });
             }
         }
     }
@@ -395,6 +397,6 @@ mod tests {
             .unwrap();
         let dataset = crate::TextDataset::from_file(&path, &qqp).unwrap();
         assert_eq!((dataset.examples().len(), dataset.dropped()), (1, 1));
-        assert_eq!(dataset.examples()[0].label, Some(1));
+        assert_eq!((dataset.examples()[0].label, dataset.examples()[0].idx), (Some(1), 1));
     }
 }

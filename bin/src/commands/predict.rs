@@ -12,7 +12,7 @@ use crate::ProgramError;
 use crate::device::{self, Found, Work};
 use crate::model_folder::ModelFolder;
 use crate::predictions::{Predicted, json_lines};
-use crate::terminal::progress_bar;
+use crate::terminal::{notice, progress_bar};
 use crate::train::step::input;
 
 /// The flags of `predict`.
@@ -142,7 +142,14 @@ fn read(args: &PredictArgs, task: &Task) -> Result<Vec<Example>, ProgramError> {
         (_, _, Some(input)) if input == Path::new("-") => {
             Ok(read_examples(io::stdin().lock(), "standard input", task)?)
         }
-        (_, _, Some(input)) => Ok(TextDataset::from_file(input, task)?.examples().to_vec()),
+        (_, _, Some(input)) => {
+            let dataset = TextDataset::from_file(input, task)?;
+            if dataset.dropped() > 0 {
+                let input = input.display();
+                notice(format_args!("{input}: {} incomplete rows are skipped", dataset.dropped()));
+            }
+            Ok(dataset.examples().to_vec())
+        }
         _ => Err(ProgramError::Usage("--premise, --text or --input is needed".into())),
     }
 }
