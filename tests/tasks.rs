@@ -59,6 +59,12 @@ fn a_checkpoint_keeps_the_order_of_its_labels() {
     exchange_labels(&world, "first/model");
     let exchanged = evaluated(&world, &["--model", "first", "--data", "data"]);
     assert_eq!(exchanged, expected, "evaluate goes by the names");
+    let path = world.path("first/model/config.json");
+    let text = fs::read_to_string(&path).expect("read");
+    fs::write(&path, text.replace("entailment", "ENTAILMENT")).expect("written");
+    let upper_case = evaluated(&world, &["--model", "first", "--data", "data"]);
+    assert_eq!(upper_case, expected, "whatever their case");
+    fs::write(&path, text).expect("written");
     assert_ne!(expected["eval_accuracy"], 0.5, "which of the two is which makes a difference");
 
     // A learning rate of zero leaves the model as it is.

@@ -1,5 +1,6 @@
 //! Where models come from (the program itself, a path, or the hub), and the files of a model's folder.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use albert::{LoadReport, ModelConfig, Precision, SequenceClassifier, tokenizer_config};
@@ -161,8 +162,8 @@ impl ModelFolder {
         kept.unwrap_or_else(|| (0..labels.len()).collect())
     }
 
-    /// The model's index of each of the task's labels: by name, or in order for a model without label names. `None` if
-    /// the model is for other labels.
+    /// The model's index of each of the task's labels: by name, whatever its case if need be, or in order for a model
+    /// without label names. `None` if the model is for other labels.
     pub(crate) fn label_indices(&self, task: &Task) -> Option<Vec<usize>> {
         let names = &self.config.id2label;
         if names.len() != task.labels.len() {
@@ -171,9 +172,17 @@ impl ModelFolder {
         if !self.has_label_names() {
             return Some((0..names.len()).collect());
         }
-        let index =
-            |label: &String| names.iter().find(|(_, name)| *name == label).map(|(index, _)| *index);
-        task.labels.iter().map(index).collect()
+        let find = |is_it: &dyn Fn(&str) -> bool| {
+            names.iter().find(|(_, name)| is_it(name)).map(|(index, _)| *index)
+        };
+        // Published models write a label as ENTAILMENT, too.
+        let index = |label: &String| {
+            let lower_case = label.to_lowercase();
+            find(&|name| name == label).or_else(|| find(&|name| name.to_lowercase() == lower_case))
+        };
+        let indices: Vec<usize> = task.labels.iter().map(index).collect::<Option<_>>()?;
+        let distinct: BTreeSet<usize> = indices.iter().copied().collect();
+        (distinct.len() == indices.len()).then_some(indices)
     }
 
     /// [`label_indices`](Self::label_indices) of a model that must be for the labels of `task`.
