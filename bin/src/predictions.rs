@@ -2,7 +2,7 @@
 
 use burn::tensor::activation::softmax;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use report::{LabelledPrediction, Prediction};
 use rte::TextDataset;
 use serde::Serialize;
@@ -28,6 +28,8 @@ impl Predicted {
     /// padding.
     pub(crate) fn of<B: Backend>(logits: Tensor<B, 2>, examples: usize) -> Self {
         let [_, label_count] = logits.dims();
+        // Some devices compute them in 16 bits.
+        let logits = logits.cast(DType::F32);
         let (labels, probabilities) = (logits.clone().argmax(1), softmax(logits, 1));
         device::compute_recorded();
         let labels = labels.into_data().iter().take(examples).collect();
