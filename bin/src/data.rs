@@ -127,13 +127,13 @@ fn other_split(path: &Path) -> Option<Split> {
 }
 
 fn has_validation_split(data: &Path, task: &Task) -> Result<bool, ProgramError> {
-    Ok(data.is_dir() && TextDataset::splits(data, task)?.contains(&Split::Validation))
+    Ok(data.is_dir() && TextDataset::has_split(data, task, Split::Validation)?)
 }
 
 fn embedded(task: &Task, split: Split) -> Result<TextDataset, ProgramError> {
     if task.preset().map(|preset| preset.name) != Some(DEFAULT_TASK) {
         return Err(ProgramError::Usage(format!(
-            "--data {EMBEDDED} has the labels and columns of rte; leave out --task and --text-column"
+            "--data {EMBEDDED} has the labels and columns of rte; use it with a model that was fine-tuned on them, without --text-column and another --task"
         )));
     }
     let data = embedded::task();
