@@ -183,8 +183,8 @@ pub enum ConfigError {
     },
     /// A layer has no parameters of its own.
     #[error(
-        "the model's {layers} layers share the parameters of {groups} (num_hidden_groups), as in ALBERT, so single layers \
-         cannot be treated separately; use a model with separate parameters for each layer, such as BERT or RoBERTa"
+        "the model's layers share their parameters (num_hidden_layers {layers}, num_hidden_groups {groups}), as in ALBERT, so \
+         single layers cannot be treated separately; use a model with separate parameters for each layer, such as BERT or RoBERTa"
     )]
     SharedLayers {
         /// The number of layers.
@@ -285,7 +285,11 @@ impl ModelConfig {
         if let (None, Some(count)) = (hints.id2label, hints.num_labels) {
             keys.insert("id2label".into(), json!(numbered_labels(count)));
         }
-        keys.extend(read_json::<Map<_, _>>(text)?);
+        let mut own: Map<_, _> = read_json(text)?;
+        if own.get("id2label").is_some_and(Value::is_null) {
+            own.remove("id2label");
+        }
+        keys.extend(own);
         keys.insert("model_type".into(), json!(model_type));
         if model_type.is_albert() {
             keys.remove(CLASSIFIER_DROPOUT.1);
@@ -691,6 +695,8 @@ mod tests {
             ..with("").unwrap().with_labels(&["yes", "no", "maybe"])
         };
         assert_eq!(config, expected);
+        let numbered = with(r#", "id2label": null, "num_labels": 3"#).unwrap();
+        assert_eq!(numbered.id2label, numbered_labels(3));
     }
 
     #[test]

@@ -1086,7 +1086,7 @@ mod tests {
         fs::remove_file(folder.path().join("model-00001-of-00002.safetensors")).unwrap();
         let message = error(load_classifier(folder.path()));
         assert!(
-            message.contains("the shard model-00001-of-00002.safetensors is missing"),
+            message.contains("it lists model-00001-of-00002.safetensors, which is missing"),
             "{message}"
         );
     }

@@ -52,8 +52,20 @@ pub enum WeightsError {
         /// Tensors of integers or booleans.
         not_float: Vec<String>,
     },
+    /// A file that cannot be read, or is too large.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// Tensors of the file hold values that are NaN or infinite.
-    #[error("{} holds NaN or infinite values{}", path.display(), list("in", tensors))]
+    #[error(
+        "{} holds NaN or infinite values{}; it is damaged, or of a run that diverged: use another checkpoint",
+        path.display(),
+        list("in", tensors)
+    )]
     NotFinite {
         /// The file.
         path: PathBuf,

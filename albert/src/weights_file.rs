@@ -22,7 +22,7 @@ impl WeightsFile {
     pub(crate) fn open(folder: &Path) -> Result<Self, WeightsError> {
         let path = folder.join(WEIGHTS_FILE);
         if path.is_file() {
-            let tensors = read_tensors(SafetensorsStore::from_file(&path), &path)?;
+            let tensors = read_file(&path)?;
             return Ok(Self { path, tensors });
         }
         let index = folder.join(INDEX_FILE);
@@ -61,15 +61,24 @@ impl WeightsFile {
             }
             let path = folder.join(shard);
             if !path.is_file() {
-                return Err(not_an_index(format!("the shard {shard} is missing")));
+                return Err(not_an_index(format!(
+                    "it lists {shard}, which is missing; download that file as well"
+                )));
             }
-            let shard_tensors = read_tensors(SafetensorsStore::from_file(&path), &path)?;
+            let shard_tensors = read_file(&path)?;
             tensors.extend(
                 shard_tensors.into_iter().filter(|(name, _)| weight_map.get(name) == Some(shard)),
             );
         }
         Ok(Self { path, tensors })
     }
+}
+
+fn read_file(path: &Path) -> Result<BTreeMap<String, TensorSnapshot>, WeightsError> {
+    // Before the store, which calls every file that it cannot read damaged.
+    files::open(path, FileKind::Weights)
+        .map_err(|source| WeightsError::Read { path: path.to_path_buf(), source })?;
+    read_tensors(SafetensorsStore::from_file(path), path)
 }
 
 pub(crate) fn read_tensors(

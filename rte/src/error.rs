@@ -114,7 +114,7 @@ pub enum RteError {
     },
 
     /// A line of a JSONL file that is not a JSON object.
-    #[error("{place}: not a JSON object: {reason}")]
+    #[error("{place}: not a JSON object: {reason}; JSONL has one object per line")]
     Json {
         /// The line.
         place: Place,

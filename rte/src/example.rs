@@ -65,13 +65,33 @@ pub(crate) struct Examples {
 impl Task {
     /// The names of the labels in these files: in their own order where they have one, else sorted, numbers by value.
     pub(crate) fn labels_of(&self, files: &[Rows]) -> Result<Vec<String>, RteError> {
+        for rows in files {
+            for row in &rows.rows {
+                if let RawLabel::Invalid(label) = &row.label {
+                    return Err(RteError::UnknownLabel {
+                        place: Place {
+                            file: rows.file.clone(),
+                            unit: rows.unit,
+                            number: row.number,
+                        },
+                        label: label.clone(),
+                        accepted: "texts or integers".to_owned(),
+                    });
+                }
+            }
+        }
         let class_names = files.first().and_then(|rows| rows.class_names.clone());
         let labels = class_names.unwrap_or_else(|| sorted_labels(files));
         if !are_labels(&labels) {
             return Err(RteError::TooFewLabels {
                 file: listed(files.iter().map(|rows| &rows.file)),
                 column: listed(&self.label),
-                found: listed(labels),
+                found: match labels.is_empty() {
+                    true => {
+                        "none; if the labels are in another column, name that column".to_owned()
+                    }
+                    false => listed(labels),
+                },
             });
         }
         Ok(labels)
@@ -230,6 +250,16 @@ mod tests {
         assert_eq!(
             read(&own(), &["yes", "yes"]).unwrap_err().to_string(),
             "f: column label needs two or more different labels, but has yes"
+        );
+        assert_eq!(
+            read(&own(), &["", ""]).unwrap_err().to_string(),
+            "f: column label needs two or more different labels, but has none; if the labels are in another column, name that column"
+        );
+        let rows = &b"{\"text\": \"a\", \"label\": true}"[..];
+        let error = Format::Jsonl.read(rows, "f", &own()).unwrap_err().to_string();
+        assert!(
+            error.starts_with("f, line 1: unknown label true; the labels are texts"),
+            "{error}"
         );
     }
 

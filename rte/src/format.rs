@@ -44,7 +44,8 @@ impl Format {
         Self::ALL.into_iter().find(|format| extension.eq_ignore_ascii_case(format.extension()))
     }
 
-    /// The format of a source that begins with these bytes: Parquet's magic `PAR1`, JSONL's brace; of the others CSV
+    /// The format of a source that begins with these bytes: Parquet's magic `PAR1`, JSONL's brace, or the bracket of a JSON
+    /// array, which is none but whose error says so; of the others CSV
     /// where the first line has commas and no tab, and TSV otherwise.
     pub fn of_content(beginning: &[u8]) -> Self {
         let text = beginning.strip_prefix("\u{feff}".as_bytes()).unwrap_or(beginning);
@@ -52,7 +53,7 @@ impl Format {
         let mut first_line = text.split(|byte| *byte == b'\n').next().unwrap_or_default().iter();
         if beginning.starts_with(b"PAR1") {
             Self::Parquet
-        } else if text.starts_with(b"{") {
+        } else if text.starts_with(b"{") || text.starts_with(b"[") {
             Self::Jsonl
         } else if first_line.clone().any(|byte| *byte == b',')
             && first_line.all(|byte| *byte != b'\t')
@@ -167,6 +168,13 @@ mod tests {
                 examples
             );
         }
+    }
+
+    #[test]
+    fn an_array_of_json_objects_is_refused_as_what_it_is() {
+        let error = read_examples(&b"[{\"sentence1\": \"a\"}]"[..], "f", &testing::rte());
+        let error = error.unwrap_err().to_string();
+        assert!(error.ends_with("JSONL has one object per line"), "{error}");
     }
 
     #[test]

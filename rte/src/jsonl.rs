@@ -155,7 +155,7 @@ mod tests {
         }
         assert_eq!(
             error("[1]"),
-            "val.jsonl, line 2: not a JSON object: invalid type: sequence, expected a map at line 1 column 0"
+            "val.jsonl, line 2: not a JSON object: invalid type: sequence, expected a map at line 1 column 0; JSONL has one object per line"
         );
         assert!(error("{\"premise\"").starts_with("val.jsonl, line 2: not a JSON object: EOF"));
     }

@@ -50,7 +50,8 @@ pub struct EncodedExample {
 ///
 /// Special tokens and segment ids come from the template of the folder's `tokenizer.json`; the padding and truncation
 /// that the file may hold do not count. A text longer than the maximum length, special tokens included, is cut at
-/// its end; of a pair the longer text is cut until both are equally long, then both are.
+/// its end; of a pair the longer text is cut until both are equally long, then both are. (Where both texts of a pair are
+/// longer than the maximum length, recent versions of `tokenizers` may keep one token more of the other text.)
 ///
 /// A text is tokenized 64 KiB at a time, so that a long one takes little memory. It is divided between two ASCII letters
 /// separated by one space, where every tokenizer starts a new word, or, where 256 KiB have no such place, at the end of a

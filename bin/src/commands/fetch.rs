@@ -29,7 +29,7 @@ pub(super) struct FetchArgs {
     data: Option<String>,
 
     /// The task of the data
-    #[arg(long, value_name = "NAME", requires = "data", default_value = DEFAULT_TASK)]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_TASK)]
     task: String,
 }
 
