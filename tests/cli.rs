@@ -751,9 +751,10 @@ fn an_unusable_model_folder_is_named_by_file_and_key() {
     assert!(!world.path("out").exists(), "nothing half-written");
 
     // A model that was never fine-tuned is refused.
+    world.write_model("pretrained", &config());
     world
-        .run(&["evaluate", "--model", "small", "--data", "data", "--max-length", "40"])
-        .fails(1, &["small"]);
+        .run(&["evaluate", "--model", "pretrained", "--data", "data", "--max-length", "40"])
+        .fails(1, &["classifier.bias", "this model is not fine-tuned"]);
 }
 
 #[test]
@@ -989,11 +990,11 @@ fn the_top_layers_can_be_reinitialized() {
 
     world.finetune("x", &["--reinit-layers", "3"]).fails(1, &["--reinit-layers", "2 layers"]);
     world.write_model("model", &config());
-    let shared = "--reinit-layers: the model's 2 layers share the parameters of 1";
+    let shared = "--reinit-layers: the model's layers share their parameters (num_hidden_layers 2, num_hidden_groups 1)";
     world.finetune("x", &["--reinit-layers", "1"]).fails(1, &[shared]);
     world
         .finetune("x", &["--layer-decay", "0.9"])
-        .fails(1, &["--layer-decay: the model's 2 layers"]);
+        .fails(1, &["--layer-decay: the model's layers share"]);
     assert!(!world.path("x").exists());
 }
 

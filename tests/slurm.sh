@@ -78,7 +78,9 @@ PLAN
 
 job=$(sbatch --parsable --array=1-2 --cpus-per-task=1 "$script" plan.toml)
 # Requeue one task as soon as its first run has a checkpoint.
-until compgen -G 'array/runs/*/*/checkpoints/*' >/dev/null; do sleep 0.1; done
+has_checkpoint() { compgen -G 'array/runs/*/*/checkpoints/*' >/dev/null; }
+for _ in $(seq 1200); do ! has_checkpoint || break; sleep 0.1; done
+has_checkpoint || { echo "error: no run has a checkpoint after two minutes" >&2; exit 1; }
 scontrol requeue "${job}_1"
 echo "requeued task 1 of job $job"
 for _ in $(seq 300); do

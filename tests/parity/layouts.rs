@@ -53,7 +53,7 @@ fn train(folder: &Path, batches: &Arrays, steps: usize) -> Vec<Vec<f32>> {
         token_type_ids: batch("token_type_ids", step).int_tensor(&device),
     };
     let values = |tensor: Tensor<Train, 1>| tensor.into_data().iter::<f32>().collect::<Vec<_>>();
-    let mut records = Vec::new();
+    let mut records = vec![values(model.forward(&input(1)).flatten(0, 1))];
     for step in 1..=steps {
         let labels = batch("labels", step).int_tensor(&device);
         let loss = cross_entropy(model.forward(&input(step)), labels);
@@ -75,5 +75,5 @@ fn a_bert_in_alberts_layout_trains_bit_for_bit_the_same() {
     let [of_bert, of_albert] =
         [bert.as_path(), albert.path()].map(|folder| train(folder, &batches, 12));
     assert_eq!(of_bert, of_albert);
-    assert_ne!(of_bert[0], of_bert[22], "it learns");
+    assert_ne!(of_bert.first(), of_bert.last(), "it learns: logits of the same batch");
 }

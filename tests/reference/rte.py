@@ -194,6 +194,8 @@ def main() -> None:
                                 distance=distance(model, anchors)))
         print(f"epoch {epoch} eval_accuracy {accuracy:.4f} eval_loss {eval_loss:.4f}", flush=True)
         write_result()
+        if step == args.max_steps:
+            break
 
 
 if __name__ == "__main__":

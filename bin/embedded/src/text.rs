@@ -403,8 +403,9 @@ mod tests {
 
     #[test]
     fn no_premise_of_the_task_is_in_the_text() {
-        let premises: HashSet<&str> =
-            task().validation.iter().map(|pair| pair.premise.as_str()).collect();
+        let task = task();
+        let pairs = [&task.train, &task.validation, &task.test].into_iter().flatten();
+        let premises: HashSet<&str> = pairs.map(|pair| pair.premise.as_str()).collect();
         for Document { first, second, .. } in first_text(1).take(20_000).chain(text(1).take(20_000))
         {
             assert!(!premises.contains(first.as_str()) && !premises.contains(second.as_str()));
