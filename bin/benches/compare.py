@@ -37,7 +37,8 @@ def on_gpu(pid: int) -> float:
     """What a process holds of its GPU, in MB; not a number where the driver does not say."""
     query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
     rows = subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines() if shutil.which(query[0]) else []
-    return sum(float(mb) for own, mb in (row.split(",") for row in rows) if int(own) == pid) or float("nan")
+    megabytes = lambda mb: float(mb) if mb.strip()[:1].isdigit() else float("nan")
+    return sum(megabytes(mb) for own, mb in (row.split(",") for row in rows) if int(own) == pid) or float("nan")
 
 
 class Process:
