@@ -568,5 +568,5 @@ fn a_mistyped_path_and_an_unknown_name_have_different_errors() {
     both(online.run(&finetune("models/smal", "data", "out")), "refuses access");
     let offline = [("HF_HUB_OFFLINE", "1")];
     let run = online.run_with(&finetune("models/smal", "data", "out"), &offline);
-    run.fails(1, &["models/smal", "no folder of that name here", "HF_HUB_OFFLINE"]);
+    run.fails(1, &["models/smal", "no local folder of that name", "HF_HUB_OFFLINE"]);
 }

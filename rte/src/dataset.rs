@@ -337,7 +337,7 @@ mod tests {
         assert!(absent.starts_with("cannot read absent.tsv: "), "{absent}");
         let absent = TextDataset::has_split(Path::new("absent"), &testing::rte(), Split::Train);
         let absent = absent.unwrap_err();
-        assert!(absent.to_string().starts_with("cannot read absent: "), "{absent}");
+        assert!(absent.to_string().starts_with("cannot read absent/: "), "{absent}");
     }
 
     #[test]
