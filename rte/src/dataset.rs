@@ -415,6 +415,11 @@ mod tests {
             ("MNLI/dev_matched.tsv", rows("matched")),
             ("MNLI/dev_mismatched.tsv", rows("mismatched")),
         ]);
+        let splits = [Split::Validation, Split::ValidationMismatched];
+        for split in Split::ALL {
+            let has_split = TextDataset::has_split(folder.path(), &mnli, split).unwrap();
+            assert_eq!(has_split, splits.contains(&split), "{split}");
+        }
         let text = |split| {
             TextDataset::open(folder.path(), &mnli, split).unwrap().examples[0].text.clone()
         };
