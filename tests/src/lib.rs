@@ -53,9 +53,17 @@ pub fn devices() -> Vec<Found> {
 /// As [`devices`].
 pub fn on_every_device(work: impl Work<Output = ()> + Copy) {
     for device in devices() {
-        eprintln!("on {device}");
-        device::run(device.name, work).unwrap_or_else(|error| panic!("{error}"));
+        on(&device, work);
     }
+}
+
+/// Run `work` on `device`.
+///
+/// # Panics
+/// The device cannot be used.
+pub fn on(device: &Found, work: impl Work<Output = ()>) {
+    eprintln!("on {device}");
+    device::run(device.name, work).unwrap_or_else(|error| panic!("{error}"));
 }
 
 impl Array {
