@@ -2,8 +2,9 @@
 //! and say where that was.
 
 fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
-    // Set by torch-sys, which is there with the feature tch only.
+    // Set by torch-sys, which is there with the feature tch only. (Not rerun-if-changed=build.rs: this is also the build
+    // script of ../tests, where that file is missing, and what is missing counts as changed every time.)
+    println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
     if let Ok(folder) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}");
         println!("cargo:rustc-env=LIBTORCH_FOLDER={folder}");

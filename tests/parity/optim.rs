@@ -20,7 +20,7 @@ fn every_parameter_agrees_with_the_original_after_every_step() {
             follow_every_case::<B::InnerBackend>(&device);
         }
     }
-    on_every_device(Suite);
+    on_every_device(|_| Suite);
 }
 
 fn follow_every_case<B: Backend>(device: &B::Device) {

@@ -13,7 +13,7 @@ use burn::tensor::ElementConversion;
 use burn::tensor::backend::AutodiffBackend;
 use l2sp::device::{self, Work};
 use serde::Deserialize;
-use tests::{Arrays, Report, cases, devices, ok, on, on_every_device, read_json};
+use tests::{Arrays, Cases, Report, ok, on_every_device, read_json};
 
 /// The relative errors allowed between a training run and PyTorch's in float32.
 #[derive(Clone, Copy)]
@@ -72,8 +72,7 @@ enum OptimizerName {
 struct Suite {
     precision: Precision,
     tolerances: Tolerances,
-    /// All cases, or only the one of this name.
-    only: Option<&'static str>,
+    cases: Cases,
 }
 
 impl Work for Suite {
@@ -90,29 +89,22 @@ impl Work for Suite {
 
 #[test]
 fn training_follows_pytorch() {
-    on_every_device(Suite { precision: Precision::Float32, tolerances: FLOAT32, only: None });
+    on_every_device(|cases| Suite { precision: Precision::Float32, tolerances: FLOAT32, cases });
 }
 
 #[test]
 fn training_in_16_bits_follows_pytorch_within_its_precision() {
     for (precision, tolerances) in [(Precision::BFloat16, BFLOAT16), (Precision::Float16, FLOAT16)]
     {
-        for device in devices() {
-            // An emulated GPU takes minutes to compile the kernels of all cases.
-            let only = device.is_software.then_some("l2sp");
-            on(&device, Suite { precision, tolerances, only });
-        }
+        on_every_device(|cases| Suite { precision, tolerances, cases });
     }
 }
 
 impl Suite {
     fn follow<B: AutodiffBackend>(self, device: &B::Device) {
-        let Self { precision, tolerances, only } = self;
+        let Self { precision, tolerances, cases } = self;
         let mut report = Report::default();
-        for folder in cases("trajectory") {
-            if only.is_some_and(|name| !folder.ends_with(name)) {
-                continue;
-            }
+        for folder in cases.of("trajectory") {
             let case: Case = read_json(&folder.join("case.json"));
             let recorded = [case.lr.len(), case.loss.len(), case.grad_norm.len()];
             assert_eq!(recorded, [case.steps; 3], "{}", folder.display());

@@ -85,13 +85,13 @@ impl Work for PreTraining {
 
 #[test]
 fn fine_tuning_changes_only_the_parameters_it_steps() {
-    on_every_device(Classification(Precision::Float32));
-    on_every_device(Classification(Precision::BFloat16));
+    on_every_device(|_| Classification(Precision::Float32));
+    on_every_device(|_| Classification(Precision::BFloat16));
 }
 
 #[test]
 fn pretraining_changes_only_the_parameters_it_steps() {
-    on_every_device(PreTraining);
+    on_every_device(|_| PreTraining);
 }
 
 fn check<B: AutodiffBackend, M: AutodiffModule<B>>(

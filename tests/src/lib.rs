@@ -9,6 +9,8 @@ pub mod hub;
 mod recorded;
 pub mod world;
 
+use std::path::PathBuf;
+
 use albert::Precision;
 use burn::backend::Flex;
 use burn::module::{AutodiffModule, ModuleMapper, Param};
@@ -47,23 +49,47 @@ pub fn devices() -> Vec<Found> {
     usable
 }
 
-/// Run `work` on each of the [devices].
+/// Run `work`, made for the cases that a device follows, on each of the [devices].
 ///
 /// # Panics
 /// As [`devices`].
-pub fn on_every_device(work: impl Work<Output = ()> + Copy) {
+pub fn on_every_device<W: Work<Output = ()>>(work: impl Fn(Cases) -> W) {
     for device in devices() {
-        on(&device, work);
+        eprintln!("on {device}");
+        let cases = if device.is_software { Cases::Few } else { Cases::All };
+        device::run(device.name, work(cases)).unwrap_or_else(|error| panic!("{error}"));
     }
 }
 
-/// Run `work` on `device`.
-///
-/// # Panics
-/// The device cannot be used.
-pub fn on(device: &Found, work: impl Work<Output = ()>) {
-    eprintln!("on {device}");
-    device::run(device.name, work).unwrap_or_else(|error| panic!("{error}"));
+/// Which of the recorded cases of a model a device follows.
+#[derive(Clone, Copy, Debug)]
+pub enum Cases {
+    /// Those of every shape and option.
+    All,
+    /// One of each type of model: for a GPU emulated by the CPU, which compiles each of a case's many kernels for a second.
+    Few,
+}
+
+impl Cases {
+    /// The folders of these cases of a kind.
+    ///
+    /// # Panics
+    /// As [`cases`].
+    pub fn of(self, kind: &str) -> Vec<PathBuf> {
+        const FEW: [&str; 5] = [
+            "albert/base",
+            "bert/deep-relu",
+            "roberta/long-padding",
+            "trajectory/bert",
+            "trajectory/l2sp",
+        ];
+        let mut folders = cases(kind);
+        match self {
+            Self::All => {}
+            Self::Few => folders.retain(|folder| FEW.iter().any(|few| folder.ends_with(few))),
+        }
+        folders
+    }
 }
 
 impl Array {
