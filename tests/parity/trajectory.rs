@@ -79,10 +79,13 @@ impl Work for Suite {
     type Output = ();
 
     fn on<B: AutodiffBackend>(self, device: B::Device) {
-        if B::supports_dtype(&device, self.precision.dtype()) {
-            self.follow::<B>(&device);
+        let name = self.precision.name();
+        if !B::supports_dtype(&device, self.precision.dtype()) {
+            eprintln!("no {name} there");
+        } else if self.precision != Precision::Float32 && matches!(self.cases, Cases::Few) {
+            eprintln!("not {name}: an emulated GPU compiles each of its kernels for seconds");
         } else {
-            eprintln!("no {} there", self.precision.name());
+            self.follow::<B>(&device);
         }
     }
 }
