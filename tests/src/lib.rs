@@ -56,7 +56,8 @@ pub fn devices() -> Vec<Found> {
 pub fn on_every_device<W: Work<Output = ()>>(work: impl Fn(Cases) -> W) {
     for device in devices() {
         eprintln!("on {device}");
-        let cases = if device.is_software { Cases::Few } else { Cases::All };
+        let few = device.is_software && std::env::var_os("PARITY_EVERY_CASE").is_none();
+        let cases = if few { Cases::Few } else { Cases::All };
         device::run(device.name, work(cases)).unwrap_or_else(|error| panic!("{error}"));
     }
 }
@@ -66,7 +67,8 @@ pub fn on_every_device<W: Work<Output = ()>>(work: impl Fn(Cases) -> W) {
 pub enum Cases {
     /// Those of every shape and option.
     All,
-    /// One of each type of model: for a GPU emulated by the CPU, which compiles each of a case's many kernels for a second.
+    /// One of each type of model: for a GPU emulated by the CPU, which compiles each of a case's many kernels for a second,
+    /// unless the environment variable `PARITY_EVERY_CASE` is set.
     Few,
 }
 
