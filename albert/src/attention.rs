@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use crate::config::ModelConfig;
-use crate::ops::{Outputs, Sequences, add_layer_norm, affine, bias, linear};
+use crate::ops::{Outputs, Sequences, add_layer_norm, affine, bias, linear, parameters};
 
 /// layer_norm(x + dropout(W·heads)), where a head of width d is dropout(softmax(Q·Kᵀ/√d + bias))·V.
 ///
@@ -74,12 +74,20 @@ impl<B: Backend> SelfAttention<B> {
     ) -> Tensor<B, 2> {
         let Sequences { layout: keys, bias, factors } = sequences;
         let factors = *factors;
-        let (input, queries) = match outputs {
-            Outputs::All => (hidden.clone(), keys.clone()),
-            Outputs::First => (sequences.first(hidden.clone()), keys.first_tokens()),
+        let query = parameters(&self.query);
+        let key_value = (key_value.weight.clone(), key_value.bias.clone());
+        let (input, queries, [query, key_value]) = match outputs {
+            Outputs::All => {
+                let projected = affine(hidden.clone(), [query, key_value], factors);
+                (hidden, keys.clone(), projected)
+            }
+            Outputs::First => {
+                let first = sequences.first(hidden.clone());
+                let [query] = affine(first.clone(), [query], factors);
+                let [key_value] = affine(hidden, [key_value], factors);
+                (first, keys.first_tokens(), [query, key_value])
+            }
         };
-        let query = linear(&self.query, input.clone(), factors);
-        let key_value = affine(hidden, key_value.weight.clone(), key_value.bias.clone(), factors);
 
         let heads = self.num_attention_heads;
         let options = AttentionOptions {

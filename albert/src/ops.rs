@@ -66,7 +66,8 @@ pub(crate) fn linear<B: Backend>(
     x: Tensor<B, 2>,
     factors: Factors,
 ) -> Tensor<B, 2> {
-    affine(x, linear.weight.val(), bias(linear), factors)
+    let [y] = affine(x, [parameters(linear)], factors);
+    y
 }
 
 /// The bias of a linear layer; zeros where it has none.
@@ -78,14 +79,19 @@ pub(crate) fn bias<B: Backend>(linear: &Linear<B>) -> Tensor<B, 1> {
     )
 }
 
-/// x·W + b, in the precision of W and b.
-pub(crate) fn affine<B: Backend>(
+/// The weight and the bias of a linear layer.
+pub(crate) fn parameters<B: Backend>(linear: &Linear<B>) -> (Tensor<B, 2>, Tensor<B, 1>) {
+    (linear.weight.val(), bias(linear))
+}
+
+/// x·W + b for each W and b, in the precision of the first W.
+pub(crate) fn affine<B: Backend, const N: usize>(
     x: Tensor<B, 2>,
-    weight: Tensor<B, 2>,
-    bias: Tensor<B, 1>,
+    maps: [(Tensor<B, 2>, Tensor<B, 1>); N],
     factors: Factors,
-) -> Tensor<B, 2> {
-    kernels::linear(cast(x, weight.dtype()), weight, bias, factors)
+) -> [Tensor<B, 2>; N] {
+    let dtype = maps.first().map_or_else(|| x.dtype(), |(weight, _)| weight.dtype());
+    kernels::linear_maps(cast(x, dtype), maps, factors)
 }
 
 /// `x` in `dtype`; not copied if it is so already.

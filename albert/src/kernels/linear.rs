@@ -15,11 +15,21 @@ pub fn linear<B: Backend>(
     bias: Tensor<B, 1>,
     factors: Factors,
 ) -> Tensor<B, 2> {
+    let [y] = linear_maps(x, [(weight, bias)], factors);
+    y
+}
+
+/// [`linear`] of the same x with each W and b. On flex, x is kept once for the backward pass of all.
+pub fn linear_maps<B: Backend, const N: usize>(
+    x: Tensor<B, 2>,
+    maps: [(Tensor<B, 2>, Tensor<B, 1>); N],
+    factors: Factors,
+) -> [Tensor<B, 2>; N] {
     #[cfg(feature = "flex")]
     if flex::is_flex(&x) {
-        return flex::linear(x, weight, bias, factors);
+        return flex::linear_maps(x, maps, factors);
     }
-    definition(x, weight, bias, factors)
+    maps.map(|(weight, bias)| definition(x.clone(), weight, bias, factors))
 }
 
 pub(super) fn definition<B: Backend>(

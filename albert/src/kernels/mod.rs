@@ -33,4 +33,4 @@ pub use factors::Factors;
 pub(crate) use flex::is_flex_backend;
 pub use layer_norm::add_layer_norm;
 pub use layout::TokenLayout;
-pub use linear::linear;
+pub use linear::{linear, linear_maps};

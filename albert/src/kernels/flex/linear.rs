@@ -1,5 +1,7 @@
 //! The affine map of a linear layer.
 
+use std::sync::{Arc, OnceLock};
+
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -10,31 +12,37 @@ use crate::kernels::flex::kept::Kept;
 use crate::kernels::flex::operation::{Operation, primitive, run, tensor, width};
 use crate::kernels::flex::product::{Matrix, product};
 
-/// [`linear`](crate::kernels::linear) of tensors that [are flex's](crate::kernels::flex::is_flex).
+/// [`linear_maps`](crate::kernels::linear_maps) of tensors that [are flex's](crate::kernels::flex::is_flex).
 ///
-/// With G the gradient of the result: that of x is G·Wᵀ, that of W is xᵀ·G, that of b the sum of G's rows.
-pub(crate) fn linear<B: Backend>(
+/// With G the gradient of a result: that of x is G·Wᵀ, that of W is xᵀ·G, that of b the sum of G's rows.
+pub(crate) fn linear_maps<B: Backend, const N: usize>(
     x: Tensor<B, 2>,
-    weight: Tensor<B, 2>,
-    bias: Tensor<B, 1>,
+    maps: [(Tensor<B, 2>, Tensor<B, 1>); N],
     factors: Factors,
-) -> Tensor<B, 2> {
-    run(Linear(factors), [primitive(x), primitive(weight), primitive(bias)])
+) -> [Tensor<B, 2>; N] {
+    let linear = Linear { factors, x: Arc::default() };
+    maps.map(|(weight, bias)| {
+        run(linear.clone(), [primitive(x.clone()), primitive(weight), primitive(bias)])
+    })
 }
 
 #[derive(Clone, Debug)]
-struct Linear(Factors);
+struct Linear {
+    factors: Factors,
+    /// What the backward pass needs of x, kept once for all the maps.
+    x: Arc<OnceLock<Kept>>,
+}
 
 impl Operation<3> for Linear {
-    /// x and W, a parameter, of which no copy is made.
-    type Saved = (Kept, FlexTensor);
+    /// W, a parameter, of which no copy is made.
+    type Saved = FlexTensor;
 
     fn forward(
         &self,
         [x, weight, bias]: [FlexTensor; 3],
         keep: bool,
     ) -> (FlexTensor, Option<Self::Saved>) {
-        let mut output = product(Matrix::of(&x), Matrix::of(&weight), self.0);
+        let mut output = product(Matrix::of(&x), Matrix::of(&weight), self.factors);
         let bias = bias.storage::<f32>();
         let size = rows_per_task(bias.len()) * bias.len();
         map_chunks(output.storage_mut::<f32>(), size.max(1), |_, rows| {
@@ -43,22 +51,26 @@ impl Operation<3> for Linear {
                 || rows.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias)),
             );
         });
-        (output, keep.then(|| (Kept::new(x, self.0), weight)))
+        let saved = keep.then(|| {
+            self.x.get_or_init(|| Kept::new(x, self.factors));
+            weight
+        });
+        (output, saved)
     }
 
     fn backward(
         self,
-        (x, weight): (Kept, FlexTensor),
+        weight: FlexTensor,
         gradient: FlexTensor,
         [of_x, of_weight, of_bias]: [bool; 3],
     ) -> [Option<FlexTensor>; 3] {
         let width = width(&gradient);
         let [weight, of_output] = [&weight, &gradient].map(Matrix::of);
         [
-            of_x.then(|| product(of_output, weight.transposed(), self.0)),
-            of_weight.then(|| {
+            of_x.then(|| product(of_output, weight.transposed(), self.factors)),
+            self.x.get().filter(|_| of_weight).map(|x| {
                 let x = x.restore();
-                product(Matrix::of(&x).transposed(), of_output, self.0)
+                product(Matrix::of(&x).transposed(), of_output, self.factors)
             }),
             of_bias.then(|| tensor(column_sums(gradient.storage(), width), [width])),
         ]
@@ -69,6 +81,7 @@ impl Operation<3> for Linear {
 mod tests {
     use super::*;
     use crate::kernels::flex::testing::{Train, assert_close, draw, values};
+    use crate::kernels::linear;
     use crate::kernels::linear::definition;
 
     #[test]
@@ -102,6 +115,27 @@ mod tests {
         });
         for (fused, expected) in results[0].iter().zip(&results[1]) {
             assert_close(fused, expected, tolerance);
+        }
+    }
+
+    #[test]
+    fn maps_of_one_input_have_the_bits_of_each_alone() {
+        let alone = |x: Tensor<Train, 2>, maps: [_; 2], factors| {
+            maps.map(|(weight, bias)| linear(x.clone(), weight, bias, factors))
+        };
+        for factors in [Factors::AsGiven, Factors::BFloat16] {
+            let results = [alone, linear_maps].map(|f| {
+                let x = draw::<Train, 2>([130, 33], 1).require_grad();
+                let weights = [(65, 2), (129, 3)]
+                    .map(|(outer, seed)| draw::<Train, 2>([33, outer], seed).require_grad());
+                let [v, w] = weights.clone();
+                let [y, z] = f(x.clone(), [(v, draw([65], 4)), (w, draw([129], 5))], factors);
+                let loss = (y * draw([130, 65], 6)).sum() + (z * draw([130, 129], 7)).sum();
+                let grads = loss.backward();
+                let [v, w] = weights;
+                [x, v, w].map(|tensor| values(tensor.grad(&grads).expect("a gradient")))
+            });
+            assert_eq!(results[0], results[1]);
         }
     }
 
