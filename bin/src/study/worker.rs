@@ -177,7 +177,7 @@ impl Worker<'_> {
                 if let RunState::Done(_) = self.study.state(arm, task.seed) {
                     return Ok(());
                 }
-                let has_model = output.model().exists();
+                let has_model = Output::has_model(&folder);
                 let then = Settings::from_file(&output.config())?;
                 refuse_differences(&folder, differences(&then.to_table(), &settings.to_table()))?;
                 (Destination::resume(output, &settings)?, has_model)
