@@ -68,7 +68,8 @@ pub enum Cases {
     /// Those of every shape and option.
     All,
     /// One of each type of model: for a GPU emulated by the CPU, which compiles each of a case's many kernels for a second,
-    /// unless the environment variable `PARITY_EVERY_CASE` is set.
+    /// unless the environment variable `PARITY_EVERY_CASE` is set. Their lengths let autotuning choose a kernel for one that
+    /// is invalid for none of the others, which Burn 0.21 does not see to.
     Few,
 }
 
@@ -81,7 +82,7 @@ impl Cases {
         const FEW: [&str; 5] = [
             "albert/base",
             "bert/deep-relu",
-            "roberta/long-padding",
+            "roberta/two-segments",
             "trajectory/bert",
             "trajectory/l2sp",
         ];
