@@ -68,8 +68,8 @@ pub enum Cases {
     /// Those of every shape and option.
     All,
     /// One of each type of model: for a GPU emulated by the CPU, which compiles each of a case's many kernels for a second,
-    /// unless the environment variable `PARITY_EVERY_CASE` is set. Their lengths let autotuning choose a kernel for one that
-    /// is invalid for none of the others, which Burn 0.21 does not see to.
+    /// unless the environment variable `PARITY_EVERY_CASE` is set. Burn 0.21's autotuning may reuse a kernel for a length that
+    /// the kernel does not support (see docs/backends.md); with the lengths of these cases it cannot.
     Few,
 }
 
