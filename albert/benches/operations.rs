@@ -65,7 +65,10 @@ fn operations(c: &mut Criterion) {
                 c,
                 &format!("{size}: linear{suffix}"),
                 [draw([rows, width]), draw([width, 4 * width])],
-                |[x, w]| kernels::linear(x, w, bias.clone(), factors),
+                |[x, w]| {
+                    let [y] = kernels::linear(x, [(w, bias.clone())], factors);
+                    y
+                },
             );
             for (dropped, dropout) in [("", 0.0), (" with dropout", 0.1)] {
                 measure(

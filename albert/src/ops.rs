@@ -91,7 +91,7 @@ pub(crate) fn affine<B: Backend, const N: usize>(
     factors: Factors,
 ) -> [Tensor<B, 2>; N] {
     let dtype = maps.first().map_or_else(|| x.dtype(), |(weight, _)| weight.dtype());
-    kernels::linear_maps(cast(x, dtype), maps, factors)
+    kernels::linear(cast(x, dtype), maps, factors)
 }
 
 /// `x` in `dtype`; not copied if it is so already.

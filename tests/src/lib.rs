@@ -68,8 +68,7 @@ pub enum Cases {
     /// Those of every shape and option.
     All,
     /// One of each type of model: for a GPU emulated by the CPU, which compiles each of a case's many kernels for a second,
-    /// unless the environment variable `PARITY_EVERY_CASE` is set. Burn 0.21's autotuning may reuse a kernel for a length that
-    /// the kernel does not support (see docs/backends.md); with the lengths of these cases it cannot.
+    /// unless the environment variable `PARITY_EVERY_CASE` is set.
     Few,
 }
 
@@ -82,7 +81,7 @@ impl Cases {
         const FEW: [&str; 5] = [
             "albert/base",
             "bert/deep-relu",
-            "roberta/two-segments",
+            "roberta/long-padding",
             "trajectory/bert",
             "trajectory/l2sp",
         ];

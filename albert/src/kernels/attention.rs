@@ -5,6 +5,7 @@ use burn::tensor::{DType, Tensor, activation};
 
 #[cfg(feature = "flex")]
 use crate::kernels::flex;
+use crate::kernels::product::product;
 use crate::kernels::{Factors, TokenLayout, dropout};
 
 /// What attention takes besides queries, keys and values. None of it gets a gradient.
@@ -62,13 +63,13 @@ pub(super) fn definition<B: Backend>(
     let key = split_heads(key_value.clone().narrow(1, 0, width), keys);
     let value = split_heads(key_value.narrow(1, width, width), keys);
     let query = split_heads(factors.round(query) / (size as f64).sqrt(), queries);
-    let scores = query.matmul(factors.round(key).transpose());
+    let scores = product(query, factors.round(key).transpose());
     // The sums of the softmax need more than 16 bits.
     let precision = scores.dtype();
     let is_16_bit = matches!(precision, DType::BF16 | DType::F16);
     let scores = if is_16_bit { scores.cast(DType::F32) } else { scores };
     let probabilities = dropout(activation::softmax(scores + bias.unsqueeze_dims(&[1, 1]), 3));
     let probabilities = if is_16_bit { probabilities.cast(precision) } else { probabilities };
-    let context = factors.round(probabilities).matmul(factors.round(value)).swap_dims(1, 2);
+    let context = product(factors.round(probabilities), factors.round(value)).swap_dims(1, 2);
     queries.pack(context.reshape([queries.batch() * queries.length(), width]))
 }

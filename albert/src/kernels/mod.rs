@@ -7,7 +7,7 @@
 //!
 //! | operation | formula |
 //! |---|---|
-//! | `linear` | x·W + b |
+//! | `linear` | x·W + b, for several W and b |
 //! | `attention` | softmax(Q·Kᵀ/√d + bias)·V per head |
 //! | `add_layer_norm` | layer normalization of a sum |
 //! | `activate` | ReLU and GELU |
@@ -24,6 +24,7 @@ mod flex;
 mod layer_norm;
 mod layout;
 mod linear;
+mod product;
 
 pub use activation::activate;
 pub use attention::{AttentionOptions, attention};
@@ -33,4 +34,4 @@ pub use factors::Factors;
 pub(crate) use flex::is_flex_backend;
 pub use layer_norm::add_layer_norm;
 pub use layout::TokenLayout;
-pub use linear::{linear, linear_maps};
+pub use linear::linear;

@@ -12,10 +12,10 @@ use crate::kernels::flex::kept::Kept;
 use crate::kernels::flex::operation::{Operation, primitive, run, tensor, width};
 use crate::kernels::flex::product::{Matrix, product};
 
-/// [`linear_maps`](crate::kernels::linear_maps) of tensors that [are flex's](crate::kernels::flex::is_flex).
+/// [`linear`](crate::kernels::linear) of tensors that [are flex's](crate::kernels::flex::is_flex).
 ///
 /// With G the gradient of a result: that of x is G·Wᵀ, that of W is xᵀ·G, that of b the sum of G's rows.
-pub(crate) fn linear_maps<B: Backend, const N: usize>(
+pub(crate) fn linear<B: Backend, const N: usize>(
     x: Tensor<B, 2>,
     maps: [(Tensor<B, 2>, Tensor<B, 1>); N],
     factors: Factors,
@@ -81,7 +81,6 @@ impl Operation<3> for Linear {
 mod tests {
     use super::*;
     use crate::kernels::flex::testing::{Train, assert_close, draw, values};
-    use crate::kernels::linear;
     use crate::kernels::linear::definition;
 
     #[test]
@@ -100,11 +99,14 @@ mod tests {
     }
 
     fn compare(rows: usize, inner: usize, outer: usize, factors: Factors, tolerance: f32) {
-        let results = [linear::<Train>, definition::<Train>].map(|f| {
+        let definition = |x: Tensor<Train, 2>, maps: [_; 1], factors| {
+            maps.map(|(weight, bias)| definition(x.clone(), weight, bias, factors))
+        };
+        let results = [linear, definition].map(|f| {
             let x = draw::<Train, 2>([rows, inner], 1).require_grad();
             let weight = draw::<Train, 2>([inner, outer], 2).require_grad();
             let bias = draw::<Train, 1>([outer], 3).require_grad();
-            let y = f(x.clone(), weight.clone(), bias.clone(), factors);
+            let [y] = f(x.clone(), [(weight.clone(), bias.clone())], factors);
             let grads = (y.clone() * draw([rows, outer], 4)).sum().backward();
             [
                 values(y),
@@ -121,10 +123,13 @@ mod tests {
     #[test]
     fn maps_of_one_input_have_the_bits_of_each_alone() {
         let alone = |x: Tensor<Train, 2>, maps: [_; 2], factors| {
-            maps.map(|(weight, bias)| linear(x.clone(), weight, bias, factors))
+            maps.map(|map| {
+                let [y] = linear(x.clone(), [map], factors);
+                y
+            })
         };
         for factors in [Factors::AsGiven, Factors::BFloat16] {
-            let results = [alone, linear_maps].map(|f| {
+            let results = [alone, linear].map(|f| {
                 let x = draw::<Train, 2>([130, 33], 1).require_grad();
                 let weights = [(65, 2), (129, 3)]
                     .map(|(outer, seed)| draw::<Train, 2>([33, outer], seed).require_grad());
@@ -144,20 +149,17 @@ mod tests {
         let weight = draw::<Train, 2>([4, 3], 2).require_grad();
         let x = draw::<Train, 2>([5, 4], 1);
         let bias = draw::<Train, 1>([3], 3);
-        let grads =
-            linear(x.clone(), weight.clone(), bias.clone(), Factors::AsGiven).sum().backward();
+        let [y] = linear(x.clone(), [(weight.clone(), bias.clone())], Factors::AsGiven);
+        let grads = y.sum().backward();
         assert!(weight.grad(&grads).is_some());
         assert!(x.grad(&grads).is_none() && bias.grad(&grads).is_none());
     }
 
     #[test]
     fn no_rows_give_no_rows() {
-        let y = linear(
-            Tensor::<Train, 2>::zeros([0, 4], &Default::default()),
-            draw([4, 3], 2),
-            draw([3], 3),
-            Factors::AsGiven,
-        );
+        let x = Tensor::<Train, 2>::zeros([0, 4], &Default::default());
+        let maps = [(draw([4, 3], 2), draw([3], 3))];
+        let [y] = linear(x, maps, Factors::AsGiven);
         assert_eq!(y.dims(), [0, 3]);
     }
 }

@@ -26,6 +26,6 @@ pub(super) use activation::activate;
 pub(super) use attention::attention;
 pub(super) use dropout::dropout;
 pub(super) use layer_norm::add_layer_norm;
-pub(super) use linear::linear_maps;
+pub(super) use linear::linear;
 pub(super) use operation::is_flex;
 pub(crate) use operation::is_flex_backend;
