@@ -91,7 +91,7 @@ impl ModelFolder {
     ///
     /// # Errors
     /// An unusable `config.json` or `tokenizer.json`, a `max_length` beyond the model's position embeddings, a tokenizer
-    /// with ids beyond the model's vocabulary.
+    /// with ids beyond the model's vocabulary or segments.
     pub(crate) fn open(path: &Path, max_length: usize) -> Result<Self, ProgramError> {
         Self::new(ModelSource::find(path)?, max_length)
     }
@@ -101,6 +101,7 @@ impl ModelFolder {
         config.check_length(max_length)?;
         let tokenizer = source.tokenizer(max_length)?;
         tokenizer.check_vocabulary(config.vocab_size)?;
+        tokenizer.check_segments(config.type_vocab_size)?;
         Ok(Self { source, config, tokenizer, max_length, new_classifier: false })
     }
 

@@ -302,6 +302,20 @@ pub enum RteError {
         vocab_size: usize,
     },
 
+    /// A tokenizer with a segment that the model has no embedding for.
+    #[error(
+        "{path}: its largest segment id is {max_segment_id}, but the model has {type_vocab_size} segments (ids 0 to {}); use the tokenizer the model was trained with",
+        type_vocab_size.saturating_sub(1)
+    )]
+    TokenizerExceedsSegments {
+        /// The tokenizer's file.
+        path: PathBuf,
+        /// The largest segment id the tokenizer can give.
+        max_segment_id: u32,
+        /// The model's number of segments.
+        type_vocab_size: usize,
+    },
+
     /// A text the tokenizer refuses.
     #[error("cannot tokenize {what}: {reason}")]
     Encode {

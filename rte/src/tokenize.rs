@@ -9,7 +9,7 @@ use std::{
 use files::FileKind;
 use rayon::prelude::*;
 use serde_json::Value;
-use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
+use tokenizers::{Encoding, PostProcessor, Token, Tokenizer, TruncationDirection};
 
 use crate::{
     Example, RteError,
@@ -66,6 +66,7 @@ pub struct TextTokenizer {
     pair_length: usize,
     pad_token_id: u32,
     max_token_id: u32,
+    max_segment_id: u32,
 }
 
 impl TextTokenizer {
@@ -123,18 +124,15 @@ impl TextTokenizer {
             path,
             pad_token_id,
             max_token_id: 0,
+            max_segment_id: 0,
         };
-        // The template may name ids that the vocabulary does not have.
-        let mut template = tokenizer.encode("", Some(""))?.input_ids;
-        template.extend(tokenizer.encode("", None)?.input_ids);
-        tokenizer.max_token_id = tokenizer
-            .tokenizer
-            .get_vocab(true)
-            .into_values()
-            .chain(template)
-            .chain([pad_token_id])
-            .max()
-            .unwrap_or_default();
+        // The template may name ids that the vocabulary does not have, and any segment.
+        let templates = guard(|| tokenizer.encode_padding(), || "a text and a pair".to_owned())?;
+        let vocabulary = tokenizer.tokenizer.get_vocab(true).into_values();
+        let ids = templates.iter().flat_map(|template| &template.input_ids);
+        tokenizer.max_token_id = vocabulary.chain(ids.copied()).max().unwrap_or_default();
+        let segments = templates.iter().flat_map(|template| &template.token_type_ids);
+        tokenizer.max_segment_id = segments.copied().max().unwrap_or_default();
         Ok(tokenizer)
     }
 
@@ -170,6 +168,23 @@ impl TextTokenizer {
         })
     }
 
+    /// Checks that a model with `type_vocab_size` segments has an embedding for every segment id. A model with a single
+    /// one ignores them.
+    ///
+    /// # Errors
+    ///
+    /// [`RteError::TokenizerExceedsSegments`].
+    pub fn check_segments(&self, type_vocab_size: usize) -> Result<(), RteError> {
+        if type_vocab_size == 1 || (self.max_segment_id as usize) < type_vocab_size {
+            return Ok(());
+        }
+        Err(RteError::TokenizerExceedsSegments {
+            path: self.path.clone(),
+            max_segment_id: self.max_segment_id,
+            type_vocab_size,
+        })
+    }
+
     /// Tokenizes one text, or one pair.
     ///
     /// # Errors
@@ -186,11 +201,7 @@ impl TextTokenizer {
         text_pair: Option<&str>,
         what: impl FnOnce() -> String,
     ) -> Result<EncodedText, RteError> {
-        let encode = AssertUnwindSafe(|| self.encode_unguarded(text, text_pair));
-        // The library panics where a template names tokens that it does not define.
-        panic::catch_unwind(encode)
-            .unwrap_or_else(|_| Err("a part of the tokenizer is invalid".into()))
-            .map_err(|error| RteError::Encode { what: what(), reason: error.to_string() })
+        guard(|| self.encode_unguarded(text, text_pair), what)
     }
 
     fn encode_unguarded(
@@ -215,6 +226,20 @@ impl TextTokenizer {
                 Some(second)
             }
         };
+        self.join(first, second)
+    }
+
+    /// A text and a pair, each text of a single padding token.
+    fn encode_padding(&self) -> tokenizers::Result<[EncodedText; 2]> {
+        let text = |segment| {
+            let token = Token::new(self.pad_token_id, String::new(), (0, 0));
+            Encoding::from_tokens(vec![token], segment)
+        };
+        Ok([self.join(text(0), None)?, self.join(text(0), Some(text(1)))?])
+    }
+
+    /// Adds the special tokens.
+    fn join(&self, first: Encoding, second: Option<Encoding>) -> tokenizers::Result<EncodedText> {
         let encoding = self.tokenizer.post_process(first, second, true)?;
         Ok(EncodedText {
             input_ids: encoding.get_ids().to_vec(),
@@ -259,6 +284,16 @@ impl TextTokenizer {
             })
             .collect()
     }
+}
+
+/// Tokenizes `what`. The library panics where a template names tokens that it does not define.
+fn guard<T>(
+    encode: impl FnOnce() -> tokenizers::Result<T>,
+    what: impl FnOnce() -> String,
+) -> Result<T, RteError> {
+    panic::catch_unwind(AssertUnwindSafe(encode))
+        .unwrap_or_else(|_| Err("a part of the tokenizer is invalid".into()))
+        .map_err(|error| RteError::Encode { what: what(), reason: error.to_string() })
 }
 
 /// How many tokens of two texts are kept where `max_length` are: the longer text is cut until both are equally long,
@@ -548,6 +583,24 @@ mod tests {
             "normalized": false, "special": true,
         }]);
         assert_eq!(load(&json, 9).unwrap().vocab_size(), 15);
+    }
+
+    #[test]
+    fn the_largest_segment_is_compared_with_those_of_the_model() {
+        let plain = load(&tokenizer(), 9).unwrap();
+        plain.check_segments(2).unwrap();
+        let mut other = tokenizer();
+        other["post_processor"]["pair"][1]["Sequence"]["type_id"] = 5.into();
+        let other = load(&other, 9).unwrap();
+        other.check_segments(6).unwrap();
+        let error = other.check_segments(2).unwrap_err().to_string();
+        assert!(
+            error.ends_with("tokenizer.json: its largest segment id is 5, but the model has 2 segments (ids 0 to 1); use the tokenizer the model was trained with"),
+            "{error}"
+        );
+        // Such a model ignores them.
+        plain.check_segments(1).unwrap();
+        other.check_segments(1).unwrap();
     }
 
     #[test]
