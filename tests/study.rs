@@ -360,20 +360,28 @@ fn the_status_of_an_unfinished_study_says_what_is_left() {
 
 #[test]
 fn a_run_becomes_a_plan() {
-    let world = world_with(&plan(1, 1));
-    // Long enough for a total pull of 10.
-    world.finetune("once", &["--epochs", "8", "--learning-rate", "1e-3"]).succeeds();
-    let written = world.run(&["study", "init", "once", "--output", "own.toml"]).succeeds();
-    assert!(written.stdout.contains("54 runs planned in own.toml"), "{}", written.stdout);
-    world.run(&["study", "init", "once", "--output", "own.toml"]).fails(2, &["own.toml exists"]);
+    let world = World::new(PROGRAM);
+    // Long enough for a total pull of 10; in the folder that `finetune` chooses by itself.
+    let run = ["--epochs", "8", "--learning-rate", "1e-3"];
+    world.finetune("runs/0001", &run).succeeds();
+    let written = world.run(&["study", "init", "runs/0001"]).succeeds();
+    assert!(written.stdout.contains("54 runs planned in plan.toml"), "{}", written.stdout);
+    world.run(&["study", "init", "runs/0001"]).fails(2, &["plan.toml exists"]);
     world.run(&["study", "init", "nowhere"]).fails(1, &["cannot read nowhere"]);
 
-    let text = fs::read_to_string(world.path("own.toml")).expect("the plan");
+    let text = fs::read_to_string(world.path("plan.toml")).expect("the plan");
     assert!(text.contains("learning-rate = [1e-3, 3e-3, 1e-2]"), "{text}");
-    fs::write(world.path("own.toml"), text.replace("seeds = 6", "seeds = 1")).expect("written");
-    world.run(&["study", "run", "own.toml"]).succeeds();
-    world.run(&["study", "status", "own.toml"]).succeeds();
-    let runs = runs(&world.path("studies/own"));
+    let text = text.replace("seeds = 6", "seeds = 1");
+    fs::write(world.path("plan.toml"), &text).expect("written");
+    world.run(&["study", "run", "plan.toml"]).succeeds();
+    let runs = runs(&world.path("studies/plan"));
     assert_eq!(runs.len(), 9);
     assert!(runs.values().all(|metrics| metrics.contains("\"eval_accuracy\"")));
+    for plan in ["plan.toml", "studies/plan", "studies/plan/plan.toml"] {
+        let status = world.run(&["study", "status", plan]).succeeds().stdout;
+        assert!(status.contains("studies/plan: 9 of 9 runs done"), "{status}");
+    }
+    let plan = fs::read_to_string(world.path("plan.toml")).expect("the plan");
+    assert_eq!(plan, text, "the user's plan is only read");
+    assert_eq!(fs::read_dir(world.path("runs")).expect("runs").count(), 1);
 }

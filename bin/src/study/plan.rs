@@ -88,6 +88,9 @@ const BUNDLED: &str = include_str!("bundled.toml");
 /// The name of the plan in the folder of its study.
 pub(super) const FILE: &str = "plan.toml";
 
+/// The folder of the runs in that of a study.
+const RUNS: &str = "runs";
+
 impl Plan {
     /// Read a plan: a TOML file, the folder of a study or the plan in it, or without a path the bundled plan. The output
     /// folder of a file `edge.toml` that names none is `studies/edge`.
@@ -99,13 +102,23 @@ impl Plan {
         match path {
             None => Self::parse(BUNDLED, Path::new("the bundled plan"), studies.join("bundled")),
             Some(folder) if folder.is_dir() => Self::in_folder(folder),
-            Some(file) if file.ends_with(FILE) && file.with_file_name("runs").is_dir() => {
-                Self::in_folder(files::parent(file))
-            }
             Some(file) => {
-                Self::read_file(file, studies.join(file.file_stem().unwrap_or(file.as_os_str())))
+                let stem = file.file_stem().unwrap_or(file.as_os_str());
+                let plan = Self::read_file(file, studies.join(stem))?;
+                let folder = files::parent(file);
+                match file.ends_with(FILE) && plan.is_of_study_in(folder) {
+                    true => Self::in_folder(folder),
+                    false => Ok(plan),
+                }
             }
         }
+    }
+
+    /// Whether this is the plan of a study in `folder`: it names no other folder, and one of its arms has runs there. Those of
+    /// `finetune` are in `runs/`, too, but not in an arm's folder.
+    fn is_of_study_in(&self, folder: &Path) -> bool {
+        let runs = folder.join(RUNS);
+        self.file.output.is_none() && self.arms.iter().any(|arm| runs.join(&arm.name).is_dir())
     }
 
     /// Read the plan in the folder of a study.
@@ -188,7 +201,7 @@ impl Plan {
 
     /// The folder of a run.
     pub(super) fn run_folder(&self, arm: &Arm, seed: u64) -> PathBuf {
-        self.output.join("runs").join(&arm.name).join(seed.to_string())
+        self.output.join(RUNS).join(&arm.name).join(seed.to_string())
     }
 }
 
@@ -390,8 +403,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join(FILE);
         std::fs::write(&file, format!("seeds = 2\n{ARMS}")).expect("written");
+        // Where `finetune` writes its runs is no study.
+        std::fs::create_dir_all(folder.path().join("runs/0001")).expect("created");
         assert_eq!(Plan::read(Some(&file)).expect("a plan").output, Path::new("studies/plan"));
-        std::fs::create_dir(folder.path().join("runs")).expect("created");
+        std::fs::create_dir(folder.path().join("runs/pulled")).expect("created");
         for path in [&file, folder.path()] {
             assert_eq!(Plan::read(Some(path)).expect("a plan").output, folder.path());
         }
