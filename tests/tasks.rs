@@ -64,12 +64,16 @@ fn a_checkpoint_keeps_the_order_of_its_labels() {
     fs::write(&path, text.replace("entailment", "ENTAILMENT")).expect("written");
     let upper_case = evaluated(&world, &["--model", "first", "--data", "data"]);
     assert_eq!(upper_case, expected, "whatever their case");
-    fs::write(&path, text).expect("written");
     assert_ne!(expected["eval_accuracy"], 0.5, "which of the two is which makes a difference");
 
     // A learning rate of zero leaves the model as it is.
     let still = ["--learning-rate", "0", "--epochs", "1"];
     let args = ["finetune", "--model", "first", "--data", "data", "--max-length", "40"];
+    world.run(&[&args[..], &still, &["--output", "upper"]].concat()).succeeds();
+    let predictions = fs::read_to_string(world.path("upper/predictions.jsonl")).expect("read");
+    assert!(predictions.contains("\"true_label\":\"not_ENTAILMENT\""), "{predictions}");
+    world.run(&["report", "upper", "--output", "upper.html"]).succeeds();
+    fs::write(&path, text).expect("written");
     world.run(&[&args[..], &still, &["--output", "second"]].concat()).succeeds();
     let accuracy = &world.json("second/summary.json")["eval_accuracy"];
     assert_eq!(accuracy, &expected["eval_accuracy"]);

@@ -72,10 +72,12 @@ impl Predicted {
         })
     }
 
-    /// The predictions for the labelled examples of `dataset`, with their texts and labels.
+    /// The predictions for the labelled examples of `dataset`, with their texts and labels. `labels` are those of the model,
+    /// `label_indices` the model's index of each of the task's labels.
     pub(crate) fn labelled(
         &self,
         labels: &[&str],
+        label_indices: &[usize],
         dataset: &TextDataset,
     ) -> impl Iterator<Item = LabelledPrediction> {
         let examples = dataset.examples();
@@ -85,7 +87,7 @@ impl Predicted {
                 prediction,
                 text: example.text.clone(),
                 text_pair: example.text_pair.clone(),
-                true_label: dataset.task().labels[example.label?].clone(),
+                true_label: labels[label_indices[example.label?]].to_owned(),
             })
         })
     }
@@ -178,17 +180,18 @@ mod tests {
     fn predictions_have_the_names_of_the_labels_and_of_the_examples() {
         let predicted = predicted();
         assert_eq!((predicted.len(), predicted.labels().collect()), (3, vec![0, 0, 1]));
-        // The model has the labels in another order than the task.
+        // The model has the labels in another order than the task, and in upper case.
         let example =
             |label, idx| Example { text: format!("text {idx}"), text_pair: None, label, idx };
         let task = Task::from_columns("text", None, "label", vec!["no".into(), "yes".into()]);
         let examples = vec![example(Some(0), 7), example(None, 8), example(Some(1), 7)];
         let dataset = TextDataset::from_examples(examples, &task.expect("a task"), "examples");
-        let lines = json_lines(predicted.labelled(&["yes", "no"], &dataset)).expect("JSON");
+        let lines =
+            json_lines(predicted.labelled(&["YES", "NO"], &[1, 0], &dataset)).expect("JSON");
         assert_eq!(
             lines,
-            "{\"idx\":7,\"label\":\"yes\",\"probabilities\":{\"yes\":0.5,\"no\":0.5},\"text\":\"text 7\",\"true_label\":\"no\"}\n\
-             {\"idx\":7,\"label\":\"no\",\"probabilities\":{\"yes\":0.0,\"no\":1.0},\"text\":\"text 7\",\"true_label\":\"yes\"}\n"
+            "{\"idx\":7,\"label\":\"YES\",\"probabilities\":{\"YES\":0.5,\"NO\":0.5},\"text\":\"text 7\",\"true_label\":\"NO\"}\n\
+             {\"idx\":7,\"label\":\"NO\",\"probabilities\":{\"YES\":0.0,\"NO\":1.0},\"text\":\"text 7\",\"true_label\":\"YES\"}\n"
         );
     }
 

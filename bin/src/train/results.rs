@@ -39,7 +39,7 @@ pub(super) fn save<B: AutodiffBackend>(
         })?;
         let predicted = evaluation.and(run.predicted.as_ref());
         let labels = folder.labels();
-        let lines = predicted.map(|it| it.labelled(&labels, validation_texts));
+        let lines = predicted.map(|it| it.labelled(&labels, label_indices, validation_texts));
         output.save_predictions(lines.map(json_lines).transpose()?)?;
     }
     let baseline = baseline(validation, label_indices);
