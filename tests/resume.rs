@@ -252,6 +252,28 @@ fn a_diverged_run_that_is_resumed_keeps_the_last_good_weights() {
 }
 
 #[test]
+fn weights_whose_validation_loss_is_not_finite_are_not_saved() {
+    let world = World::new(PROGRAM);
+    let constant = ["--warmup-ratio", "0", "--schedule", "constant"];
+    let wild = [&constant[..], &["--learning-rate", "1e30"]].concat();
+    // The update of the only step is too large, which no further step can see.
+    let once = [&wild[..], &["--max-steps", "1"]].concat();
+    let problems = ["step 1: the validation loss is NaN", "holds the last weights"];
+    world.finetune("once", &once).fails(1, &problems);
+    let still = [&constant[..], &["--learning-rate", "0", "--max-steps", "1"]].concat();
+    world.finetune("before", &still).succeeds();
+    let weights = |run: &str| fs::read(world.path(run).join("model/model.safetensors"));
+    assert!(weights("once").expect("read") == weights("before").expect("read"), "another model");
+    let summary = world.json("once/summary.json");
+    assert_eq!((&summary["diverged_at"], &summary["failed"]), (&1.into(), &true.into()));
+    assert!(world.metrics("once").last().expect("an evaluation")["eval_loss"].is_null());
+
+    let best = [&wild[..], &["--max-steps", "3", "--eval-every", "1", "--keep", "best"]].concat();
+    world.finetune("best", &best).fails(1, &["step 1: the validation loss is NaN"]);
+    assert!(weights("best").expect("read") == weights("before").expect("read"), "another model");
+}
+
+#[test]
 fn a_signal_during_an_evaluation_loses_no_step() {
     let world = World::new(PROGRAM);
     // An evaluation takes longer than all steps before it, so that the signal comes during one.

@@ -100,17 +100,15 @@ pub enum ProgramError {
     },
     /// The loss or the gradient norm is not finite.
     #[error(
-        "step {step}: the {} is {}; the run stopped there, and {}. Try a smaller --learning-rate",
-        .not_finite.what, .not_finite.value, match .model {
+        "step {}: the {} is {}; the run stopped there, and {}. Try a smaller --learning-rate",
+        .not_finite.step, .not_finite.what, .not_finite.value, match .model {
             Some(model) if *.is_best => format!("{} holds the best weights so far", model.display()),
             Some(model) => format!("{} holds the last weights whose loss was finite", model.display()),
             None => "no model was saved".to_owned(),
         }
     )]
     NotFinite {
-        /// The optimizer step, counted from 1.
-        step: usize,
-        /// The name of the value that is not finite: the loss or the gradient norm.
+        /// The loss or the gradient norm, and its step.
         not_finite: NotFinite,
         /// The folder with the last weights whose loss was finite, or the best, if there are any.
         model: Option<PathBuf>,

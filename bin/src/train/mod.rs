@@ -44,7 +44,7 @@ use progress::Progress;
 pub(crate) use run::Observer;
 use run::{Ending, Run};
 pub(crate) use step::Step;
-use step::{FineTuning, Trainer};
+use step::{FineTuning, Quantity, Trainer};
 
 /// The inputs of a run, apart from the weights. Several runs may share them.
 pub(crate) struct Inputs {
@@ -237,8 +237,8 @@ pub(crate) fn fine_tune<B: AutodiffBackend>(
     }
     .map_err(|error| error.unsaved(output.folder()))?;
 
-    // If the loss of the first step is not finite, this process knows no weights whose loss was. Those that an interrupted run saved stay.
-    let has_good_weights = !matches!(ending, Ending::Diverged(it) if !it.has_finite_loss())
+    // If the first loss is not finite, this process knows no weights whose loss was. Those that an interrupted run saved stay.
+    let has_good_weights = !matches!(ending, Ending::Diverged(it) if it.what != Quantity::GradientNorm)
         || run.progress.step > begun_at
         || run.best.is_some();
     let save_model = save_model && has_good_weights;

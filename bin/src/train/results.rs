@@ -66,7 +66,6 @@ pub(super) fn error<B: AutodiffBackend>(
             is_best,
         }),
         Ending::Diverged(not_finite) => Some(ProgramError::NotFinite {
-            step: run.progress.step + 1,
             not_finite,
             model: Some(output.model()).filter(|model| model.is_dir()),
             is_best,
@@ -94,7 +93,10 @@ fn summarize(
     let last = evaluations.last();
     // The first metric of a task is its main one.
     let metric = task.metrics()[0];
-    let diverged = matches!(ending, Ending::Diverged(_));
+    let diverged_at = match ending {
+        Ending::Diverged(not_finite) => Some(not_finite.step),
+        _ => None,
+    };
     let finished = ending == Ending::Finished;
     let best = progress.best(metric);
     let highest = |values: fn(&EvaluationRecord) -> Option<f64>| {
@@ -118,9 +120,9 @@ fn summarize(
         examples_per_second: Some(progress.examples_per_second()),
         finished,
         stopped_early: finished && progress.step < total_steps,
-        diverged_at: diverged.then_some(progress.step + 1),
+        diverged_at,
         failed: match last {
-            _ if diverged => Some(true),
+            _ if diverged_at.is_some() => Some(true),
             last => last.map(|evaluation| evaluation.metric(metric) <= metric.value(baseline)),
         },
     }

@@ -10,7 +10,7 @@ use rte::{Metric, TextBatch};
 
 use super::metrics_log::MetricsLog;
 use super::progress::{Evaluation, EvaluationRecord, Length, Progress, StepRecord};
-use super::step::{FineTuning, NotFinite, Step, Trainer};
+use super::step::{FineTuning, NotFinite, Quantity, Step, Trainer};
 use crate::ProgramError;
 use crate::predictions::Predicted;
 use crate::resume::{Checkpoint, CheckpointHeader, Checkpoints, state};
@@ -52,7 +52,7 @@ pub(super) enum Ending {
     Finished,
     /// Because it was asked to stop.
     Stopped,
-    /// At a step whose loss or gradient norm was not finite.
+    /// At a step whose loss or gradient norm was not finite, or at an evaluation whose loss was not.
     Diverged(NotFinite),
 }
 
@@ -96,7 +96,9 @@ impl<B: AutodiffBackend> Run<B> {
                 return Ok(Ending::Stopped);
             }
             if evaluation_due {
-                self.evaluate(validation, observer)?;
+                if let Err(not_finite) = self.evaluate(validation, observer)? {
+                    return Ok(Ending::Diverged(not_finite));
+                }
                 continue;
             }
             let start = Instant::now();
@@ -157,12 +159,13 @@ impl<B: AutodiffBackend> Run<B> {
         self.patience.is_some_and(|patience| without_improvement >= patience)
     }
 
-    /// Evaluate on the validation examples. If the run is asked to stop meanwhile, there is no record.
+    /// Evaluate on the validation examples. If the run is asked to stop meanwhile, there is no record. If the loss is not
+    /// finite, the evaluation is logged but does not count, and the last update is undone.
     fn evaluate(
         &mut self,
         validation: &dyn DataLoader<B::InnerBackend, TextBatch<B::InnerBackend>>,
         observer: &mut dyn Observer,
-    ) -> Result<(), ProgramError> {
+    ) -> Result<Result<(), NotFinite>, ProgramError> {
         let start = Instant::now();
         let model = self.trainer.model.valid();
         let mut evaluation = Evaluation::new(self.label_indices.len());
@@ -175,7 +178,7 @@ impl<B: AutodiffBackend> Run<B> {
             predicted.extend(predicted_of_batch);
             observer.evaluating(&self.progress, &evaluation);
             if observer.should_stop() && evaluation.examples() < self.length.eval_examples {
-                return Ok(());
+                return Ok(Ok(()));
             }
         }
         let step = self.progress.step;
@@ -184,6 +187,11 @@ impl<B: AutodiffBackend> Run<B> {
         self.progress.eval_seconds += start.elapsed().as_secs_f64();
         self.metrics.write(&record)?;
         observer.evaluated(&record);
+        if !record.eval_loss.is_finite() {
+            self.trainer.restore_last_good();
+            let (what, value) = (Quantity::ValidationLoss, record.eval_loss);
+            return Ok(Err(NotFinite { step, what, value }));
+        }
         self.progress.evaluations.push(record);
         let best = self.progress.best(self.task_metrics[0]);
         match self.keep {
@@ -194,7 +202,7 @@ impl<B: AutodiffBackend> Run<B> {
             Keep::Best => {}
             Keep::Last => self.predicted = Some(predicted),
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// The evaluation of the weights that are saved as the model; `None` if they were not evaluated. If there is one,

@@ -1,5 +1,7 @@
 //! One optimizer step, in the order in which it happens: forward, loss, backward, clip, update.
 
+use std::fmt::{self, Display, Formatter};
+
 use adamw_l2sp::{AdamWL2SPOptimizer, Anchors, Schedule, clip_grad_norm, grad_norm, scale_grads};
 use albert::{EncoderInput, Precision, SequenceClassifier, cross_entropies};
 use burn::module::{AutodiffModule, Module};
@@ -47,18 +49,32 @@ pub(crate) struct Step {
 /// A loss or gradient norm that is NaN or infinite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NotFinite {
-    /// `loss` or `gradient norm`.
-    pub what: &'static str,
+    /// The step, counted from 1: the one that was not taken, or the last one before an evaluation.
+    pub step: usize,
+    /// What is not finite.
+    pub what: Quantity,
     /// NaN or an infinity.
     pub value: f64,
 }
 
-const LOSS: &str = "loss";
+/// What must be finite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantity {
+    /// The loss of a step's examples.
+    Loss,
+    /// The norm of the gradients of a step.
+    GradientNorm,
+    /// The loss of the validation examples.
+    ValidationLoss,
+}
 
-impl NotFinite {
-    /// Whether the loss was finite, and the gradients of that step are what was not.
-    pub(super) fn has_finite_loss(self) -> bool {
-        self.what != LOSS
+impl Display for Quantity {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Loss => "loss",
+            Self::GradientNorm => "gradient norm",
+            Self::ValidationLoss => "validation loss",
+        })
     }
 }
 
@@ -78,14 +94,12 @@ impl<B: AutodiffBackend> Trainer<B> {
 
         let (mut grads, score) = self.model.gradients(batches);
         let grad_norm = clip(&mut grads, &self.model, self.max_grad_norm);
-        for (what, value) in [(LOSS, score.loss()), ("gradient norm", grad_norm)] {
+        for (what, value) in [(Quantity::Loss, score.loss()), (Quantity::GradientNorm, grad_norm)] {
             if !value.is_finite() {
-                if what == LOSS
-                    && let Some(last_good) = self.last_good.take()
-                {
-                    self.model = last_good;
+                if what == Quantity::Loss {
+                    self.restore_last_good();
                 }
-                return Err(NotFinite { what, value });
+                return Err(NotFinite { step: steps_taken + 1, what, value });
             }
         }
         let before = self.model.clone();
@@ -94,6 +108,13 @@ impl<B: AutodiffBackend> Trainer<B> {
 
         let distance = value(self.anchors.squared_distance(&self.model)).sqrt();
         Ok(Step { score, learning_rate, grad_norm, distance })
+    }
+
+    /// Undo the last update, after which a loss was not finite.
+    pub(super) fn restore_last_good(&mut self) {
+        if let Some(last_good) = self.last_good.take() {
+            self.model = last_good;
+        }
     }
 }
 
