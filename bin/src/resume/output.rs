@@ -54,25 +54,33 @@ impl Output {
     /// The path is a file; the folder cannot be read, is not empty, contains an input, or another run is writing into it.
     pub(crate) fn check(settings: &Settings, inputs: &[&Path]) -> Result<(), ProgramError> {
         let Some(folder) = &settings.output else { return Ok(()) };
+        if folder.join(LOCK).exists() {
+            lock(folder)?;
+        }
+        Self::check_contents(folder, settings.overwrite, inputs)
+    }
+
+    fn check_contents(
+        folder: &Path,
+        overwrite: bool,
+        inputs: &[&Path],
+    ) -> Result<(), ProgramError> {
         let entries = match fs::read_dir(folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             entries => entries.map_err(ProgramError::io("use", folder))?,
         };
-        if folder.join(LOCK).exists() {
-            lock(folder)?;
-        }
         let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
         let mut foreign = names.filter(|name| name != LOCK && !is_unfinished(name)).peekable();
         if foreign.peek().is_none() {
             return Ok(());
         }
-        if !settings.overwrite {
-            return Err(ProgramError::OutputInUse(folder.clone()));
+        if !overwrite {
+            return Err(ProgramError::OutputInUse(folder.to_owned()));
         }
         let written_by_a_run = files::read_to_string(&folder.join(CONFIG), FileKind::Config)
             .is_ok_and(|text| toml::from_str::<Settings>(&text).is_ok());
         if !written_by_a_run {
-            return Err(ProgramError::NotARun(folder.clone()));
+            return Err(ProgramError::NotARun(folder.to_owned()));
         }
         let is_inside = |input: &&&Path| match (input.canonicalize(), folder.canonicalize()) {
             (Ok(input), Ok(folder)) => input.starts_with(folder),
@@ -81,7 +89,7 @@ impl Output {
         if let Some(input) = inputs.iter().find(is_inside) {
             return Err(ProgramError::InputInOutput {
                 input: input.to_path_buf(),
-                folder: folder.clone(),
+                folder: folder.to_owned(),
             });
         }
         let foreign = foreign_file(&folder.join(MODEL), is_model_file)
@@ -104,6 +112,8 @@ impl Output {
             None => create_next_run()?,
         };
         let output = Self { _lock: lock(&folder)?, folder };
+        // Another process may have computed a run there since the check.
+        Self::check_contents(&output.folder, settings.overwrite, &[])?;
         output.remove_unfinished()?;
         if let Some(path) = foreign_file(&output.model(), is_model_file) {
             return Err(ProgramError::ForeignFile(path));

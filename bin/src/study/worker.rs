@@ -194,8 +194,15 @@ impl Worker<'_> {
             save_model: self.keep != KeepModels::None || has_model,
         };
         let devices = (slice::from_ref(self.device), slice::from_ref(device));
-        fine_tune::<B>(&settings, &inputs, weights, destination, devices, host)?;
-        Ok(())
+        match fine_tune::<B>(&settings, &inputs, weights, destination, devices, host) {
+            // Another process has computed it while this one read its inputs.
+            Err(ProgramError::OutputInUse(_))
+                if matches!(self.study.state(arm, task.seed), RunState::Done(_)) =>
+            {
+                Ok(())
+            }
+            ended => ended.map(|_| ()),
+        }
     }
 }
 
