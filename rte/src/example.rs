@@ -150,7 +150,9 @@ impl Task {
                 if let Some(id) = self.label_id(name) {
                     return Ok(Some(Label::Known(id)));
                 }
-                (name.parse().ok(), format!("{name:?}"))
+                // 07 is not 7.
+                let number = name.parse().ok().filter(|number: &i64| number.to_string() == *name);
+                (number, format!("{name:?}"))
             }
         };
         let number = number.ok_or_else(|| shown.clone())?;
@@ -290,5 +292,6 @@ mod tests {
         assert_eq!(read(&given(&["2", "1"]), &["1", "2"]).unwrap(), [Some(1), Some(0)]);
         assert!(read(&given(&["2", "1"]), &["0"]).is_err());
         assert!(read(&given(&["b", "a"]), &["2"]).is_err());
+        assert!(read(&given(&["7", "8"]), &["07"]).is_err());
     }
 }
