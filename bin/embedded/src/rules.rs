@@ -47,8 +47,8 @@ pub(crate) const RULES: [(&str, Rule); 23] = [
     ("number", number),
     ("place", place),
     ("time", time),
-    ("kind of being", kind_of_being),
-    ("kind of deed", kind_of_deed),
+    ("kind of noun", kind_of_noun),
+    ("kind of action", kind_of_action),
     ("other quality", other_quality),
     ("converse", converse),
     ("other side", other_side),
@@ -341,7 +341,7 @@ fn time(draw: &Draw) -> Twins {
 }
 
 /// A poodle waited ⊨ a dog waited; but not: a crow waited. Anna painted a rose ⊨ Anna painted a flower.
-fn kind_of_being(draw: &Draw) -> Twins {
+fn kind_of_noun(draw: &Draw) -> Twins {
     let (setting, things) = (setting(draw), draw.one_in(3));
     let kinds = if things { THINGS } else { draw.pick(&[ANIMALS, PEOPLE]) };
     let [kind, other] = draw.distinct(kinds);
@@ -355,7 +355,7 @@ fn kind_of_being(draw: &Draw) -> Twins {
 }
 
 /// Anna hugged the dog ⊨ Anna touched the dog; but not: Anna watched the dog.
-fn kind_of_deed(draw: &Draw) -> Twins {
+fn kind_of_action(draw: &Draw) -> Twins {
     let ([who, whom], alone) = (subjects(draw), draw.coin());
     let [kind, other] = draw.distinct(if alone { ACTIONS } else { DEEDS });
     let [x, y] = [kind, other].map(|kind| draw.pick(kind.members).past);
