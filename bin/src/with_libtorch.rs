@@ -28,13 +28,13 @@ const BUILT_WITH: &str = env!("LIBTORCH_FOLDER");
 enum LoadError {
     #[error(
         "the part of this program that is linked with libtorch, {file}, is missing in {folder}: keep the two together, or \
-         build again with `cargo build --release -p bin --features tch`",
+         build again with `LIBTORCH_USE_PYTORCH=1 cargo build --release -p bin --features tch`",
         file = .0.file_name().unwrap_or_default().display(), folder = .0.with_file_name("").display()
     )]
     Missing(PathBuf),
     #[error(
         "{file} is not of the same build as this program: keep the two together, or build again with \
-         `cargo build --release -p bin --features tch`", file = .0.display()
+         `LIBTORCH_USE_PYTORCH=1 cargo build --release -p bin --features tch`", file = .0.display()
     )]
     OtherBuild(PathBuf),
     #[error("libtorch cannot be loaded: {reason}. {advice}", reason = reason(.0), advice = advice())]

@@ -76,8 +76,8 @@ pub(super) struct RunArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct FolderArgs {
-    /// The folder of the study, or its plan [default: the bundled study]
-    #[arg(value_name = "FOLDER")]
+    /// The plan, or the folder of its study [default: the bundled study]
+    #[arg(value_name = "PLAN")]
     study: Option<PathBuf>,
 }
 

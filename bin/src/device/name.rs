@@ -64,6 +64,7 @@ impl DeviceKind {
     pub fn build_command(self) -> String {
         let program = match self {
             Self::Xla => "python bin/xla/cargo.py",
+            Self::Tch => "LIBTORCH_USE_PYTORCH=1 cargo",
             _ => "cargo",
         };
         format!("{program} build --release -p bin --features {}", self.feature())

@@ -91,7 +91,7 @@ pub struct Settings {
     #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set, help_heading = MODEL_AND_DATA)]
     pub new_classifier: bool,
 
-    /// Reinitialize the pooler and this number of layers, those nearest the output (Zhang et al. 2021); 0 reinitializes the
+    /// Reinitialize the pooler and this many of the top layers (Zhang et al. 2021); 0 reinitializes the
     /// pooler alone. Values above 0 need layers with weights of their own, so not ALBERT [default: none]
     #[arg(long, value_name = "COUNT", help_heading = MODEL_AND_DATA)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,7 +153,7 @@ pub struct Settings {
     #[arg(long, value_name = "NUMBER", default_value_t = 0.0, help_heading = OPTIMIZER)]
     pub label_smoothing: f64,
 
-    /// Do not train the parameters whose path matches this regular expression at its beginning, such as encoder.embeddings or
+    /// Do not train the parameters whose path begins with a match of this regular expression, such as encoder.embeddings or
     /// encoder.layer_groups.(0|1).layers; separate several expressions by commas [default: none]
     #[arg(long, value_name = "PATTERN", value_delimiter = ',', help_heading = OPTIMIZER)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -167,7 +167,7 @@ pub struct Settings {
     #[arg(long, value_name = "COUNT", default_value_t = 3, help_heading = SCHEDULE)]
     pub epochs: usize,
 
-    /// Stop after this number of optimizer steps, where the epochs have more; the schedule then ends there [default: all epochs]
+    /// Stop after this number of optimizer steps if the epochs have more; the schedule ends there [default: all epochs]
     #[arg(long, value_name = "COUNT", help_heading = SCHEDULE)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<usize>,
