@@ -1,4 +1,4 @@
-//! Two functions for code that is specialised for Burn's flex backend: one recognizes the backend in generic code, the
+//! Two functions for code that is specialized for Burn's flex backend: one recognizes the backend in generic code, the
 //! other runs a loop with the widest vector instructions of the CPU.
 //!
 //! ```
