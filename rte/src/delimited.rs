@@ -111,12 +111,35 @@ impl Iterator for Records<'_> {
             let empty = before.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
             let number = start.line() as usize + empty.filter(|byte| **byte == b'\n').count();
             let place = Place::line(self.file, number);
+            // What follows an opening quote is part of its field, up to the end of the file.
+            let is_last = self.reader.position().byte() as usize == self.bytes.len();
+            if self.delimiter == Delimiter::Comma && is_last && is_unclosed(before) {
+                return Some(Err(RteError::UnclosedQuote { place }));
+            }
             return Some(match StringRecord::from_byte_record(record) {
                 Ok(record) => Ok((place, record)),
                 Err(_) => Err(RteError::NotUtf8 { place }),
             });
         }
     }
+}
+
+/// Whether CSV ends inside of quotes. Only a field that begins with a quote is quoted, and a doubled quote does not end it.
+fn is_unclosed(csv: &[u8]) -> bool {
+    #[derive(PartialEq)]
+    enum State {
+        Start,
+        Plain,
+        Quoted,
+        Closed,
+    }
+    let end = csv.iter().fold(State::Start, |state, byte| match (state, byte) {
+        (State::Quoted, b'"') => State::Closed,
+        (State::Quoted, _) | (State::Start | State::Closed, b'"') => State::Quoted,
+        (_, b',' | b'\r' | b'\n') => State::Start,
+        _ => State::Plain,
+    });
+    end == State::Quoted
 }
 
 /// Which field holds which column.
@@ -303,6 +326,26 @@ mod tests {
             Format::Csv.read(text.as_bytes(), "dev.csv", &testing::rte()).unwrap_err().to_string(),
             "dev.csv, line 6: unknown label \"neutral\"; the labels are entailment (0) and not_entailment (1); -1 or null where there is none"
         );
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_an_error() {
+        let read = |rows: &str| {
+            let text = format!("sentence1,sentence2\na,b\n{rows}");
+            Format::Csv.read(text.as_bytes(), "dev.csv", &testing::rte())
+        };
+        for unclosed in ["c,\"d\ne,f\n", "\nc,\"d \"\"\"\"\ne\n", "c,\""] {
+            let number = if unclosed.starts_with('\n') { 4 } else { 3 };
+            assert_eq!(
+                read(unclosed).unwrap_err().to_string(),
+                format!(
+                    "dev.csv, line {number}: the quote at the beginning of a field is never closed"
+                )
+            );
+        }
+        for closed in ["c,5\" pipe\n", "c,\"d \"\"e\"\"\"", "c,\"d\"e", "c,\"\""] {
+            assert_eq!(read(closed).unwrap().len(), 2, "{closed}");
+        }
     }
 
     #[test]

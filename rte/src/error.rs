@@ -106,6 +106,13 @@ pub enum RteError {
         reason: String,
     },
 
+    /// A quoted field that the file ends in.
+    #[error("{place}: the quote at the beginning of a field is never closed")]
+    UnclosedQuote {
+        /// The first line of the record.
+        place: Place,
+    },
+
     /// Bytes that are not UTF-8.
     #[error("{place}: not valid UTF-8; save the file as UTF-8")]
     NotUtf8 {
