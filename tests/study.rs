@@ -359,6 +359,34 @@ fn the_status_of_an_unfinished_study_says_what_is_left() {
 }
 
 #[test]
+fn a_study_is_reported_once_it_was_started_and_with_the_settings_of_its_runs() {
+    let world = world_with(&plan(1, 1));
+    world
+        .run(&["study", "report", "plan.toml"])
+        .fails(2, &["study: the study has not been started"]);
+    world.run(&["study", "run", "plan.toml"]).succeeds();
+    let path = world.path("study/plan.toml");
+    let kept = fs::read_to_string(&path).expect("the plan");
+    let edited = kept.replace("weight-decay = 0.01", "weight-decay = 0.5");
+    assert_ne!(edited, kept);
+    fs::write(&path, &edited).expect("written");
+    for command in ["run", "report"] {
+        let problems = ["arm adamw: weight-decay: 0.01 then, 0.5 now", "another plan"];
+        world.run(&["study", command, "study"]).fails(2, &problems);
+    }
+    fs::write(&path, &kept).expect("written");
+    world.run(&["study", "run", "study"]).succeeds();
+
+    fs::create_dir(world.path("other")).expect("created");
+    fs::write(world.path("other/plan.toml"), kept).expect("written");
+    let problems = ["other: no study has been started", "other/plan.toml"];
+    world.run(&["study", "run", "other"]).fails(2, &problems);
+    assert_eq!(fs::read_dir(world.path("other")).expect("read").count(), 1);
+    fs::write(&path, "output = \"\"\nseeds = 1\n[arms.a]\n").expect("written");
+    world.run(&["study", "run", "study/plan.toml"]).fails(2, &["output is empty"]);
+}
+
+#[test]
 fn a_run_becomes_a_plan() {
     let world = World::new(PROGRAM);
     // Long enough for a total pull of 10; in the folder that `finetune` chooses by itself.

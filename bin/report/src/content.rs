@@ -272,7 +272,7 @@ fn verdict(comparison: &Comparison, names: Names, metric: Metric, family: usize)
 fn limits(analysis: &Analysis) -> Vec<String> {
     let mut limits = vec![
         "Other data: seeds vary the new weights, the dropout and the data order. The training and validation examples \
-         are the same in all runs, so the intervals say what other seeds would give and not what other examples would."
+         do not depend on the seed, so the intervals say what other seeds would give and not what other examples would."
             .to_owned(),
         "Other settings: an arm that is better here may be worse with another model, task, learning rate or length of \
          training."

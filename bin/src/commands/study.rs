@@ -100,7 +100,7 @@ pub(super) fn study(command: &StudyCommand) -> Result<(), ProgramError> {
         StudyCommand::Run(args) => start(args),
         StudyCommand::Status(args) => status(args.study.as_deref()),
         StudyCommand::Report(args) => {
-            write_report(&Study { plan: Plan::read(args.study.as_deref())? })
+            write_report(&Study::started(Plan::read(args.study.as_deref())?)?)
         }
         StudyCommand::Work(args) => worker::work(&args.folder, args.device, args.keep_models),
     }

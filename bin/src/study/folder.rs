@@ -10,6 +10,7 @@ use report::{ReadError, Run, Summary};
 use super::plan::{self, Arm, Plan};
 use crate::ProgramError;
 use crate::resume::Output;
+use crate::settings::{Settings, differences};
 
 /// A plan and the runs in its folder.
 #[derive(Debug)]
@@ -69,11 +70,49 @@ impl Study {
             }
             Err(error) => return Err(error),
         }
-        let text = plan.to_toml()?;
+        let study = Self { plan };
+        study.check_runs()?;
+        let text = study.plan.to_toml()?;
         if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
             files::write(&path, text.as_bytes()).map_err(ProgramError::io("write", &path))?;
         }
-        Ok(Self { plan })
+        Ok(study)
+    }
+
+    /// The study of a plan that has been started.
+    ///
+    /// # Errors
+    /// It has not, or there are runs that are not of this plan.
+    pub(crate) fn started(plan: Plan) -> Result<Self, ProgramError> {
+        if !plan.output.join(plan::FILE).is_file() {
+            return Err(ProgramError::Usage(format!(
+                "{}: the study has not been started; use `l2sp study run`",
+                plan.output.display()
+            )));
+        }
+        let study = Self { plan };
+        study.check_runs()?;
+        Ok(study)
+    }
+
+    /// Refuse runs that were computed with other settings than those of the plan, whose copy in the folder may have been edited.
+    fn check_runs(&self) -> Result<(), ProgramError> {
+        let mut changes = Vec::new();
+        for (arm, seed) in self.runs() {
+            let config = Output::config_of(&self.plan.run_folder(arm, seed));
+            let Ok(then) = Settings::from_file(&config) else { continue };
+            let now = self.plan.settings(arm, seed).to_table();
+            for difference in differences(&then.to_table(), &now) {
+                let change = format!("arm {}: {difference}", arm.name);
+                if !changes.contains(&change) {
+                    changes.push(change);
+                }
+            }
+        }
+        match changes.is_empty() {
+            true => Ok(()),
+            false => Err(ProgramError::OtherPlan { folder: self.plan.output.clone(), changes }),
+        }
     }
 
     /// All runs, seed by seed, so that an unfinished study can compare its arms.

@@ -101,7 +101,17 @@ impl Plan {
         let studies = Path::new("studies");
         match path {
             None => Self::parse(BUNDLED, Path::new("the bundled plan"), studies.join("bundled")),
-            Some(folder) if folder.is_dir() => Self::in_folder(folder),
+            Some(folder) if folder.is_dir() => {
+                let plan = Self::in_folder(folder)?;
+                match plan.is_of_study_in(folder) {
+                    true => Ok(plan),
+                    false => Err(ProgramError::Usage(format!(
+                        "{}: no study has been started in this folder; to start that of its plan, give {}",
+                        folder.display(),
+                        folder.join(FILE).display()
+                    ))),
+                }
+            }
             Some(file) => {
                 let stem = file.file_stem().unwrap_or(file.as_os_str());
                 let plan = Self::read_file(file, studies.join(stem))?;
@@ -155,6 +165,9 @@ impl Plan {
             return Err(usage(format!("a seed must be at most {}", i64::MAX)));
         }
         let output = file.output.clone().unwrap_or(output);
+        if output.as_os_str().is_empty() {
+            return Err(usage("output is empty; name a folder".into()));
+        }
         Ok(Self { file, output, seeds, arms })
     }
 
