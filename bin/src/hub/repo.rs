@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hf_hub::RepoType;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use rte::{RteError, Split, Task};
+use rte::{Format, RteError, Split, Task};
 
 use super::error::HubError;
 
@@ -54,11 +54,13 @@ const MODEL_OWNERS: [(&str, &str); 5] = [
 const DATA_OWNERS: [(&str, &str); 2] = [("glue", "nyu-mll"), ("super_glue", "aps")];
 
 impl<'a> Repo<'a> {
-    /// Read `OWNER/NAME[@REVISION]`; `None` if `text` does not have that form.
+    /// Read `OWNER/NAME[@REVISION]`; `None` if `text` does not have that form, or names a
+    /// file of data.
     pub(crate) fn parse(text: &str, kind: Kind<'a>) -> Option<Self> {
         let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
         let (owner, name) = id.split_once('/')?;
-        let fits = is_part(owner) && is_part(name) && is_safe(revision);
+        let is_file = Format::from_extension(Path::new(name)).is_some();
+        let fits = is_part(owner) && is_part(name) && is_safe(revision) && !is_file;
         fits.then(|| Self { kind, id: id.to_owned(), revision: revision.to_owned() })
     }
 
@@ -231,8 +233,19 @@ mod tests {
         assert_eq!(parse("albert/albert-large-v2").as_deref(), Some("albert/albert-large-v2"));
         assert_eq!(parse("a/b@refs/pr/1").as_deref(), Some("a/b@refs/pr/1"));
         for path in [
-            "model", "/a/b", "./a", "../a", "a/b/c", "a/", "a/..", "a b/c", "a/b@", "a/b@../x",
+            "model",
+            "/a/b",
+            "./a",
+            "../a",
+            "a/b/c",
+            "a/",
+            "a/..",
+            "a b/c",
+            "a/b@",
+            "a/b@../x",
             "a--b/c",
+            "data/train.csv",
+            "data/dev.PARQUET",
         ] {
             assert_eq!(parse(path), None, "{path}");
         }
