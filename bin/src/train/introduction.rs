@@ -65,6 +65,11 @@ pub(super) fn print(
             rounded(pull.sum, 2),
             rounded(100.0 * pull.fraction, 2),
         ));
+        if (0..length.total_steps).any(|step| schedule.learning_rate_at(step) * decay > 1.0) {
+            notice(format_args!(
+                "warning: a step pulls the weights beyond their pretrained values, because its learning rate times λ₁ is above 1"
+            ));
+        }
     }
 }
 
