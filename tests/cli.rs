@@ -82,7 +82,7 @@ fn wrong_usage_ends_with_2() {
     world.run(&["finetune", "--epoch", "x"]).fails(2, &["--epoch"]);
     world.run(&["pretrain"]).fails(2, &["--output"]);
     world.run(&["pretrain", "--output", "p", "--steps", "0"]).fails(2, &["--steps"]);
-    world.run(&["predict", "--model", "m"]).fails(2, &["--premise"]);
+    world.run(&["predict", "--model", "m"]).fails(2, &["--text, or --premise"]);
     world.run(&["predict", "--model", "m", "--premise", "p"]).fails(2, &["--hypothesis"]);
     fs::write(world.path("new.csv"), "sentence1,sentence2\na,b\n").expect("written");
     world
@@ -272,6 +272,8 @@ fn runs_are_reported_side_by_side() {
         assert!(page.contains(&part), "{part}\n{page}");
     }
     world.run(&["report"]).fails(2, &["<RUN>"]);
+    let replacing = ["report", "one", "--output", "one/config.toml"];
+    world.run(&replacing).fails(2, &["one/config.toml: give the page a name in .html"]);
     world.run(&["report", "model"]).fails(1, &["config.toml"]);
 
     // Each run has its predictions, a page of a run without the file says so, and a damaged file is named.
@@ -674,6 +676,13 @@ fn evaluate_and_predict_read_the_output_of_finetune() {
         world.run(&[&predict[..], &["data/dev.tsv", "--output", "rows.jsonl"]].concat()).succeeds();
     assert_eq!(written.stdout, "");
     assert_eq!(fs::read_to_string(world.path("rows.jsonl")).expect("read"), file);
+    let model_file =
+        [&predict[..], &["data/dev.tsv", "--output", "out/model/config.json"]].concat();
+    world.run(&model_file).fails(2, &["out/model/config.json is a file of the model"]);
+    // The column of the labels does not matter.
+    let odd = tsv(1, true).replace("\tentailment\n", "\t?\n");
+    fs::write(world.path("odd.tsv"), odd).expect("written");
+    assert_eq!(world.run(&[&predict[..], &["odd.tsv"]].concat()).succeeds().stdout, file);
 
     let glue =
         world.run(&[&predict[..], &["data/test.tsv", "--format", "glue"]].concat()).succeeds();

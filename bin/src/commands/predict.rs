@@ -10,8 +10,9 @@ use rte::{Example, Split, Task, TextDataset, read_examples};
 use super::inference::InferenceArgs;
 use crate::ProgramError;
 use crate::device::{self, Found, Work};
-use crate::model_folder::ModelFolder;
+use crate::model_folder::{ModelFolder, ModelSource};
 use crate::predictions::{Predicted, json_lines};
+use crate::resume::{Output, same_file};
 use crate::terminal::{notice, progress_bar};
 use crate::train::step::input;
 
@@ -26,7 +27,6 @@ pub(super) struct PredictArgs {
         long,
         value_name = "TEXT",
         requires = "hypothesis",
-        required_unless_present_any = ["input", "text"],
         conflicts_with_all = ["input", "text"]
     )]
     premise: Option<String>,
@@ -71,6 +71,11 @@ pub(super) enum Format {
 /// # Errors
 /// An unusable device, model or input, an output that cannot be written.
 pub(super) fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
+    if args.premise.is_none() && args.text.is_none() && args.input.is_none() {
+        return Err(ProgramError::Usage(
+            "nothing to predict: give --text, or --premise and --hypothesis, or --input".into(),
+        ));
+    }
     check_output(&args.output)?;
     let is_input = |input: &PathBuf| same_file(input, &args.output);
     if args.input.as_ref().is_some_and(is_input) {
@@ -80,6 +85,12 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
     }
     let device = args.inference.choose_device()?;
     let folder = args.inference.open()?;
+    if let ModelSource::Folder(path) = &folder.source
+        && Output::is_file_of_model(path, &args.output)
+    {
+        let output = args.output.display();
+        return Err(ProgramError::Usage(format!("--output {output} is a file of the model")));
+    }
     let task = folder.task(args.task.as_deref())?;
     if let Format::Glue = args.format {
         folder.require_labels_of(&task)?;
@@ -97,11 +108,6 @@ pub(super) fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
     } else {
         files::write(&args.output, text.as_bytes()).map_err(ProgramError::io("write", &args.output))
     }
-}
-
-/// Whether both paths lead to the same existing file.
-fn same_file(one: &Path, other: &Path) -> bool {
-    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 /// Refuse an output that cannot be written, before the work begins.
@@ -125,6 +131,8 @@ fn check_output(output: &Path) -> Result<(), ProgramError> {
 
 /// Read the texts given by the flags.
 fn read(args: &PredictArgs, task: &Task) -> Result<Vec<Example>, ProgramError> {
+    // Whatever the column of the labels may hold.
+    let task = &Task { label: Vec::new(), ..task.clone() };
     let of_pairs = !task.text_pair.is_empty();
     let example = |text: &str, text_pair: Option<&str>| {
         if text_pair.is_some() != of_pairs {
@@ -150,7 +158,7 @@ fn read(args: &PredictArgs, task: &Task) -> Result<Vec<Example>, ProgramError> {
             }
             Ok(dataset.examples().to_vec())
         }
-        _ => Err(ProgramError::Usage("--premise, --text or --input is needed".into())),
+        _ => Ok(Vec::new()),
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) struct ReportArgs {
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<PathBuf>,
 
-    /// The file to write
+    /// The file to write, which ends in .html
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     output: PathBuf,
 }
@@ -25,8 +25,14 @@ pub(super) struct ReportArgs {
 /// Write the page.
 ///
 /// # Errors
-/// A run that cannot be read, a page that cannot be written.
+/// A page without the extension html, a run that cannot be read, a page that cannot be written.
 pub(super) fn report(args: &ReportArgs) -> Result<(), ProgramError> {
+    if args.output.extension().is_none_or(|extension| extension != "html") {
+        let output = args.output.display();
+        return Err(ProgramError::Usage(format!(
+            "--output {output}: give the page a name in .html"
+        )));
+    }
     let mut runs = Vec::new();
     for folder in &args.runs {
         let settings = Settings::from_file(&Output::config_of(folder))?;

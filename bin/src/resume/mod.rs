@@ -8,7 +8,7 @@ use std::path::Path;
 
 pub(crate) use checkpoint::Checkpoints;
 pub use checkpoint::{Checkpoint, CheckpointHeader, Contents};
-pub(crate) use output::Output;
+pub(crate) use output::{Output, same_file};
 
 use crate::ProgramError;
 

@@ -215,6 +215,12 @@ impl Output {
         remove(&Predictions::path(run), |path| fs::remove_file(path))
     }
 
+    /// Whether a path is that of a file which belongs to the model in `folder`.
+    pub(crate) fn is_file_of_model(folder: &Path, path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        is_model_file(&name) && same_file(folder, files::parent(path))
+    }
+
     /// Whether the folder of a run has a model.
     pub(crate) fn has_model(run: &Path) -> bool {
         run.join(MODEL).is_dir()
@@ -357,6 +363,11 @@ fn numbered_runs(runs: &Path) -> impl Iterator<Item = (u32, PathBuf)> {
 
 fn is_unfinished(name: &str) -> bool {
     [files::UNFINISHED, UNFINISHED_MODEL].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether both paths lead to the same existing file or folder.
+pub(crate) fn same_file(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 fn is_model_file(name: &str) -> bool {

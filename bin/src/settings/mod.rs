@@ -414,6 +414,8 @@ fn seed() -> impl TypedValueParser<Value = u64> {
 pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("must be at least 1".into()),
+        // A number that TOML can hold.
+        Ok(count) if i64::try_from(count).is_err() => Err(format!("must be at most {}", i64::MAX)),
         Ok(count) => Ok(count),
         Err(error) => Err(format!("{error}")),
     }
