@@ -116,10 +116,10 @@ impl Plan {
                 let stem = file.file_stem().unwrap_or(file.as_os_str());
                 let plan = Self::read_file(file, studies.join(stem))?;
                 let folder = files::parent(file);
-                match file.ends_with(FILE) && plan.is_of_study_in(folder) {
-                    true => Self::in_folder(folder),
-                    false => Ok(plan),
-                }
+                Ok(match file.ends_with(FILE) && plan.is_of_study_in(folder) {
+                    true => Self { output: folder.to_owned(), ..plan },
+                    false => plan,
+                })
             }
         }
     }
