@@ -191,17 +191,7 @@ impl TextTokenizer {
     ///
     /// A text that the tokenizer refuses, such as an unknown word where it has no token for these.
     pub fn encode(&self, text: &str, text_pair: Option<&str>) -> Result<EncodedText, RteError> {
-        self.encode_named(text, text_pair, || "the text".to_owned())
-    }
-
-    /// [`encode`](Self::encode); an error says `what` was to be tokenized.
-    fn encode_named(
-        &self,
-        text: &str,
-        text_pair: Option<&str>,
-        what: impl FnOnce() -> String,
-    ) -> Result<EncodedText, RteError> {
-        guard(|| self.encode_unguarded(text, text_pair), what)
+        guard(|| self.encode_unguarded(text, text_pair), || "the text".to_owned())
     }
 
     fn encode_unguarded(
@@ -273,8 +263,8 @@ impl TextTokenizer {
             .par_iter()
             .map(|example| {
                 let what = || format!("the example with idx {}", example.idx);
-                let encoded =
-                    self.encode_named(&example.text, example.text_pair.as_deref(), what)?;
+                let encode = || self.encode_unguarded(&example.text, example.text_pair.as_deref());
+                let encoded = guard(encode, what)?;
                 Ok(EncodedExample {
                     input_ids: encoded.input_ids,
                     token_type_ids: encoded.token_type_ids,
