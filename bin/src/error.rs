@@ -98,7 +98,7 @@ pub enum ProgramError {
         /// The run's output folder.
         folder: PathBuf,
     },
-    /// The loss or the gradient norm is not finite.
+    /// A loss or a gradient norm is not finite.
     #[error(
         "step {}: the {} is {}; the run stopped there, and {}. Try a smaller --learning-rate",
         .not_finite.step, .not_finite.what, .not_finite.value, match .model {
@@ -108,7 +108,7 @@ pub enum ProgramError {
         }
     )]
     NotFinite {
-        /// The loss or the gradient norm, and its step.
+        /// Which of them, its value and its step.
         not_finite: NotFinite,
         /// The folder with the last weights whose loss was finite, or the best, if there are any.
         model: Option<PathBuf>,

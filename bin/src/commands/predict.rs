@@ -72,9 +72,7 @@ pub(super) enum Format {
 /// An unusable device, model or input, an output that cannot be written.
 pub(super) fn predict(args: &PredictArgs) -> Result<(), ProgramError> {
     if args.premise.is_none() && args.text.is_none() && args.input.is_none() {
-        return Err(ProgramError::Usage(
-            "nothing to predict: give --text, or --premise and --hypothesis, or --input".into(),
-        ));
+        return Err(nothing_to_predict());
     }
     check_output(&args.output)?;
     let is_input = |input: &PathBuf| same_file(input, &args.output);
@@ -158,7 +156,7 @@ fn read(args: &PredictArgs, task: &Task) -> Result<Vec<Example>, ProgramError> {
             }
             Ok(dataset.examples().to_vec())
         }
-        _ => Ok(Vec::new()),
+        _ => Err(nothing_to_predict()),
     }
 }
 
@@ -214,6 +212,12 @@ fn format(
             submission.map(|(_, text)| text).ok_or_else(not_of_glue)
         }
     }
+}
+
+fn nothing_to_predict() -> ProgramError {
+    ProgramError::Usage(
+        "nothing to predict: give --text, or --premise and --hypothesis, or --input".into(),
+    )
 }
 
 fn not_of_glue() -> ProgramError {

@@ -54,8 +54,7 @@ const MODEL_OWNERS: [(&str, &str); 5] = [
 const DATA_OWNERS: [(&str, &str); 2] = [("glue", "nyu-mll"), ("super_glue", "aps")];
 
 impl<'a> Repo<'a> {
-    /// Read `OWNER/NAME[@REVISION]`; `None` if `text` does not have that form, or names a
-    /// file of data.
+    /// Read `OWNER/NAME[@REVISION]`; `None` if `text` does not have that form, or names a file of data.
     pub(crate) fn parse(text: &str, kind: Kind<'a>) -> Option<Self> {
         let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
         let (owner, name) = id.split_once('/')?;
